@@ -1,0 +1,175 @@
+"""The price book's file: reading it, checking its hash, and its parts as values."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from tollspan.usage import PriceBookError
+
+FORMAT = 1
+SHIPPED = Path(__file__).with_name("prices.json")
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """Prices of one model in one service tier, one span of days and one context tier.
+
+    Attributes:
+        tier: `standard`, `batch`, `flex`, `priority`, ….
+        valid_from: First day (UTC, ISO) on which it holds, None from ever.
+        valid_to: First day on which it no longer holds, None while it does.
+        above: It holds for calls with strictly more input tokens than this; 0 for all.
+        per: Tokens that the prices are for.
+        prices: Bucket of `Usage` → pico-USD for `per` tokens.
+        source: Index into the book's sources.
+    """
+
+    tier: str
+    valid_from: str | None
+    valid_to: str | None
+    above: int
+    per: int
+    prices: dict[str, int]
+    source: int
+
+
+class Model(msgspec.Struct, frozen=True, array_like=True):
+    """One priced model; limits are in tokens, None where no source knows them."""
+
+    context_window: int | None
+    max_output_tokens: int | None
+    rows: tuple[Row, ...]
+
+
+class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
+    """The dearest that a provider has, whatever the model, tier and day; prices per token."""
+
+    input_picousd: int = 0
+    input_row: str | None = None
+    output_picousd: int = 0
+    output_row: str | None = None
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider's part of the book.
+
+    Attributes:
+        models: The book's key → model, still encoded.
+        names: Every exact name → key.
+        dated: Names that may carry any date behind them.
+        auto_tiers: Tiers in which a call may run, besides standard, that asks for none.
+        constant_tokens: Input tokens that the provider may add to what the caller's bytes hold.
+        ceiling: The provider's dearest prices.
+    """
+
+    models: dict[str, msgspec.Raw]
+    names: dict[str, str]
+    dated: frozenset[str]
+    auto_tiers: tuple[str, ...]
+    constant_tokens: int
+    ceiling: Ceiling
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where prices come from: a published table, in one version."""
+
+    name: str
+    version: str
+    licence: str
+    url: str
+    sha256: str
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the hash covers; providers are still encoded."""
+
+    currency: str
+    date: str
+    sources: tuple[Source, ...]
+    providers: dict[str, msgspec.Raw]
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True):
+    format: int
+    book_id: str
+    sha256: str
+    body: msgspec.Raw
+
+
+_decode_document = msgspec.json.Decoder(_Document).decode
+_decode_body = msgspec.json.Decoder(Body).decode
+_decode_provider = msgspec.json.Decoder(Provider).decode
+_decode_model = msgspec.json.Decoder(Model).decode
+
+
+def read(path: Path | None) -> tuple[str, Body]:
+    """Return the id and the body of a book.
+
+    Args:
+        path: The file, or None for the book that ships with tollspan.
+
+    Raises:
+        PriceBookError: It can't be read, has another format, or is not what was hashed.
+    """
+    source = SHIPPED if path is None else path
+    fix = "reinstall tollspan" if path is None else "compile it anew or take out the setting"
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise PriceBookError(f"price book {source}: {error.strerror}; {fix}") from error
+    try:
+        document = _decode_document(data)
+    except msgspec.DecodeError as error:
+        raise PriceBookError(f"price book {source}: {error}; {fix}") from error
+    if document.format != FORMAT:
+        raise PriceBookError(
+            f"price book {source}: format {document.format}, this tollspan reads {FORMAT}; {fix}"
+        )
+    digest = hashlib.sha256(document.body).hexdigest()
+    if digest != document.sha256:
+        raise PriceBookError(
+            f"price book {source}: it was altered, its sha256 is {digest} and not "
+            f"{document.sha256}; {fix}"
+        )
+    try:
+        body = _decode_body(document.body)
+    except msgspec.DecodeError as error:
+        raise PriceBookError(f"price book {source}: {error}; {fix}") from error
+    wanted = f"{body.date.replace('-', '')}-{digest[:12]}"
+    if document.book_id != wanted or body.currency != "USD":
+        raise PriceBookError(
+            f"price book {source}: it says {document.book_id} in {body.currency}, its content "
+            f"says {wanted} in USD; {fix}"
+        )
+    return document.book_id, body
+
+
+def provider(body: Body, name: str) -> Provider | None:
+    """Return a provider's part of the book, None when the book has none of this name.
+
+    Raises:
+        PriceBookError: It is not what this version can read.
+    """
+    raw = body.providers.get(name)
+    if raw is None:
+        return None
+    try:
+        return _decode_provider(raw)
+    except msgspec.DecodeError as error:
+        raise PriceBookError(f"price book, provider {name}: {error}; compile it anew") from error
+
+
+def model(part: Provider, key: str) -> Model:
+    """Return the model under a key that the book's names lead to.
+
+    Raises:
+        PriceBookError: It is missing, or not what this version can read.
+    """
+    try:
+        return _decode_model(part.models[key])
+    except (KeyError, msgspec.DecodeError) as error:
+        raise PriceBookError(f"price book, model {key}: {error}; compile it anew") from error

@@ -1,0 +1,80 @@
+"""What is asked of a provider: the request's shape, who pays, and the call that joins them."""
+
+from __future__ import annotations
+
+import msgspec
+
+LOCAL_TENANT = "local"
+
+
+class Attribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who pays for a call, captured once when the call starts.
+
+    Every dimension is 1 to 256 characters without control characters, or None when nobody said it
+    (shown as `unattributed`). `tags` holds (name, value) pairs sorted by name.
+    """
+
+    tenant: str = LOCAL_TENANT
+    customer: str | None = None
+    session: str | None = None
+    user: str | None = None
+    agent: str | None = None
+    feature: str | None = None
+    step: str | None = None
+    team: str | None = None
+    project: str | None = None
+    service: str | None = None
+    environment: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The priced shape of one provider request; it holds no content.
+
+    Attributes:
+        provider: `gen_ai.provider.name` of the semantic conventions, `openai` say.
+        operation: `gen_ai.operation.name`, `chat` say.
+        model: The model's name as the caller gave it.
+        host: Host of the client's base URL, `""` when unknown.
+        port: Its port, or None for the scheme's default.
+        is_assumed: The host is in no table, so the SDK's own provider was assumed.
+        input_bytes: UTF-8 bytes of everything sent that becomes input tokens; at least that many.
+        unbounded: Why `input_bytes` is no bound of the input tokens (`url_media`, say); empty when it is.
+        max_output_tokens: The caller's own limit for one choice, None when the caller gave none.
+        choices: How many answers were asked for (`n`).
+        prediction_bytes: UTF-8 bytes of predicted output; rejected ones are billed as output.
+        service_tier: As asked for; None when not.
+        is_stream: The caller asked for a stream.
+    """
+
+    provider: str
+    operation: str
+    model: str
+    host: str = ""
+    port: int | None = None
+    is_assumed: bool = False
+    input_bytes: int = 0
+    unbounded: tuple[str, ...] = ()
+    max_output_tokens: int | None = None
+    choices: int = 1
+    prediction_bytes: int = 0
+    service_tier: str | None = None
+    is_stream: bool = False
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One provider call, fixed before it is made.
+
+    Attributes:
+        id: UUIDv7, 32 hex digits; the idempotency key of everything that follows.
+        started_at_unix_ns: Start, nanoseconds since the epoch; prices and windows are chosen by it.
+        request: What is asked.
+        attribution: Who pays.
+        door: Which door the call came through: `instrumentor`, `processor`, `gate` or `http`.
+    """
+
+    id: str
+    started_at_unix_ns: int
+    request: Request
+    attribution: Attribution
+    door: str = "instrumentor"

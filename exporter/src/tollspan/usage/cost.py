@@ -1,0 +1,66 @@
+"""Money of one call: exact integers in nano-USD, with the rows of the price book that made them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+CostStatus = Literal["priced", "partial", "unpriced", "unknown", "not_billed"]
+NANOUSD_PER_USD = 1_000_000_000
+PICOUSD_PER_NANOUSD = 1_000
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a call cost.
+
+    Attributes:
+        status: `priced`: exact. `partial`: some unit has no price, the amount covers the rest.
+            `unpriced`: no row matched. `unknown`: the usage is unknown. `not_billed`: the provider
+            did no billable work. Only `priced`, `partial` and `not_billed` have an amount.
+        amount_nanousd: Rounded once, half to even; None when there is none. Never 0 for "don't know".
+        is_assumed: The price is an assumption (the provider's dearest row, or an assumed provider).
+        book_id: The price book that was used.
+        matched_key: The book's key that the model's name resolved to.
+        matched_by: The rule that matched: `exact`, `alias`, `date`, `fine_tune`, `ceiling`, …
+        row_ids: The price rows that made the amount.
+        unpriced_units: Buckets with tokens in them but without a price.
+    """
+
+    status: CostStatus
+    amount_nanousd: int | None = None
+    is_assumed: bool = False
+    book_id: str | None = None
+    matched_key: str | None = None
+    matched_by: str | None = None
+    row_ids: tuple[str, ...] = ()
+    unpriced_units: tuple[str, ...] = ()
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The most that a call can cost, worked out before it is made.
+
+    Attributes:
+        amount_nanousd: Rounded up; None when nothing bounds it (`reasons` says why).
+        is_assumed: As in `Cost`.
+        reasons: Why the amount is not simply bytes and the caller's own limit: `model_max`,
+            `context_window:url_media`, `ceiling`, `unpriced`, …
+    """
+
+    amount_nanousd: int | None
+    is_assumed: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+def format_usd(amount_nanousd: int, *, places: int = 9) -> str:
+    """Write an amount as a plain decimal in USD, `-0.000123456` say, without exponent or rounding.
+
+    Args:
+        amount_nanousd: The amount.
+        places: Decimals to keep at least; further ones are kept while they are not zero.
+    """
+    sign = "-" if amount_nanousd < 0 else ""
+    whole, fraction = divmod(abs(amount_nanousd), NANOUSD_PER_USD)
+    digits = f"{fraction:09d}"
+    keep = max(places, len(digits.rstrip("0")))
+    return f"{sign}{whole}.{digits[:keep]}" if keep else f"{sign}{whole}"

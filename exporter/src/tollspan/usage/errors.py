@@ -1,0 +1,142 @@
+"""Every exception of ours, in one tree.
+
+```
+TollspanError
+├── ConfigError              a document or setting is wrong; names the file, line and key
+├── PriceBookError           a price book can't be read or has been altered
+├── LedgerError              the ledger can't do what was asked
+│   ├── LedgerUnavailableError   disk full, read-only, locked too long: it may work later
+│   └── LedgerCorruptError       the file is damaged: rebuild it
+└── CallDeniedError          the one family that may reach a user's call
+    ├── BudgetExceededError      a budget would be overspent
+    ├── UnboundedCallError       no upper bound, and the rules refuse that
+    ├── UnpricedModelError       no price, and the rules refuse that
+    └── GateUnavailableError     the budgets can't be read, and `on_unavailable` denies
+```
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+import msgspec
+
+from .cost import format_usd
+
+DenialSource = Literal["precall", "ingest_flag", "foreign_span"]
+
+
+class TollspanError(Exception):
+    """Base of every exception that tollspan raises."""
+
+
+class ConfigError(TollspanError):
+    """A document or a setting is wrong; the text names the place and the fix."""
+
+
+class PriceBookError(TollspanError):
+    """A price book can't be read, or its content does not match its hash."""
+
+
+class LedgerError(TollspanError):
+    """The ledger can't do what was asked."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger can't be read or written now: disk full, read-only, or locked for too long."""
+
+
+class LedgerCorruptError(LedgerError):
+    """The ledger's file is damaged; `tollspan ledger rebuild` makes it anew from its events."""
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a program that was denied may do about it."""
+
+    retryable: bool = False
+    retry_after_seconds: float | None = None
+    owner_action_required: bool = True
+    docs: str = "docs/reference/denials.md"
+
+
+class CallDeniedError(TollspanError):
+    """A call was refused before it was made; the provider was never asked.
+
+    Attributes:
+        rule_id: Id of the rule that refused.
+        scope: Whose account it was: `()` for an undivided budget, else (dimension, value) pairs.
+        limit_nanousd, spent_nanousd, held_nanousd, asked_nanousd: The account, and what the call
+            would have held. `held` includes what is unresolved. None where no money is involved.
+        resets_at: When the window ends, aware UTC; None when it never does.
+        message, upgrade_url: As the rule says them.
+        source: Where it was refused.
+        recovery: What can be done.
+    """
+
+    error_type: ClassVar[str] = "tollspan.denied"
+
+    def __init__(  # noqa: PLR0913 - the fields of a denial, all by keyword
+        self,
+        text: str,
+        *,
+        rule_id: str | None = None,
+        scope: tuple[tuple[str, str], ...] = (),
+        limit_nanousd: int | None = None,
+        spent_nanousd: int | None = None,
+        held_nanousd: int | None = None,
+        asked_nanousd: int | None = None,
+        resets_at: datetime | None = None,
+        message: str | None = None,
+        upgrade_url: str | None = None,
+        source: DenialSource = "precall",
+        recovery: Recovery | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.rule_id = rule_id
+        self.scope = scope
+        self.limit_nanousd = limit_nanousd
+        self.spent_nanousd = spent_nanousd
+        self.held_nanousd = held_nanousd
+        self.asked_nanousd = asked_nanousd
+        self.resets_at = resets_at
+        self.message = message
+        self.upgrade_url = upgrade_url
+        self.source: DenialSource = source
+        self.recovery = recovery or Recovery()
+
+    @property
+    def remaining_nanousd(self) -> int | None:
+        """What was left in the account, never below 0; None where no money is involved."""
+        if self.limit_nanousd is None:
+            return None
+        return max(0, self.limit_nanousd - (self.spent_nanousd or 0) - (self.held_nanousd or 0))
+
+
+class BudgetExceededError(CallDeniedError):
+    """A budget would be overspent if the call cost as much as it can."""
+
+    error_type = "tollspan.budget_exceeded"
+
+
+class UnboundedCallError(CallDeniedError):
+    """Nothing bounds the cost of the call, and the rules refuse such calls."""
+
+    error_type = "tollspan.unbounded"
+
+
+class UnpricedModelError(CallDeniedError):
+    """The price book has no price for the model, and the rules refuse such calls."""
+
+    error_type = "tollspan.unpriced"
+
+
+class GateUnavailableError(CallDeniedError):
+    """The budgets can't be read or written, and `on_unavailable` says to deny."""
+
+    error_type = "tollspan.gate_unavailable"
+
+
+def usd(amount_nanousd: int) -> str:
+    """Write an amount for a message to people, `1.50 USD` say."""
+    return f"{format_usd(amount_nanousd, places=2)} USD"

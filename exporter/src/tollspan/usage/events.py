@@ -1,0 +1,128 @@
+"""The two facts that the ledger keeps: a usage event and a decision event, and their wire form."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from .call import Call
+from .cost import Cost
+from .outcome import Outcome
+from .usage import Usage
+
+DecisionAction = Literal["allow", "deny"]
+USAGE_TYPE = "dev.tollspan.usage.v1"
+DECISION_TYPE = "dev.tollspan.decision.v1"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class DecisionNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the gate said, as it is kept with the call.
+
+    Attributes:
+        action: `allow` or `deny`.
+        rule_ids: The rules that spoke; empty when none touched the call.
+        bound_nanousd: What was held, None when nothing bounds the call.
+        bound_reasons: As in `Bound`.
+        is_unavailable: The authority could not be asked, `on_unavailable` decided.
+    """
+
+    action: DecisionAction = "allow"
+    rule_ids: tuple[str, ...] = ()
+    bound_nanousd: int | None = None
+    bound_reasons: tuple[str, ...] = ()
+    is_unavailable: bool = False
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one call puts into one account, the account named by what it is for.
+
+    Attributes:
+        budget_id: The budget.
+        scope: `""` for an undivided budget, else its dimensions and values in canonical JSON.
+        period: Key of the window, `2026-11` say; `""` for a lifetime.
+        posted_nanousd: Spent.
+        unresolved_nanousd: Kept counted because nobody knows whether it was spent.
+        overrun_nanousd: The part of `posted` that the hold did not cover.
+    """
+
+    budget_id: str
+    scope: str = ""
+    period: str = ""
+    posted_nanousd: int = 0
+    unresolved_nanousd: int = 0
+    overrun_nanousd: int = 0
+
+
+class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="usage"):
+    """One provider call, priced: the fact that everything else is derived from.
+
+    Attributes:
+        call: The call; its id is the event's.
+        decision: What the gate said before.
+        outcome: How it ended.
+        usage: What it used; None when the provider did no billable work.
+        cost: What it cost.
+        charges: What it put into each account that it touched.
+        traceparent: W3C trace context of the call's span, None without one.
+        marks: What to look at: `overrun`, `suspected_duplicate`, `late`, ….
+    """
+
+    call: Call
+    decision: DecisionNote
+    outcome: Outcome
+    usage: Usage | None
+    cost: Cost
+    charges: tuple[Charge, ...] = ()
+    traceparent: str | None = None
+    marks: tuple[str, ...] = ()
+
+
+class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="decision"):
+    """One refusal. Nothing was sent and nothing was spent.
+
+    Attributes:
+        call: The call that was refused.
+        number: Counts the decisions of one call from 0; the event's id is `<call id>.d<number>`.
+        decision: What the gate said.
+        error_type: `error.type` of the denial.
+        limit_nanousd, spent_nanousd, held_nanousd: The account that refused, as it stood.
+        traceparent: As in `UsageEvent`.
+    """
+
+    call: Call
+    decision: DecisionNote
+    error_type: str
+    number: int = 0
+    limit_nanousd: int | None = None
+    spent_nanousd: int | None = None
+    held_nanousd: int | None = None
+    traceparent: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The event's id."""
+        return f"{self.call.id}.d{self.number}"
+
+
+Event = UsageEvent | DecisionEvent
+
+encode_event = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Event)
+
+
+def decode_event(data: bytes | str) -> Event:
+    """Read an event in the ledger's own form.
+
+    Raises:
+        msgspec.ValidationError: It is no event of this version; the text names the field.
+    """
+    return _decode.decode(data)
+
+
+def rfc3339(unix_ns: int) -> str:
+    """Write a time in UTC with microseconds, `2026-11-22T08:00:00.000001Z` say."""
+    moment = _EPOCH + timedelta(microseconds=unix_ns // 1_000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

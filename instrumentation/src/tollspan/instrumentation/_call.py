@@ -1,0 +1,410 @@
+"""The life of one call: ask the gate, start the span, let the call happen, account for its end.
+
+Providers bring an `Extractor`; everything that is the same for all of them is here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from opentelemetry.context import attach, detach
+
+from tollspan.attribution import CallInFlight, current_call
+from tollspan.budget import AttributionSource, CallSink, Closing, Decision, Gate
+from tollspan.safety import Guard
+from tollspan.usage import (
+    Call,
+    DecisionEvent,
+    Outcome,
+    OutcomeStatus,
+    Request,
+    Response,
+    Usage,
+    UsageEvent,
+    new_call_id,
+)
+
+from ._spans import CallSpan, SpanEmitter
+from ._worker import Worker
+
+Kwargs = dict[str, object]
+
+
+class Reading:
+    """What a provider's answer says: usage (None: it does not say) and the response's facts."""
+
+    __slots__ = ("is_incomplete", "response", "usage")
+
+    def __init__(
+        self, usage: Usage, response: Response, *, is_incomplete: bool = False
+    ) -> None:
+        self.usage = usage
+        self.response = response
+        self.is_incomplete = is_incomplete
+
+
+class Failure:
+    """What an exception says of a call: how it ended, and whether it may have been billed."""
+
+    __slots__ = ("error_type", "is_maybe_billed", "status")
+
+    def __init__(
+        self, status: OutcomeStatus, error_type: str, *, is_maybe_billed: bool
+    ) -> None:
+        self.status: OutcomeStatus = status
+        self.error_type = error_type
+        self.is_maybe_billed = is_maybe_billed
+
+
+class StreamReader(Protocol):
+    """Reads a stream's chunks as they pass; nothing here may raise."""
+
+    first_chunk_at_ns: int | None
+
+    def see(self, chunk: object) -> bool:
+        """Take note of a chunk; True when it must be hidden from the caller."""
+        ...
+
+    def read(self) -> Reading:
+        """Say what the chunks said: reported if the provider did, estimated if not."""
+        ...
+
+
+class Extractor(Protocol):
+    """Reads one API shape: pure functions on the SDK's objects."""
+
+    def request(self, instance: object, kwargs: Mapping[str, object]) -> Request | None:
+        """Read what is asked; None when it can't be a billable call (the SDK will say why)."""
+        ...
+
+    def arguments(self, request: Request, kwargs: Kwargs) -> Kwargs:
+        """Return the arguments to call with, changed where metering needs it; never in place."""
+        ...
+
+    def result(self, request: Request, result: object) -> Reading:
+        """Read a whole answer."""
+        ...
+
+    def stream(
+        self, request: Request, result: object, kwargs: Kwargs
+    ) -> StreamReader | None:
+        """Return a reader when the result is a stream to watch, else None."""
+        ...
+
+    def failure(self, error: BaseException, *, is_sent: bool) -> Failure:
+        """Read an exception."""
+        ...
+
+
+class Run:
+    """One call on its way: what has to be known to account for its end."""
+
+    __slots__ = ("decision", "extractor", "flight", "span", "started_at_ns")
+
+    def __init__(self, flight: CallInFlight, decision: Decision, extractor: Extractor) -> None:
+        self.flight = flight
+        self.decision = decision
+        self.extractor = extractor
+        self.span: CallSpan | None = None
+        self.started_at_ns = time.perf_counter_ns()
+
+    @property
+    def call(self) -> Call:
+        """The call."""
+        return self.flight.call
+
+
+class StreamProxies(Protocol):
+    """Makes the object that a caller gets in place of a stream."""
+
+    def __call__(self, stream: object, run: Run, reader: StreamReader) -> object:
+        """Wrap the stream."""
+        ...
+
+
+class Lifecycle:
+    """Takes calls through their life, for one process."""
+
+    def __init__(  # noqa: PLR0913 - the parts that launch joins
+        self,
+        *,
+        gate: Gate,
+        sink: CallSink,
+        note: Callable[[DecisionEvent], None],
+        attribution: AttributionSource,
+        spans: SpanEmitter,
+        worker: Worker,
+    ) -> None:
+        self._gate = gate
+        self._sink = sink
+        self._note = note
+        self._attribution = attribution
+        self._spans = spans
+        self.worker = worker
+        self.open_streams: dict[str, tuple[Run, StreamReader]] = {}
+        self._before = Guard("instrumentation.before")
+        self._after = Guard("instrumentation.after")
+
+    # -- synchronous --
+
+    def call(  # noqa: PLR0913 - wrapt's four and ours
+        self,
+        extractor: Extractor,
+        proxies: StreamProxies,
+        wrapped: Callable[..., object],
+        instance: object,
+        args: tuple[object, ...],
+        kwargs: Kwargs,
+    ) -> object:
+        """Make one synchronous call."""
+        if current_call.get() is not None:
+            return wrapped(*args, **kwargs)
+        run = request = None
+        with self._before:
+            request = extractor.request(instance, kwargs)
+            if request is not None:
+                call = self._new_call(request)
+                try:
+                    decision = self._gate.authorize(call)
+                except BaseException:
+                    self._gate.abandon(call.id)
+                    raise
+                run = Run(CallInFlight(call), decision, extractor)
+                kwargs = self._start(run, request, kwargs)
+        if run is None or request is None:
+            return wrapped(*args, **kwargs)
+        if run.decision.denial is not None:
+            raise run.decision.denial
+        try:
+            result = self._perform(run, wrapped, args, kwargs)
+        except BaseException as error:
+            with self._after:
+                self.fail(run, error)
+            raise
+        with self._after:
+            reader = extractor.stream(request, result, kwargs) if request.is_stream else None
+            if reader is not None:
+                self.open_streams[run.call.id] = (run, reader)
+                self.worker.start()
+                return proxies(result, run, reader)
+            self.succeed(run, extractor.result(request, result))
+        return result
+
+    def _perform(
+        self, run: Run, wrapped: Callable[..., object], args: tuple[object, ...], kwargs: Kwargs
+    ) -> object:
+        """Let the provider's method run, with the call and its span in the context."""
+        token = current_call.set(run.flight)
+        span = run.span
+        span_token = attach(span.context) if span is not None else None
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            if span_token is not None:
+                detach(span_token)
+            current_call.reset(token)
+
+    def succeed(self, run: Run, reading: Reading) -> None:
+        """Account for a call that was answered."""
+        closing = self._closing(run, reading, "ok")
+        self._end(run, self._sink.close(closing))
+
+    def fail(self, run: Run, error: BaseException) -> None:
+        """Account for a call that raised before there was anything to read."""
+        self._end(run, self._sink.close(self._failed(run, error)))
+
+    # -- asynchronous --
+
+    async def call_async(  # noqa: PLR0913 - wrapt's four and ours
+        self,
+        extractor: Extractor,
+        proxies: StreamProxies,
+        wrapped: Callable[..., Awaitable[object]],
+        instance: object,
+        args: tuple[object, ...],
+        kwargs: Kwargs,
+    ) -> object:
+        """Make one asynchronous call; nothing of ours blocks the event loop."""
+        if current_call.get() is not None:
+            return await wrapped(*args, **kwargs)
+        run = request = None
+        with self._before:
+            request = extractor.request(instance, kwargs)
+            if request is not None:
+                call = self._new_call(request)
+                try:
+                    decision = await self._gate.authorize_async(call)
+                except BaseException:
+                    self._gate.abandon(call.id)
+                    raise
+                run = Run(CallInFlight(call), decision, extractor)
+                kwargs = self._start(run, request, kwargs)
+        if run is None or request is None:
+            return await wrapped(*args, **kwargs)
+        if run.decision.denial is not None:
+            raise run.decision.denial
+        token = current_call.set(run.flight)
+        span = run.span
+        span_token = attach(span.context) if span is not None else None
+        try:
+            result = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            with self._after:
+                self.fail_soon(run, error)
+            raise
+        finally:
+            if span_token is not None:
+                detach(span_token)
+            current_call.reset(token)
+        with self._after:
+            reader = extractor.stream(request, result, kwargs) if request.is_stream else None
+            if reader is not None:
+                self.open_streams[run.call.id] = (run, reader)
+                self.worker.start()
+                return proxies(result, run, reader)
+            closing = self._closing(run, extractor.result(request, result), "ok")
+            self._end(run, await self._sink.close_async(closing))
+        return result
+
+    def fail_soon(self, run: Run, error: BaseException) -> None:
+        """Account for a failed call in the worker: a cancelled task must not await."""
+        closing = self._failed(run, error)
+        self.worker.put(lambda: self._end(run, self._sink.close(closing)))
+        self.worker.start()
+
+    # -- streams --
+
+    def finish_stream(
+        self, run: Run, status: OutcomeStatus, error: BaseException | None = None
+    ) -> None:
+        """Account for the end of a stream, once; later ends change nothing."""
+        entry = self.open_streams.pop(run.call.id, None)
+        if entry is not None:
+            with self._after:
+                closing = self._stream_closing(run, entry[1], status, error)
+                self._end(run, self._sink.close(closing))
+
+    async def finish_stream_async(
+        self, run: Run, status: OutcomeStatus, error: BaseException | None = None
+    ) -> None:
+        """Account for the end of a stream, once, without blocking the event loop."""
+        entry = self.open_streams.pop(run.call.id, None)
+        if entry is not None:
+            with self._after:
+                closing = self._stream_closing(run, entry[1], status, error)
+                self._end(run, await self._sink.close_async(closing))
+
+    def finish_stream_soon(
+        self, run: Run, status: OutcomeStatus, error: BaseException | None = None
+    ) -> None:
+        """Account for the end of a stream, once, in the worker. Takes no lock."""
+        self.worker.put(lambda: self.finish_stream(run, status, error))
+
+    def finish_open_streams(self) -> None:
+        """Account for every stream that is still open: the interpreter is going to end."""
+        for run, _ in list(self.open_streams.values()):
+            self.finish_stream(run, "partial")
+
+    def forget_streams(self) -> None:
+        """Drop what the parent has open: a forked child does not account for it."""
+        self.open_streams.clear()
+
+    # -- inside --
+
+    def _new_call(self, request: Request) -> Call:
+        now = time.time_ns()
+        return Call(
+            id=new_call_id(now),
+            started_at_unix_ns=now,
+            request=request,
+            attribution=self._attribution(),
+        )
+
+    def _start(self, run: Run, request: Request, kwargs: Kwargs) -> Kwargs:
+        """Start the span and prepare the arguments; or record the denial."""
+        denial = run.decision.denial
+        span = self._spans.start(run.call, run.decision)
+        if denial is None:
+            run.span = span
+            return run.extractor.arguments(request, kwargs)
+        self._note(
+            DecisionEvent(
+                call=run.call,
+                decision=run.decision.note,
+                error_type=denial.error_type,
+                limit_nanousd=denial.limit_nanousd,
+                spent_nanousd=denial.spent_nanousd,
+                held_nanousd=denial.held_nanousd,
+                traceparent=span.traceparent if span is not None else None,
+            )
+        )
+        self._spans.deny(span, run.call, denial)
+        return kwargs
+
+    def _closing(
+        self,
+        run: Run,
+        reading: Reading,
+        status: OutcomeStatus,
+        failure: Failure | None = None,
+        first_chunk_at_ns: int | None = None,
+    ) -> Closing:
+        flight = run.flight
+        started_at_ns = run.started_at_ns
+        span = run.span
+        return Closing(
+            flight.call,
+            run.decision,
+            reading.usage,
+            Outcome(
+                status=status,
+                duration_ns=time.perf_counter_ns() - started_at_ns,
+                error_type=failure.error_type if failure is not None else None,
+                attempts=flight.retries + 1,
+                maybe_billed_attempts=flight.maybe_billed,
+                first_chunk_ns=first_chunk_at_ns - started_at_ns if first_chunk_at_ns else None,
+                response=reading.response,
+            ),
+            span.traceparent if span is not None else None,
+            reading.is_incomplete,
+        )
+
+    def _failed(self, run: Run, error: BaseException) -> Closing:
+        flight = run.flight
+        failure = run.extractor.failure(error, is_sent=flight.is_sent)
+        span = run.span
+        if span is not None:
+            span.error = error
+        return Closing(
+            flight.call,
+            run.decision,
+            Usage(status="unknown") if failure.is_maybe_billed else None,
+            Outcome(
+                status=failure.status,
+                duration_ns=time.perf_counter_ns() - run.started_at_ns,
+                error_type=failure.error_type,
+                attempts=flight.retries + 1,
+                maybe_billed_attempts=flight.maybe_billed,
+            ),
+            span.traceparent if span is not None else None,
+        )
+
+    def _stream_closing(
+        self,
+        run: Run,
+        reader: StreamReader,
+        status: OutcomeStatus,
+        error: BaseException | None,
+    ) -> Closing:
+        failure = None
+        if error is not None:
+            failure = run.extractor.failure(error, is_sent=True)
+            status = failure.status
+            if run.span is not None:
+                run.span.error = error
+        return self._closing(run, reader.read(), status, failure, reader.first_chunk_at_ns)
+
+    def _end(self, run: Run, event: UsageEvent) -> None:
+        self._spans.end(run.span, event)

@@ -1,0 +1,26 @@
+"""Finds other people's instrumentors in the layers around a function."""
+
+from __future__ import annotations
+
+_FAMILIES = (
+    "opentelemetry.instrumentation.",
+    "openinference.",
+    "openlit.",
+    "langfuse.",
+    "traceloop.",
+    "logfire.",
+    "ddtrace.",
+)
+
+
+def has_foreign_layer(function: object) -> bool:
+    """Say whether another instrumentor has wrapped the function, over or under ours."""
+    for _ in range(64):
+        if function is None:
+            return False
+        wrapper = getattr(function, "_self_wrapper", function)
+        module = getattr(wrapper, "__module__", None) or type(wrapper).__module__
+        if str(module).startswith(_FAMILIES):
+            return True
+        function = getattr(function, "__wrapped__", None)
+    return False

@@ -1,0 +1,104 @@
+"""Metrics of calls: handed to the worker, recorded there with the span's context for exemplars."""
+
+from __future__ import annotations
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.util.types import AttributeValue
+
+from tollspan import safety, semconv
+from tollspan.usage import Call, CallDeniedError, UsageEvent
+
+from ._worker import Worker
+
+
+class MetricsRecorder:
+    """Records duration, tokens, cost and decisions; the caller's thread only enqueues."""
+
+    def __init__(self, meter: Meter, worker: Worker) -> None:
+        self._worker = worker
+        self._duration = meter.create_histogram(
+            semconv.METRIC_OPERATION_DURATION,
+            unit="s",
+            description="GenAI operation duration.",
+            explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS_SECONDS,
+        )
+        self._tokens = meter.create_histogram(
+            semconv.METRIC_TOKEN_USAGE,
+            unit="{token}",
+            description="Number of input and output tokens used.",
+            explicit_bucket_boundaries_advisory=semconv.TOKEN_BUCKETS_TOKENS,
+        )
+        self._cost = meter.create_counter(
+            semconv.METRIC_COST, unit="USD", description="Cost of calls, as priced by tollspan."
+        )
+        self._decisions = meter.create_counter(
+            semconv.METRIC_DECISIONS, unit="{call}", description="Decisions of the budget gate."
+        )
+        self._unpriced = meter.create_counter(
+            semconv.METRIC_UNPRICED,
+            unit="{call}",
+            description="Calls without a full price: they are never counted as free.",
+        )
+        meter.create_observable_counter(
+            semconv.METRIC_INTERNAL_ERRORS,
+            callbacks=[_internal_errors],
+            unit="{error}",
+            description="tollspan's own failures; the program's calls went on without it.",
+        )
+
+    def record(self, event: UsageEvent, context: Context | None) -> None:
+        """Enqueue a finished call."""
+        self._worker.put(lambda: self._record(event, context))
+        self._worker.start()
+
+    def deny(self, call: Call, denial: CallDeniedError) -> None:
+        """Enqueue a refusal."""
+        attributes = _attributes(call)
+        attributes[semconv.TOLLSPAN_DECISION] = "deny"
+        attributes[semconv.ERROR_TYPE] = denial.error_type
+        if denial.rule_id is not None:
+            attributes[semconv.TOLLSPAN_RULE_ID] = denial.rule_id
+        self._worker.put(lambda: self._decisions.add(1, attributes))
+        self._worker.start()
+
+    def _record(self, event: UsageEvent, context: Context | None) -> None:
+        attributes = _attributes(event.call)
+        outcome = event.outcome
+        if outcome.response.model is not None:
+            attributes[semconv.GEN_AI_RESPONSE_MODEL] = outcome.response.model
+        if outcome.error_type is not None:
+            attributes[semconv.ERROR_TYPE] = outcome.error_type
+        self._duration.record(outcome.duration_ns / 1e9, attributes, context)
+        self._decisions.add(
+            1, {**attributes, semconv.TOLLSPAN_DECISION: event.decision.action}, context
+        )
+        usage = event.usage
+        if usage is not None and usage.status != "unknown":
+            for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
+                self._tokens.record(count, {**attributes, semconv.GEN_AI_TOKEN_TYPE: kind}, context)
+        amount = event.cost.amount_nanousd
+        if amount is not None:
+            self._cost.add(amount / 1e9, attributes, context)
+        if event.cost.status in ("unpriced", "partial"):
+            self._unpriced.add(1, attributes, context)
+
+
+def _attributes(call: Call) -> dict[str, AttributeValue]:
+    request = call.request
+    attributes: dict[str, AttributeValue] = {
+        semconv.GEN_AI_OPERATION_NAME: request.operation,
+        semconv.GEN_AI_PROVIDER_NAME: request.provider,
+        semconv.GEN_AI_REQUEST_MODEL: request.model,
+        semconv.SERVER_ADDRESS: request.host,
+    }
+    if request.port is not None:
+        attributes[semconv.SERVER_PORT] = request.port
+    return attributes
+
+
+def _internal_errors(_: CallbackOptions) -> list[Observation]:
+    return [
+        Observation(count, {"place": place, semconv.ERROR_TYPE: kind})
+        for (place, kind), count in list(safety.internal_errors.items())
+    ]

@@ -1,0 +1,204 @@
+"""OpenAI: which methods are wrapped, and the hooks at the SDK's request funnel.
+
+`Completions.create` and its async twin are the narrowest public methods: everything that makes a
+chat completion with them, `with_raw_response` and the `stream()` helper too, goes through there.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import wrapt
+
+from tollspan import semconv
+from tollspan.attribution import current_call
+from tollspan.safety import Guard
+
+from .._call import Lifecycle
+from .._foreign import has_foreign_layer
+from .._hosts import HostTable
+from .._stream import AsyncStreamProxy, SyncStreamProxy, proxies
+
+__all__ = ["WRAPPED", "OpenAIPatches"]
+
+OWN_HOSTS = {"api.openai.com": semconv.PROVIDER_OPENAI}
+_CHAT = "openai.resources.chat.completions.completions"
+_FUNNEL = "openai._base_client"
+
+WRAPPED: tuple[tuple[str, str, str], ...] = (
+    (_CHAT, "Completions", "create"),
+    (_CHAT, "AsyncCompletions", "create"),
+    (_FUNNEL, "SyncAPIClient", "request"),
+    (_FUNNEL, "AsyncAPIClient", "request"),
+    (_FUNNEL, "SyncAPIClient", "_sleep_for_retry"),
+    (_FUNNEL, "AsyncAPIClient", "_sleep_for_retry"),
+)
+"""Module, class and method of everything that is wrapped."""
+
+# POST to one of these costs nothing at OpenAI: files, moderation, and the management of objects.
+_FREE_PATHS = re.compile(
+    r"^/?(files|uploads|moderations|models|vector_stores|conversations|containers|evals|"
+    r"assistants|threads(/[^/]+(/messages.*)?)?$|batches/[^/]+/cancel|"
+    r"responses/(input_tokens|[^/]+/cancel)|chat/completions/[^/]+$|fine_tuning/.*/(cancel|pause|resume)|"
+    r"fine_tuning/checkpoints|admin|organization|webhooks|realtime/(client_secrets|sessions|transcription_sessions)|"
+    r"skills)"
+)
+_ID = re.compile(r"/[a-z]+_[A-Za-z0-9]{6,}|/[0-9a-f-]{16,}")
+
+
+class Sightings(Protocol):
+    """Where a billable request without a call of ours is counted."""
+
+    def __call__(self, kind: str, name: str) -> None:
+        """Count it; must not block."""
+        ...
+
+
+class OpenAIPatches:
+    """Wraps the SDK's methods when their modules are imported, and takes the wrappers off again."""
+
+    def __init__(self, lifecycle: Lifecycle, sightings: Sightings) -> None:
+        self.hosts = HostTable(semconv.PROVIDER_OPENAI, OWN_HOSTS)
+        self._lifecycle = lifecycle
+        self._sightings = sightings
+        self._guard = Guard("openai.funnel")
+        self._is_active = False
+        self._is_hooked = False
+        self._foreign: tuple[tuple[object, ...], bool] = ((), False)
+        self._undo: list[tuple[type, str, object, object]] = []
+
+    def apply(self) -> None:
+        """Wrap what is imported already, and the rest as it is imported."""
+        self._is_active = True
+        if not self._is_hooked:
+            self._is_hooked = True
+            wrapt.register_post_import_hook(self._patch_chat, _CHAT)
+            wrapt.register_post_import_hook(self._patch_funnel, _FUNNEL)
+        else:
+            for name, patch in ((_CHAT, self._patch_chat), (_FUNNEL, self._patch_funnel)):
+                if name in sys.modules:
+                    patch(sys.modules[name])
+
+    def remove(self) -> None:
+        """Put the very same functions back; where somebody wrapped over ours, pass through."""
+        self._is_active = False
+        for owner, name, original, ours in self._undo:
+            if owner.__dict__.get(name) is ours:
+                setattr(owner, name, original)
+        self._undo = []
+
+    def has_foreign_span(self) -> bool:
+        """Say whether another instrumentor makes the spans of chat completions.
+
+        The answer is kept while the functions in the classes are the same objects.
+        """
+        chat = sys.modules.get(_CHAT)
+        package = sys.modules.get("openai")
+        if chat is None or package is None:
+            return False
+        functions = (
+            chat.Completions.__dict__["create"],
+            chat.AsyncCompletions.__dict__["create"],
+            package.OpenAI.__dict__.get("request"),
+            package.AsyncOpenAI.__dict__.get("request"),
+        )
+        seen, answer = self._foreign
+        if functions != seen:
+            answer = any(has_foreign_layer(function) for function in functions)
+            self._foreign = (functions, answer)
+        return answer
+
+    def _patch_chat(self, module: Any) -> None:
+        from .extract import ChatExtractor  # noqa: PLC0415 - imports the SDK, which is there now
+
+        with Guard("openai.patch"):
+            extractor = ChatExtractor(self.hosts)
+            lifecycle = self._lifecycle
+            make_sync = proxies(lifecycle, SyncStreamProxy)
+            make_async = proxies(lifecycle, AsyncStreamProxy)
+
+            def create(
+                wrapped: Callable[..., object],
+                instance: object,
+                args: tuple[object, ...],
+                kwargs: dict[str, object],
+            ) -> object:
+                if not self._is_active:
+                    return wrapped(*args, **kwargs)
+                return lifecycle.call(extractor, make_sync, wrapped, instance, args, kwargs)
+
+            async def create_async(
+                wrapped: Callable[..., Awaitable[object]],
+                instance: object,
+                args: tuple[object, ...],
+                kwargs: dict[str, object],
+            ) -> object:
+                if not self._is_active:
+                    return await wrapped(*args, **kwargs)
+                return await lifecycle.call_async(
+                    extractor, make_async, wrapped, instance, args, kwargs
+                )
+
+            self._wrap(module.Completions, "create", create)
+            self._wrap(module.AsyncCompletions, "create", create_async)
+
+    def _patch_funnel(self, module: Any) -> None:
+        with Guard("openai.patch"):
+            for name in ("SyncAPIClient", "AsyncAPIClient"):
+                owner = getattr(module, name)
+                self._wrap(owner, "request", self._see_request)
+                if hasattr(owner, "_sleep_for_retry"):
+                    self._wrap(owner, "_sleep_for_retry", self._see_retry)
+                else:
+                    self._sightings("unwrapped", f"openai.{name}._sleep_for_retry")
+
+    def _wrap(self, owner: type, name: str, wrapper: Callable[..., object]) -> None:
+        original = owner.__dict__[name]
+        ours = wrapt.FunctionWrapper(original, wrapper)
+        setattr(owner, name, ours)
+        self._undo.append((owner, name, original, ours))
+
+    def _see_request(
+        self,
+        wrapped: Callable[..., object],
+        instance: object,  # noqa: ARG002 - wrapt's
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> object:
+        """Mark the call as sent; a billable request that carries no call is a way past the gate."""
+        flight = current_call.get()
+        if flight is not None:
+            flight.is_sent = True
+        elif self._is_active:
+            with self._guard:
+                self._see_stray(kwargs.get("options") or (args[1] if len(args) > 1 else None))
+        return wrapped(*args, **kwargs)
+
+    def _see_stray(self, options: object) -> None:
+        method = getattr(options, "method", "")
+        path = getattr(options, "url", "")
+        if str(method).lower() != "post" or _FREE_PATHS.match(str(path)):
+            return
+        template = _ID.sub("/{id}", str(path).split("?")[0])
+        self._sightings("past_the_gate", f"openai POST {template}")
+
+    def _see_retry(
+        self,
+        wrapped: Callable[..., object],
+        instance: object,  # noqa: ARG002 - wrapt's
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> object:
+        """Count the SDK's own retry, and whether the attempt before it may have been billed."""
+        with self._guard:
+            flight = current_call.get()
+            if flight is not None:
+                from .extract import retry_was_maybe_billed  # noqa: PLC0415 - imports the SDK
+
+                flight.retries += 1
+                if retry_was_maybe_billed(kwargs.get("response"), sys.exc_info()[1]):
+                    flight.maybe_billed += 1
+        return wrapped(*args, **kwargs)

@@ -1,0 +1,67 @@
+"""Names of attributes, metrics and operations: the GenAI conventions as our own constants, and ours.
+
+Source: open-telemetry/semantic-conventions-genai, as read in November 2026; the SDK's own constants
+are deprecated in its favour.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai/1.42.0"
+
+# GenAI
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
+GEN_AI_REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
+GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - an attribute's name
+OPENAI_RESPONSE_SERVICE_TIER: Final = "openai.response.service_tier"
+
+# General
+ERROR_TYPE: Final = "error.type"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+SERVICE_NAME: Final = "service.name"
+DEPLOYMENT_ENVIRONMENT_NAME: Final = "deployment.environment.name"
+SESSION_ID: Final = "session.id"
+USER_ID: Final = "user.id"
+GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
+
+# Ours
+TOLLSPAN_CALL_ID: Final = "tollspan.call.id"
+TOLLSPAN_COST_USD: Final = "tollspan.cost.usd"
+TOLLSPAN_COST_NANOUSD: Final = "tollspan.cost.nanousd"
+TOLLSPAN_COST_STATUS: Final = "tollspan.cost.status"
+TOLLSPAN_CUSTOMER_ID: Final = "tollspan.customer.id"
+TOLLSPAN_DECISION: Final = "tollspan.decision"
+TOLLSPAN_FEATURE: Final = "tollspan.feature"
+TOLLSPAN_PROJECT: Final = "tollspan.project"
+TOLLSPAN_RULE_ID: Final = "tollspan.rule.id"
+TOLLSPAN_STEP: Final = "tollspan.step"
+TOLLSPAN_TEAM: Final = "tollspan.team"
+TOLLSPAN_USAGE_STATUS: Final = "tollspan.usage.status"
+
+# Metrics
+METRIC_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
+METRIC_TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105 - a metric's name
+METRIC_COST: Final = "tollspan.cost"
+METRIC_DECISIONS: Final = "tollspan.decisions"
+METRIC_UNPRICED: Final = "tollspan.unpriced_calls"
+METRIC_INTERNAL_ERRORS: Final = "tollspan.internal.errors"
+DURATION_BUCKETS_SECONDS: Final = tuple(0.01 * 2**power for power in range(14))
+TOKEN_BUCKETS_TOKENS: Final = tuple(4**power for power in range(14))
+
+OPERATION_CHAT: Final = "chat"
+PROVIDER_OPENAI: Final = "openai"

@@ -1,0 +1,118 @@
+"""The closer: prices a finished call, works out its charges, and posts its one event."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from tollspan.usage import Charge, Cost, LedgerError, Request, Response, Usage, UsageEvent
+
+from .ports import Books, Busy, Closing
+from .values import Leg
+
+_NOT_BILLED = Cost(status="not_billed", amount_nanousd=0)
+_INCOMPLETE = frozenset({"unknown", "unpriced", "partial"})
+
+
+class Rates(Protocol):
+    """The part of a price book that the closer needs."""
+
+    def rate(
+        self,
+        request: Request,
+        response: Response,
+        usage: Usage,
+        at_unix_ns: int,
+        *,
+        ceiling: bool,
+    ) -> Cost:
+        """Price what a call used; `ceiling` assumes the dearest for no price."""
+        ...
+
+
+class Closer:
+    """Turns a closing into an event, exactly once for each call id."""
+
+    def __init__(self, rates: Rates, books: Books) -> None:
+        self._rates = rates
+        self._books = books
+
+    def close(self, closing: Closing) -> UsageEvent:
+        """Price, store and settle; durable when it returns, or kept by rescue."""
+        event = self._event(closing)
+        hold = closing.decision.hold
+        try:
+            self._books.post(event, hold)
+        except LedgerError:
+            self._books.rescue(event, hold)
+        return event
+
+    async def close_async(self, closing: Closing) -> UsageEvent:
+        """Price, store and settle; what would have to wait is done in another thread and awaited."""
+        event = self._event(closing)
+        hold = closing.decision.hold
+        try:
+            if isinstance(self._books.post_now(event, hold), Busy):
+                await asyncio.shield(asyncio.wrap_future(self._books.post_soon(event, hold)))
+        except LedgerError:
+            self._books.rescue(event, hold)
+        return event
+
+    def _event(self, closing: Closing) -> UsageEvent:
+        call = closing.call
+        usage = closing.usage
+        decision = closing.decision
+        outcome = closing.outcome
+        if usage is None:
+            cost = _NOT_BILLED
+        else:
+            request = call.request
+            cost = self._rates.rate(
+                request,
+                outcome.response,
+                usage,
+                call.started_at_unix_ns,
+                ceiling=not request.is_assumed,
+            )
+        charges: tuple[Charge, ...] = ()
+        marks: tuple[str, ...] = ()
+        hold = decision.hold
+        if hold is not None:
+            posted = cost.amount_nanousd or 0
+            keep = closing.keep_unresolved or cost.status in _INCOMPLETE
+            extra = outcome.maybe_billed_attempts
+            charges = tuple([_charge(leg, posted, keep, extra) for leg in hold.legs])
+            if posted > (decision.note.bound_nanousd or 0):
+                marks = ("overrun",)
+            if decision.note.is_unavailable:
+                marks += ("unavailable",)
+        return UsageEvent(
+            call=call,
+            decision=decision.note,
+            outcome=outcome,
+            usage=usage,
+            cost=cost,
+            charges=charges,
+            traceparent=closing.traceparent,
+            marks=marks,
+        )
+
+
+def _charge(leg: Leg, posted: int, keep: bool, extra_attempts: int) -> Charge:  # noqa: FBT001
+    """Charge one account: what was spent, and what may have been.
+
+    An attempt that was sent and never answered keeps its bound; so does the rest of a hold whose
+    call may have used more than is known.
+    """
+    account, held = leg
+    unresolved = held * extra_attempts
+    if keep and held > posted:
+        unresolved += held - posted
+    return Charge(
+        budget_id=account.budget_id,
+        scope=account.scope,
+        period=account.period,
+        posted_nanousd=posted,
+        unresolved_nanousd=unresolved,
+        overrun_nanousd=posted - held if posted > held else 0,
+    )

@@ -1,0 +1,245 @@
+"""The gate: bounds a call, finds the accounts that it touches, and holds the money before it is made."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from tollspan.usage import (
+    Bound,
+    BudgetExceededError,
+    Call,
+    CallDeniedError,
+    DecisionNote,
+    GateUnavailableError,
+    LedgerError,
+    Recovery,
+    Request,
+    TollspanError,
+    UnboundedCallError,
+    UnpricedModelError,
+    usd,
+)
+
+from .ports import Authority, Busy
+from .rules import Budget, RuleSet
+from .values import Account, Balance, Decision, Hold, Refusal
+from .windows import FOREVER_UNIX_NS, ends_at, period
+
+_ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
+
+
+class Bounds(Protocol):
+    """The part of a price book that the gate needs."""
+
+    def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
+        """Return the most that a request can cost; `ceiling` assumes the dearest for no price."""
+        ...
+
+
+class BudgetGate:
+    """Decides on calls by the rules in force and one authority.
+
+    Safe for threads and tasks. The accounts of a period are worked out once and kept until the
+    first of them ends.
+    """
+
+    def __init__(self, rules: RuleSet, bounds: Bounds, authority: Authority) -> None:
+        self._bounds = bounds
+        self._authority = authority
+        self.use(rules)
+
+    @property
+    def rules(self) -> RuleSet:
+        """The rules in force."""
+        return self._rules
+
+    def use(self, rules: RuleSet) -> None:
+        """Put other rules in force for the calls to come."""
+        self._rules = rules
+        self._refusing: TollspanError | None = None
+        self._accounts: tuple[tuple[Account, ...], int, int] = ((), 1, 0)
+
+    def refuse_all(self, problem: TollspanError) -> None:
+        """Deny every call until there are rules to `use`: those that there are can't be read."""
+        self._refusing = problem
+
+    def authorize(self, call: Call) -> Decision:
+        """Decide on a call, waiting a bounded time for the authority."""
+        ready = self._prepare(call)
+        if isinstance(ready, Decision):
+            return ready
+        hold, bound = ready
+        try:
+            refusal = self._authority.hold(hold)
+        except LedgerError as error:
+            return self._unavailable(hold, bound, error)
+        if refusal is None:
+            return _allowed(hold, bound)
+        return self._refused(refusal, call, bound)
+
+    async def authorize_async(self, call: Call) -> Decision:
+        """Decide on a call; what would have to wait is done in another thread and awaited."""
+        ready = self._prepare(call)
+        if isinstance(ready, Decision):
+            return ready
+        hold, bound = ready
+        try:
+            refusal = self._authority.hold_now(hold)
+            if isinstance(refusal, Busy):
+                refusal = await asyncio.wrap_future(self._authority.hold_soon(hold))
+        except LedgerError as error:
+            return self._unavailable(hold, bound, error)
+        if refusal is None:
+            return _allowed(hold, bound)
+        return self._refused(refusal, call, bound)
+
+    def abandon(self, call_id: str) -> None:
+        """Give back what a call holds that was never made."""
+        self._authority.release_soon(call_id)
+
+    def _prepare(self, call: Call) -> Decision | tuple[Hold, Bound]:
+        """Bound the call and name its accounts, or decide at once."""
+        if self._refusing is not None:
+            return _unreadable(self._refusing)
+        at_unix_ns = call.started_at_unix_ns
+        accounts, since, until = self._accounts
+        if not since <= at_unix_ns < until:
+            accounts = self._open_period(at_unix_ns)
+        if not accounts:
+            return _ALLOWED_UNTOUCHED
+        request = call.request
+        on_unpriced = self._rules.on_unpriced
+        if on_unpriced is None:
+            on_unpriced = "allow" if request.is_assumed else "ceiling"
+        bound = self._bounds.bound(request, at_unix_ns, ceiling=on_unpriced == "ceiling")
+        amount = bound.amount_nanousd
+        if amount is None:
+            if "unpriced" not in bound.reasons or on_unpriced == "deny":
+                return self._no_bound(call, bound)
+            amount = 0
+        elif request.max_output_tokens is None and self._rules.on_unbounded == "deny":
+            return self._no_bound(call, bound)
+        legs = tuple([(account, amount) for account in accounts])
+        return Hold(call_id=call.id, started_at_unix_ns=at_unix_ns, legs=legs), bound
+
+    def _open_period(self, at_unix_ns: int) -> tuple[Account, ...]:
+        """Name the accounts of every budget at a moment, and keep them while they last."""
+        accounts: list[Account] = []
+        since, until = at_unix_ns, FOREVER_UNIX_NS
+        for budget in self._rules.budgets:
+            key, end = period(budget.window, at_unix_ns)
+            until = min(until, end)
+            accounts.append(
+                Account(
+                    budget_id=budget.id, scope="", period=key, limit_nanousd=budget.limit_nanousd
+                )
+            )
+        self._accounts = (tuple(accounts), since, until)
+        return self._accounts[0]
+
+    def _no_bound(self, call: Call, bound: Bound) -> Decision:
+        model = call.request.model
+        denial: CallDeniedError
+        if "unpriced" in bound.reasons:
+            denial = UnpricedModelError(
+                f"{model!r} has no price, and on_unpriced is deny: add a price or allow it",
+            )
+        else:
+            why = ", ".join(bound.reasons) or "no max output given"
+            denial = UnboundedCallError(
+                f"nothing bounds the cost of this call to {model!r} ({why}): "
+                "give it a maximum of output tokens",
+            )
+        return Decision(note=_note(bound, action_deny=True), denial=denial)
+
+    def _unavailable(self, hold: Hold, bound: Bound, error: LedgerError) -> Decision:
+        rule_ids = tuple([account.budget_id for account, _ in hold.legs])
+        deny = self._rules.on_unavailable == "deny"
+        note = DecisionNote(
+            action="deny" if deny else "allow",
+            rule_ids=rule_ids,
+            bound_nanousd=bound.amount_nanousd,
+            bound_reasons=bound.reasons,
+            is_unavailable=True,
+        )
+        if not deny:
+            return Decision(note=note, hold=hold)
+        denial = GateUnavailableError(
+            f"the budgets can't be read ({error}), and on_unavailable is deny",
+            rule_id=rule_ids[0],
+            asked_nanousd=bound.amount_nanousd,
+            recovery=Recovery(retryable=True, retry_after_seconds=1.0),
+        )
+        return Decision(note=note, denial=denial)
+
+    def _refused(self, refusal: Refusal, call: Call, bound: Bound) -> Decision:
+        rules = {budget.id: budget for budget in self._rules.budgets}
+        first = refusal.balances[0]
+        budget = rules.get(first.account.budget_id)
+        note = _note(
+            bound,
+            action_deny=True,
+            rule_ids=tuple(balance.account.budget_id for balance in refusal.balances),
+        )
+        return Decision(note=note, denial=_exceeded(first, budget, refusal, call))
+
+
+def _unreadable(problem: TollspanError) -> Decision:
+    return Decision(
+        note=DecisionNote(action="deny", is_unavailable=True),
+        denial=GateUnavailableError(f"the rules can't be read: {problem}"),
+    )
+
+
+def _allowed(hold: Hold, bound: Bound) -> Decision:
+    return Decision(
+        note=DecisionNote(
+            rule_ids=tuple([account.budget_id for account, _ in hold.legs]),
+            bound_nanousd=bound.amount_nanousd,
+            bound_reasons=bound.reasons,
+        ),
+        hold=hold,
+    )
+
+
+def _note(bound: Bound, *, action_deny: bool, rule_ids: tuple[str, ...] = ()) -> DecisionNote:
+    return DecisionNote(
+        action="deny" if action_deny else "allow",
+        rule_ids=rule_ids,
+        bound_nanousd=bound.amount_nanousd,
+        bound_reasons=bound.reasons,
+    )
+
+
+def _exceeded(
+    balance: Balance, budget: Budget | None, refusal: Refusal, call: Call
+) -> BudgetExceededError:
+    account = balance.account
+    held = balance.held_nanousd + balance.unresolved_nanousd
+    resets_at = ends_at(budget.window, call.started_at_unix_ns) if budget else None
+    text = (
+        f"budget {account.budget_id!r} has {usd(account.limit_nanousd)}: "
+        f"{usd(balance.posted_nanousd)} spent, {usd(held)} held; "
+        f"this call may cost up to {usd(refusal.asked_nanousd)}"
+    )
+    message = budget.message if budget else None
+    retry_after = (
+        max(0.0, resets_at.timestamp() - call.started_at_unix_ns / 1e9) if resets_at else None
+    )
+    return BudgetExceededError(
+        f"{message} ({text})" if message else text,
+        rule_id=account.budget_id,
+        limit_nanousd=account.limit_nanousd,
+        spent_nanousd=balance.posted_nanousd,
+        held_nanousd=held,
+        asked_nanousd=refusal.asked_nanousd,
+        resets_at=resets_at,
+        message=message,
+        upgrade_url=budget.upgrade_url if budget else None,
+        recovery=Recovery(
+            retryable=resets_at is not None or balance.held_nanousd > 0,
+            retry_after_seconds=retry_after,
+            owner_action_required=resets_at is None,
+        ),
+    )

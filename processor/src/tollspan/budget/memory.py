@@ -1,0 +1,137 @@
+"""The memory authority: exact, fast, and gone with its process. Also the model that tests compare to."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+
+from tollspan.usage import DecisionEvent, UsageEvent
+
+from .ports import Busy
+from .values import Account, Balance, Hold, Refusal
+
+_Key = tuple[str, str, str]
+
+
+class _Row:
+    __slots__ = ("held", "posted", "unresolved")
+
+    def __init__(self) -> None:
+        self.posted = self.held = self.unresolved = 0
+
+
+class MemoryLedger:
+    """An authority and books in one process's memory.
+
+    Nothing survives the process: what was held or spent is forgotten with it, so it enforces a
+    budget only for as long as the process lives.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: dict[_Key, _Row] = {}
+        self._holds: dict[str, Hold] = {}
+        self._events: dict[str, UsageEvent] = {}
+        self._refusals: list[DecisionEvent] = []
+
+    def hold(self, hold: Hold) -> Refusal | None:
+        """Hold in every account of it, or in none."""
+        with self._lock:
+            rows: list[_Row] = []
+            for account, amount in hold.legs:
+                row = self._row(account)
+                if row.posted + row.held + row.unresolved + amount > account.limit_nanousd:
+                    return self._refuse(hold)
+                rows.append(row)
+            for row, (_, amount) in zip(rows, hold.legs, strict=True):
+                row.held += amount
+            self._holds[hold.call_id] = hold
+            return None
+
+    def hold_now(self, hold: Hold) -> Refusal | Busy | None:
+        """Hold at once: memory never makes anybody wait for long."""
+        return self.hold(hold)
+
+    def hold_soon(self, hold: Hold) -> Future[Refusal | None]:
+        """Hold at once, as a future."""
+        future: Future[Refusal | None] = Future()
+        future.set_result(self.hold(hold))
+        return future
+
+    def release_soon(self, call_id: str) -> None:
+        """Give back what the call holds."""
+        with self._lock:
+            hold = self._holds.pop(call_id, None)
+            for account, amount in hold.legs if hold else ():
+                self._row(account).held -= amount
+
+    def post(self, event: UsageEvent, hold: Hold | None) -> None:
+        """Keep the event once and settle its hold."""
+        with self._lock:
+            if event.call.id in self._events:
+                return
+            self._events[event.call.id] = event
+            held = self._holds.pop(event.call.id, None)
+            for account, amount in held.legs if held else ():
+                self._row(account).held -= amount
+            for charge in event.charges:
+                row = self._rows.setdefault(
+                    (charge.budget_id, charge.scope, charge.period), _Row()
+                )
+                row.posted += charge.posted_nanousd
+                row.unresolved += charge.unresolved_nanousd
+
+    def post_now(self, event: UsageEvent, hold: Hold | None) -> Busy | None:
+        """Post at once."""
+        self.post(event, hold)
+        return None
+
+    def post_soon(self, event: UsageEvent, hold: Hold | None) -> Future[None]:
+        """Post at once, as a future."""
+        future: Future[None] = Future()
+        future.set_result(self.post(event, hold))
+        return future
+
+    def rescue(self, event: UsageEvent, hold: Hold | None) -> None:
+        """Post: memory has no other place."""
+        self.post(event, hold)
+
+    def note(self, event: DecisionEvent) -> None:
+        """Keep a refusal."""
+        with self._lock:
+            self._refusals.append(event)
+
+    def balance(self, account: Account) -> Balance:
+        """Return how an account stands."""
+        with self._lock:
+            return self._balance(account)
+
+    def events(self) -> tuple[UsageEvent, ...]:
+        """Return every event, in the order in which they were posted."""
+        with self._lock:
+            return tuple(self._events.values())
+
+    def _row(self, account: Account) -> _Row:
+        key = (account.budget_id, account.scope, account.period)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = _Row()
+        return row
+
+    def _balance(self, account: Account) -> Balance:
+        row = self._row(account)
+        return Balance(
+            account=account,
+            posted_nanousd=row.posted,
+            held_nanousd=row.held,
+            unresolved_nanousd=row.unresolved,
+        )
+
+    def _refuse(self, hold: Hold) -> Refusal:
+        asked = max(amount for _, amount in hold.legs)
+        short = tuple(
+            balance
+            for account, amount in hold.legs
+            if (balance := self._balance(account)).counted_nanousd + amount > account.limit_nanousd
+        )
+        return Refusal(balances=short, asked_nanousd=asked)

@@ -1,0 +1,149 @@
+"""What budgeting asks of the rooms around it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Final, Literal, Protocol
+
+from tollspan.usage import Attribution, Call, DecisionEvent, Outcome, Usage, UsageEvent
+
+from .values import Decision, Hold, Refusal
+
+
+class Busy:
+    """Somebody else has the authority this instant: nothing was done; ask again, or wait."""
+
+    __slots__ = ()
+
+
+BUSY: Final = Busy()
+
+
+class Authority(Protocol):
+    """Holds money in accounts so that `posted + held + unresolved + asked <= limit` in each."""
+
+    def hold(self, hold: Hold) -> Refusal | None:
+        """Hold in every account of it or in none; None means that it is held.
+
+        Waits for other holders, a bounded time.
+
+        Raises:
+            LedgerError: The authority can't answer; nothing is held.
+        """
+        ...
+
+    def hold_now(self, hold: Hold) -> Refusal | Busy | None:
+        """Do as `hold` does, but never wait: `BUSY` when that would be needed."""
+        ...
+
+    def hold_soon(self, hold: Hold) -> Future[Refusal | None]:
+        """Hand the hold to another thread. A future cancelled in time holds nothing."""
+        ...
+
+    def release_soon(self, call_id: str) -> None:
+        """Give back whatever the call holds, later and in another thread; never blocks or raises."""
+        ...
+
+
+class Books(Protocol):
+    """Keeps events, and settles the holds of their calls in the same step."""
+
+    def post(self, event: UsageEvent, hold: Hold | None) -> None:
+        """Store the event once and settle its hold by its charges; durable when it returns.
+
+        An event whose call id is already there changes nothing.
+
+        Raises:
+            LedgerError: Nothing was stored.
+        """
+        ...
+
+    def post_now(self, event: UsageEvent, hold: Hold | None) -> Busy | None:
+        """Do as `post` does, but never wait: `BUSY` when that would be needed."""
+        ...
+
+    def post_soon(self, event: UsageEvent, hold: Hold | None) -> Future[None]:
+        """Hand the event to another thread, which rescues it if it must: the future never fails.
+
+        Takes no lock, so finalisers may call it.
+        """
+        ...
+
+    def rescue(self, event: UsageEvent, hold: Hold | None) -> None:
+        """Keep an event that `post` could not take, wherever there is room; never raises."""
+        ...
+
+    def note(self, event: DecisionEvent) -> None:
+        """Store a refusal, later and in another thread; never blocks or raises."""
+        ...
+
+
+class Gate(Protocol):
+    """Decides before a call."""
+
+    def authorize(self, call: Call) -> Decision:
+        """Decide on a call, and hold what it may cost. Never raises a denial: it returns it."""
+        ...
+
+    async def authorize_async(self, call: Call) -> Decision:
+        """Do as `authorize` does, without ever blocking the event loop."""
+        ...
+
+    def abandon(self, call_id: str) -> None:
+        """Give back what a call holds that was never made; never blocks or raises."""
+        ...
+
+
+class CallSink(Protocol):
+    """Accounts for a call after it ended."""
+
+    def close(self, closing: Closing) -> UsageEvent:
+        """Price the call, store its event, settle its hold; return the event."""
+        ...
+
+    async def close_async(self, closing: Closing) -> UsageEvent:
+        """Do as `close` does, without ever blocking the event loop."""
+        ...
+
+
+OnUnavailable = Literal["allow", "deny"]
+OnUnbounded = Literal["model_max", "deny"]
+OnUnpriced = Literal["ceiling", "allow", "deny"]
+
+
+class Closing:
+    """What is known of a call when it ends.
+
+    Attributes:
+        call, decision: The call and what the gate said.
+        usage: What it used; None when the provider did no billable work.
+        outcome: How it ended.
+        traceparent: W3C trace context of its span.
+        keep_unresolved: Keep the rest of the hold counted: the usage says less than was spent.
+    """
+
+    __slots__ = ("call", "decision", "keep_unresolved", "outcome", "traceparent", "usage")
+
+    def __init__(  # noqa: PLR0913 - one value of the hot path, built once a call
+        self,
+        call: Call,
+        decision: Decision,
+        usage: Usage | None,
+        outcome: Outcome,
+        traceparent: str | None = None,
+        keep_unresolved: bool = False,  # noqa: FBT001, FBT002 - keywords cost bytecodes here
+    ) -> None:
+        self.call = call
+        self.decision = decision
+        self.usage = usage
+        self.outcome = outcome
+        self.traceparent = traceparent
+        self.keep_unresolved = keep_unresolved
+
+
+class AttributionSource(Protocol):
+    """Says who pays for what runs now."""
+
+    def __call__(self) -> Attribution:
+        """Return the attribution in force in this thread or task."""
+        ...

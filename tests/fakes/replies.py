@@ -1,0 +1,203 @@
+"""What a fake provider answers: one frozen value per reply, its JSON form, and their order."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Literal, cast
+
+import msgspec
+
+Drop = Literal["before_headers", "after_headers", "mid_body", "mid_stream"]
+CloseWith = Literal["rst", "fin"]
+Billing = Literal["as_generated", "everything", "nothing"]
+
+DEFAULT_TEXT = "Hello! How can I help you today?"
+FAKE_HEADER = "x-fake"
+_OUTPUT_FIELDS = ("text", "output_tokens", "chunks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One function call that the model asks for; `arguments` is JSON text."""
+
+    name: str
+    arguments: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """How the fake answers one request. The default is an ordinary, immediate success.
+
+    A *piece* is one fragment of output: in a stream it travels in one event per choice, after the
+    opening event that carries the role. `after_chunks`, `error_in_stream` and
+    `stall_after_chunks` count pieces.
+
+    Attributes:
+        text: The output. At most one of `text`, `output_tokens`, `chunks` may be given.
+        output_tokens: Output of exactly so many tokens (under both tokenizers), made of words.
+        chunks: The output as the pieces of a stream.
+        tool_calls: Function calls, after the text; give `text=""` for none beside them.
+        reasoning_tokens: Hidden tokens per choice, generated before the first piece.
+        cached_tokens: Prompt tokens read from the cache; never more than the prompt has.
+        prompt_tokens: Overrides the count of the prompt, to act a provider that breaks its bound.
+        model: The model named in the answer; default: the dated snapshot of the one asked for.
+        finish_reason: Overrides `stop`, `length` or `tool_calls`.
+        service_tier: Overrides the tier in the answer; default: what was asked, or `default`.
+        omit_usage: The answer has no usage (it is billed all the same).
+        status: 200, or a status from 400 up for an OpenAI-shaped error.
+        error_code: `error.code`; default by status.
+        error_message: `error.message`; default by status.
+        retry_after_seconds: Sent with an error as `retry-after-ms` and `retry-after`.
+        should_retry: Sent with an error as `x-should-retry`.
+        latency_seconds: Wait before the headers.
+        first_chunk_delay_seconds: Wait between a stream's headers and its first event.
+        chunk_delay_seconds: Wait before each piece of a stream after the first.
+        drop: Where the connection breaks. `mid_body` in a stream means `mid_stream`, and the other
+            way round.
+        after_chunks: With `drop="mid_stream"`, how many pieces are sent before it.
+        close_with: How a drop looks: a TCP reset, or an orderly end that comes too early.
+        error_in_stream: Pieces sent before an `error` event ends the stream.
+        stall_after_chunks: Pieces sent before silence, until the client goes away.
+        malformed_json: The body is cut to half its JSON (in a stream: its first event is).
+        gzip: The body is compressed.
+        sse_comments: Comment lines between the events of a stream.
+        split_bytes: A stream is cut into HTTP chunks of so many bytes, across characters.
+        billing: Overrides the bill: `everything` bills a failed request in full, `nothing` a
+            successful one not at all.
+    """
+
+    text: str | None = None
+    output_tokens: int | None = None
+    chunks: tuple[str, ...] | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    prompt_tokens: int | None = None
+    model: str | None = None
+    finish_reason: str | None = None
+    service_tier: str | None = None
+    omit_usage: bool = False
+    status: int = 200
+    error_code: str | None = None
+    error_message: str | None = None
+    retry_after_seconds: float | None = None
+    should_retry: bool | None = None
+    latency_seconds: float = 0.0
+    first_chunk_delay_seconds: float = 0.0
+    chunk_delay_seconds: float = 0.0
+    drop: Drop | None = None
+    after_chunks: int = 0
+    close_with: CloseWith = "rst"
+    error_in_stream: int | None = None
+    stall_after_chunks: int | None = None
+    malformed_json: bool = False
+    gzip: bool = False
+    sse_comments: bool = False
+    split_bytes: int | None = None
+    billing: Billing = "as_generated"
+
+    def __post_init__(self) -> None:
+        if sum(getattr(self, name) is not None for name in _OUTPUT_FIELDS) > 1:
+            raise ValueError("give one of text, output_tokens, chunks")
+        if self.status != 200 and not 400 <= self.status <= 599:
+            raise ValueError(f"status must be 200 or 400..599, not {self.status}")
+        if self.split_bytes is not None and self.split_bytes < 1:
+            raise ValueError("split_bytes must be 1 or more")
+
+    @property
+    def is_error(self) -> bool:
+        """The request is refused, with an error body."""
+        return self.status != 200
+
+    def with_json(self, document: object) -> Reply:
+        """Return this reply with the fields of a JSON object laid over it.
+
+        Raises:
+            ValueError: It isn't an object, or names an unknown field, or a value has a wrong type.
+        """
+        if not isinstance(document, dict):
+            raise ValueError(f"a reply is a JSON object, not {type(document).__name__}")
+        given = cast("dict[str, object]", document)
+        if unknown := given.keys() - _FIELDS:
+            raise ValueError(f"unknown reply fields: {', '.join(sorted(unknown))}")
+        merged: dict[str, object] = asdict(self)
+        if any(name in given for name in _OUTPUT_FIELDS):
+            merged.update(dict.fromkeys(_OUTPUT_FIELDS))
+        merged.update(given)
+        return msgspec.convert(merged, Reply)  # its ValidationError is a ValueError
+
+
+_FIELDS = {field.name for field in fields(Reply)}
+
+Respond = Callable[[object, Mapping[str, str], int], Reply]
+"""From the request's JSON, its headers (names in lower case) and the hit's number (1, 2, …)."""
+
+
+class Script:
+    """The order of replies; thread-safe.
+
+    The header `x-fake` of a request comes first, then `respond`, then the queue, then `default`.
+    The header holds the JSON of a reply, laid over `default`; or a list of them, of which an
+    SDK's n-th retry of the call takes the n-th (and later ones the last).
+    """
+
+    def __init__(self, default: Reply | None = None) -> None:
+        self.default = default if default is not None else Reply()
+        self.respond: Respond | None = None
+        self._queue: deque[Reply] = deque()
+        self._lock = threading.Lock()
+
+    def push(self, *replies: Reply) -> None:
+        """Queue replies, each for one request."""
+        with self._lock:
+            self._queue.extend(replies)
+
+    def clear(self) -> None:
+        """Empty the queue; `default` and `respond` stay."""
+        with self._lock:
+            self._queue.clear()
+
+    def load(self, document: object) -> None:
+        """Take `{"default": reply, "queue": [reply, …]}`, both optional, over what is there.
+
+        Raises:
+            ValueError: It has another shape.
+        """
+        if not isinstance(document, dict):
+            raise ValueError("a script is a JSON object")
+        given = cast("dict[str, object]", document)
+        default = Reply().with_json(given.get("default", {})) if "default" in given else None
+        queued = given.get("queue", [])
+        if given.keys() - {"default", "queue"} or not isinstance(queued, list):
+            raise ValueError('a script has "default" (a reply) and "queue" (a list of replies)')
+        base = default or self.default
+        replies = [base.with_json(item) for item in cast("list[object]", queued)]
+        self.default = base
+        self.push(*replies)
+
+    def next_reply(self, request: object, headers: Mapping[str, str], hit_number: int) -> Reply:
+        """Return the reply of this request.
+
+        Raises:
+            ValueError: Its `x-fake` header isn't a reply.
+        """
+        if FAKE_HEADER in headers:
+            return self._from_header(headers)
+        if self.respond is not None:
+            return self.respond(request, headers, hit_number)
+        with self._lock:
+            return self._queue.popleft() if self._queue else self.default
+
+    def _from_header(self, headers: Mapping[str, str]) -> Reply:
+        document: object = json.loads(headers[FAKE_HEADER])
+        if isinstance(document, list):
+            attempts = cast("list[object]", document)
+            if not attempts:
+                return self.default
+            attempt = int(headers.get("x-stainless-retry-count", "0"))
+            document = attempts[min(attempt, len(attempts) - 1)]
+        return self.default.with_json(document)

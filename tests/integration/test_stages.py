@@ -1,0 +1,74 @@
+"""A stage runs a real command: how it ends, and what is counted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import stages
+from environment import VENV
+
+pytestmark = pytest.mark.skipif(
+    not (VENV / "bin" / "python").is_file(), reason="run through make, which sets up .venv"
+)
+
+
+def stage(program: str) -> stages.Stage:
+    return stages.Stage(
+        name="probe", command=("python", "-c", program), warm_minutes=1, fresh_minutes=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "result"),
+    [
+        pytest.param("pass", "ok", id="a command that succeeds"),
+        pytest.param("raise SystemExit(1)", "FAILED", id="a command that fails"),
+        pytest.param("raise SystemExit(5)", "FAILED", id="a code that only pytest means well"),
+    ],
+)
+def test_a_stage_ends_as_its_command_does(program: str, result: str, tmp_path: Path) -> None:
+    assert stages.run(stage(program), limit_seconds=30, reports=tmp_path).result == result
+
+
+def test_a_stage_beyond_its_limit_is_ended_with_its_children(tmp_path: Path) -> None:
+    child = tmp_path / "child"
+    program = (
+        "import subprocess, sys, pathlib\n"
+        f"child = subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(60)'])\n"
+        f"pathlib.Path({str(child)!r}).write_text(str(child.pid))\n"
+        "child.wait()"
+    )
+    row = stages.run(stage(program), limit_seconds=2, reports=tmp_path)
+    assert row.result == "TOO LONG"
+    assert 2 <= row.seconds < 30
+    # "Z" is a dead process that nobody has waited for.
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", child.read_text()], capture_output=True, text=True, check=False
+    )
+    assert state.stdout.strip()[:1] in {"", "Z"}
+
+
+def test_a_broken_run_of_tests_is_counted_as_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = stages.Stage(
+        name="broken",
+        command=("python", "-m", "pytest", "--no-such"),
+        warm_minutes=1,
+        fresh_minutes=1,
+    )
+    monkeypatch.setattr(stages, "table", lambda plan: (broken,))
+    assert stages.main("core") == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
+
+
+def test_passed_failed_and_skipped_are_added_up(tmp_path: Path) -> None:
+    for tier in ("unit", "e2e"):
+        (tmp_path / f"{tier}.xml").write_text(
+            '<testsuites><testsuite tests="9" failures="1" errors="1" skipped="2"/></testsuites>'
+        )
+    assert stages.count(sorted(tmp_path.glob("*.xml"))) == (10, 4, 4)
