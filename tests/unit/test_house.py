@@ -35,8 +35,8 @@ def all_python() -> list[Path]:
 
 
 def packages() -> list[Path]:
-    """Every folder of the rooms that holds Python, below the namespace."""
-    return sorted({path.parent for path in sources()})
+    """Every folder of the rooms that holds Python, but not one that is put on a search path."""
+    return sorted({path.parent for path in sources() if path.name != "sitecustomize.py"})
 
 
 def name(path: Path) -> str:

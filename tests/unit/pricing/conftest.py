@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -45,7 +46,7 @@ def tiny_book(tmp_path_factory: pytest.TempPathFactory) -> PriceBook:
     return PriceBook.load(path)
 
 
-def book_bytes(models: dict[str, list[object]]) -> bytes:
+def book_bytes(models: Mapping[str, object]) -> bytes:
     """Return a book of one provider, `openai`, hashed as it must be."""
     provider = {
         "auto_tiers": [],

@@ -11,7 +11,7 @@ import pytest
 
 import tollspan.pricing
 from tollspan.pricing import PriceBook
-from tollspan.usage import PriceBookError, Request, Response, Usage
+from tollspan.usage import INPUT_BUCKETS, PriceBookError, Request, Response, Usage
 
 SHIPPED = Path(tollspan.pricing.__file__).parent / "prices.json"
 NOW = 1_795_348_800_000_000_000
@@ -48,12 +48,24 @@ def test_rows_are_whole_numbers_and_do_not_overlap() -> None:
     for provider in json.loads(SHIPPED.read_bytes())["body"]["providers"].values():
         for _, _, rows in provider["models"].values():
             spans: dict[tuple[str, int], str] = {}
+            assert {(row[0], row[1]) for row in rows} == {
+                (row[0], row[1]) for row in rows if row[3] == 0
+            }
             for tier, since, until, above, per, prices, _ in rows:
                 assert spans.get((tier, above), "") <= (since or "")
                 spans[tier, above] = until or "9999"
                 assert per >= 1
                 assert "input_uncached" in prices
                 assert all(isinstance(price, int) and price >= 0 for price in prices.values())
+
+
+def test_no_row_is_dearer_than_its_providers_ceiling() -> None:
+    for provider in json.loads(SHIPPED.read_bytes())["body"]["providers"].values():
+        for _, _, rows in provider["models"].values():
+            for _, _, _, _, per, prices, _ in rows:
+                for bucket, price in prices.items():
+                    side = "input" if bucket in INPUT_BUCKETS else "output"
+                    assert price <= provider["ceiling"][f"{side}_picousd"] * per
 
 
 def test_every_openai_chat_model_of_today_has_an_output_limit() -> None:

@@ -95,13 +95,15 @@ def test_a_rounding_error_of_the_source_is_not_a_price(rows: ModuleType) -> None
 
 TABLE = """{
  "sample_spec": {"litellm_provider": "one of them", "mode": "chat"},
- "gpt-x": {"litellm_provider": "openai", "mode": "chat", "max_output_tokens": 9, "max_input_tokens": 99,
+ "gpt-x": {"litellm_provider": "openai", "mode": "chat",
+  "max_output_tokens": 9, "max_input_tokens": 99,
   "input_cost_per_token": 1e-06, "output_cost_per_token": 3e-06,
   "input_cost_per_token_above_272k_tokens": 2e-06,
   "input_cost_per_token_flex": 5e-07, "supports_vision": true},
  "gpt-y": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 4e-06,
   "output_cost_per_token": 8e-06, "input_cost_per_token_batches": 2e-06},
- "picture": {"litellm_provider": "openai", "mode": "image_generation", "input_cost_per_token": 1e-06}
+ "picture": {"litellm_provider": "openai", "mode": "image_generation",
+  "input_cost_per_token": 1e-06}
 }"""
 
 

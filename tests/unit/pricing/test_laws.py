@@ -43,6 +43,11 @@ def split(total: int, parts: list[int], buckets: tuple[str, ...]) -> dict[str, i
     return {name: edges[i + 1] - edges[i] for i, name in enumerate(buckets)}
 
 
+def used(*sides: dict[str, int]) -> Usage:
+    """Return a usage with these buckets."""
+    return msgspec.convert({name: n for side in sides for name, n in side.items()}, Usage)
+
+
 cutting = st.lists(st.integers(0, 10**6), min_size=6, max_size=6)
 # What the provider may say for what was asked.
 RUNS_AS = {
@@ -77,9 +82,9 @@ def test_no_usage_that_fits_the_request_costs_more_than_the_bound(
     bound = BOOK.bound(request, at, ceiling=ceiling)
     tokens_in = data.draw(st.integers(0, size + OPENAI["constant_tokens"]))
     tokens_out = data.draw(st.integers(0, limit * choices + predicted))
-    usage = Usage(
-        **split(tokens_in, data.draw(cutting), INPUT_BUCKETS),
-        **split(tokens_out, data.draw(cutting), OUTPUT_BUCKETS),
+    usage = used(
+        split(tokens_in, data.draw(cutting), INPUT_BUCKETS),
+        split(tokens_out, data.draw(cutting), OUTPUT_BUCKETS),
     )
     said = data.draw(st.sampled_from(RUNS_AS[asked]))
     cost = BOOK.rate(request, Response(service_tier=said), usage, at, ceiling=ceiling)
@@ -112,19 +117,37 @@ def test_the_worst_usage_of_every_model_costs_at_most_the_bound(asked: str | Non
             )
             bound = BOOK.bound(request, NOW)
             for bucket, out in zip(INPUT_BUCKETS, OUTPUT_BUCKETS * 2, strict=False):
-                usage = Usage(**{bucket: size + OPENAI["constant_tokens"], out: 1_000})
+                usage = used({bucket: size + OPENAI["constant_tokens"], out: 1_000})
                 for said in RUNS_AS[asked]:
                     response = Response(service_tier=said)
                     compared += covers(bound, BOOK.rate(request, response, usage, NOW))
     assert compared >= (50 if asked == "ultrafast" else 500)
 
 
+@pytest.mark.parametrize("provider", sorted(BODY["providers"]))
+def test_the_bound_holds_for_other_providers_too(provider: str) -> None:
+    part = BODY["providers"][provider]
+    for name in part["names"]:
+        for size in (0, 300_000):
+            request = Request(
+                provider=provider,
+                operation="chat",
+                model=name,
+                input_bytes=size,
+                max_output_tokens=1_000,
+            )
+            bound = BOOK.bound(request, NOW)
+            for bucket, out in zip(INPUT_BUCKETS, OUTPUT_BUCKETS * 2, strict=False):
+                usage = used({bucket: size + part["constant_tokens"], out: 1_000})
+                covers(bound, BOOK.rate(request, Response(), usage, NOW))
+
+
 @settings(max_examples=200, deadline=None)
-@given(name=names, at=times, used=cutting, total=counts, bucket=st.sampled_from(TOKEN_BUCKETS))
+@given(name=names, at=times, cuts=cutting, total=counts, bucket=st.sampled_from(TOKEN_BUCKETS))
 def test_a_token_more_never_costs_less(
-    name: str, at: int, used: list[int], total: int, bucket: str
+    name: str, at: int, cuts: list[int], total: int, bucket: str
 ) -> None:
-    usage = Usage(**split(total, used, ("input_uncached", "cache_read", "output", "reasoning")))
+    usage = used(split(total, cuts, ("input_uncached", "cache_read", "output", "reasoning")))
     more = msgspec.structs.replace(usage, **{bucket: getattr(usage, bucket) + 1})
     request = Request(provider="openai", operation="chat", model=name)
     before = BOOK.rate(request, Response(), usage, at)
@@ -143,18 +166,18 @@ def test_costs_add_up_but_for_the_rounding(
     parts = [split(total, one, buckets), split(total, other, buckets)]
     both = {bucket: parts[0][bucket] + parts[1][bucket] for bucket in buckets}
     request = Request(provider="openai", operation="chat", model=name)
-    costs = [BOOK.rate(request, Response(), Usage(**part), at) for part in (*parts, both)]
+    costs = [BOOK.rate(request, Response(), used(part), at) for part in (*parts, both)]
     assume(all(cost.status == "priced" for cost in costs))
     amounts = [cost.amount_nanousd or 0 for cost in costs]
     assert abs(amounts[0] + amounts[1] - amounts[2]) <= 1
 
 
 @settings(max_examples=200, deadline=None)
-@given(name=names, asked=tiers, at=times, used=cutting, total=counts, size=counts)
+@given(name=names, asked=tiers, at=times, cuts=cutting, total=counts, size=counts)
 def test_the_memo_changes_nothing(
-    name: str, asked: str | None, at: int, used: list[int], total: int, size: int
+    name: str, asked: str | None, at: int, cuts: list[int], total: int, size: int
 ) -> None:
-    usage = Usage(**split(total, used, TOKEN_BUCKETS[:7]), output=total)
+    usage = used(split(total, cuts, TOKEN_BUCKETS[:7]), {"output": total})
     request = Request(
         provider="openai", operation="chat", model=name, service_tier=asked, input_bytes=size
     )

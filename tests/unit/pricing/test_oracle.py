@@ -40,6 +40,7 @@ SHAPES = [
     Usage(input_uncached=11, audio_in=1_003, output=7, audio_out=509),
 ]
 BOOK = json.loads((Path(tollspan.pricing.__file__).parent / "prices.json").read_bytes())["body"]
+SOURCE_NAMES = {"gcp.gemini": "google", "x_ai": "x-ai", "mistral_ai": "mistral"}
 OPENAI = BOOK["providers"]["openai"]["models"]
 THEIRS = next(provider for provider in providers if provider.id == "openai")
 
@@ -53,6 +54,7 @@ def theirs(usage: Usage) -> object:
     return genai_prices.Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
+        output_reasoning_tokens=usage.reasoning,
         cache_read_tokens=usage.cache_read,
         cache_write_tokens=usage.cache_write,
         input_audio_tokens=usage.audio_in or None,
@@ -93,6 +95,30 @@ def test_a_cost_is_what_the_source_says(book: PriceBook, model: str) -> None:
         )
         nanousd = (price.total_price * 10**9).quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
         assert cost.amount_nanousd == nanousd, (day, tier, usage)
+
+
+@pytest.mark.parametrize("provider", sorted(BOOK["providers"]))
+def test_other_providers_cost_what_the_source_says_too(book: PriceBook, provider: str) -> None:
+    part = BOOK["providers"][provider]
+    source = next(p for p in providers if p.id == SOURCE_NAMES.get(provider, provider))
+    compared = 0
+    for name, key in part["names"].items():
+        if any(source_of(row) != "genai-prices" for row in part["models"][key][2]):
+            continue
+        request = Request(provider=provider, operation="chat", model=name)
+        found = source.find_model(name)
+        assert found is not None
+        for usage in (SHAPES[4], SHAPES[7], Usage(input_uncached=1_000)):
+            unix_ns = int(DAYS[-1].timestamp()) * 1_000_000_000
+            cost = book.rate(request, Response(), usage, unix_ns)
+            if cost.status == "partial":
+                assert set(cost.unpriced_units) <= {"output", "reasoning"}
+                continue
+            price = found.calc_price(theirs(usage), source, genai_request_timestamp=DAYS[-1])
+            nanousd = (price.total_price * 10**9).quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
+            assert cost.amount_nanousd == nanousd, (name, usage)
+            compared += 1
+    assert compared
 
 
 def test_the_comparison_covers_the_models() -> None:

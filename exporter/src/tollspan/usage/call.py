@@ -39,7 +39,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         port: Its port, or None for the scheme's default.
         is_assumed: The host is in no table, so the SDK's own provider was assumed.
         input_bytes: UTF-8 bytes of everything sent that becomes input tokens; at least that many.
-        unbounded: Why `input_bytes` is no bound of the input tokens (`url_media`, say); empty when it is.
+        unbounded: Why `input_bytes` does not bound the input tokens (`media`, say); empty when it
+            does.
         max_output_tokens: The caller's own limit for one choice, None when the caller gave none.
         choices: How many answers were asked for (`n`).
         prediction_bytes: UTF-8 bytes of predicted output; rejected ones are billed as output.

@@ -18,7 +18,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         status: `priced`: exact. `partial`: some unit has no price, the amount covers the rest.
             `unpriced`: no row matched. `unknown`: the usage is unknown. `not_billed`: the provider
             did no billable work. Only `priced`, `partial` and `not_billed` have an amount.
-        amount_nanousd: Rounded once, half to even; None when there is none. Never 0 for "don't know".
+        amount_nanousd: Rounded once, half to even; None when nobody knows. Never 0 for that.
         is_assumed: The price is an assumption (the provider's dearest row, or an assumed provider).
         book_id: The price book that was used.
         matched_key: The book's key that the model's name resolved to.

@@ -110,7 +110,7 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 Event = UsageEvent | DecisionEvent
 
 encode_event = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Event)
+_decode: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def decode_event(data: bytes | str) -> Event:

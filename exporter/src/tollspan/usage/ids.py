@@ -1,4 +1,4 @@
-"""Call ids: UUID version 7 as 32 hex digits, made without touching the program's own random state."""
+"""Call ids: UUID version 7 as 32 hex digits, made without the program's own random state."""
 
 from __future__ import annotations
 

@@ -79,8 +79,10 @@ def _providers() -> Iterator[Finding]:
         return
     yield (
         _GOOD,
-        f"openai {found}: chat.completions.create is gated, metered and priced; "
-        "other methods are not yet",
+        (
+            f"openai {found}: chat.completions.create is gated, metered and priced; "
+            "other methods are not yet"
+        ),
     )
 
 
@@ -97,18 +99,23 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         ledger.close()
     yield _GOOD, f"ledger: {path}"
     for file in rescued_files(settings.home):
-        yield _LOOK, f"ledger: events wait in {file}; a running program or `ledger rebuild` adds them"
+        yield (
+            _LOOK,
+            f"ledger: events wait in {file}; a running program or `ledger rebuild` adds them",
+        )
     reader = LedgerReader(path)
     unresolved = [hold for hold in reader.open_holds() if hold.is_unresolved]
     if unresolved:
         total = usd(sum(hold.amount_nanousd for hold in unresolved))
         yield (
             _LOOK,
-            f"budgets: {len(unresolved)} holds of processes that died count as unresolved ({total})",
+            f"budgets: {len(unresolved)} holds of dead processes count as unresolved ({total})",
         )
     for sighting in reader.sightings():
         yield (
             _LOOK,
-            f"{sighting.kind.replace('_', ' ')}: {sighting.name}, {sighting.count} times, "
-            f"last {rfc3339(sighting.last_unix_ns)[:19]}",
+            (
+                f"{sighting.kind.replace('_', ' ')}: {sighting.name}, {sighting.count} times, "
+                f"last {rfc3339(sighting.last_unix_ns)[:19]}"
+            ),
         )

@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = commands.add_parser(
-        "run", help="run a program with tollspan in front", usage="tollspan run [--strict] PROGRAM …"
+        "run",
+        help="run a program with tollspan in front",
+        usage="tollspan run [--strict] PROGRAM …",
     )
     run.add_argument(
         "--strict", action="store_true", help="refuse to start when calls could not be gated"

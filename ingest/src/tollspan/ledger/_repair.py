@@ -121,7 +121,9 @@ def rebuild(path: Path) -> Rebuilt:
         old_path = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(old_path.with_name(old_path.name + suffix))
+                path.with_name(path.name + suffix).rename(
+                    old_path.with_name(old_path.name + suffix)
+                )
     fresh = None
     try:
         fresh = Session(path)
@@ -170,9 +172,7 @@ def _copy_accounts_and_holds(old: sqlite3.Connection, new: sqlite3.Connection) -
     )
 
 
-def _readable(
-    old: sqlite3.Connection, query: str, table: str, key: str
-) -> Iterator[tuple[bytes]]:
+def _readable(old: sqlite3.Connection, query: str, table: str, key: str) -> Iterator[tuple[bytes]]:
     """Yield row after row by key, stepping over what is damaged."""
     try:
         low, high = old.execute(f"SELECT min({key}), max({key}) FROM {table}").fetchone()  # noqa: S608

@@ -1,4 +1,4 @@
-"""Where events go that the ledger can't take: an append-only file beside it, else in the temp folder.
+"""Where events go that the ledger can't take: a file beside it, else one in the temp folder.
 
 One JSON event a line, written with one system call, so that it survives the death of the process.
 """

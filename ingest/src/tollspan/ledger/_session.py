@@ -259,9 +259,7 @@ class Session:
             balance = self._balance(leg)
             if balance.counted_nanousd + leg[1] > leg[0].limit_nanousd:
                 short.append(balance)
-        return Refusal(
-            balances=tuple(short), asked_nanousd=max(amount for _, amount in hold.legs)
-        )
+        return Refusal(balances=tuple(short), asked_nanousd=max(amount for _, amount in hold.legs))
 
     def _balance(self, leg: Leg) -> Balance:
         account = leg[0]
@@ -319,9 +317,7 @@ def ledger_error(error: sqlite3.Error | OSError, path: Path) -> LedgerError:
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _CORRUPT_CODES:
-            return LedgerCorruptError(
-                f"{path} is damaged ({error}): run `tollspan ledger rebuild`"
-            )
+            return LedgerCorruptError(f"{path} is damaged ({error}): run `tollspan ledger rebuild`")
     return LedgerUnavailableError(f"{path} can't be used: {error}")
 
 

@@ -68,9 +68,7 @@ class PostWork:
 class NoteWork:
     """A refusal to store."""
 
-    def __init__(
-        self, event: DecisionEvent, keep_aside: Callable[[DecisionEvent], None]
-    ) -> None:
+    def __init__(self, event: DecisionEvent, keep_aside: Callable[[DecisionEvent], None]) -> None:
         self._event = event
         self._keep_aside = keep_aside
 

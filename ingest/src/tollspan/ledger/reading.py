@@ -15,7 +15,8 @@ from tollspan.usage import Event, decode_event
 from ._session import ledger_error
 
 DIMENSIONS = {
-    "model": "coalesce(json_extract(d, '$.cost.matched_key'), json_extract(d, '$.call.request.model'))",
+    "model": "coalesce(json_extract(d, '$.cost.matched_key'),"
+    " json_extract(d, '$.call.request.model'))",
     "provider": "json_extract(d, '$.call.request.provider')",
     "operation": "json_extract(d, '$.call.request.operation')",
     "customer": "json_extract(d, '$.call.attribution.customer')",

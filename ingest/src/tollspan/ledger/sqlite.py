@@ -22,9 +22,9 @@ from tollspan.budget import BUSY, Busy, Hold, Refusal
 from tollspan.usage import DecisionEvent, Event, LedgerError, LedgerUnavailableError, UsageEvent
 
 from . import _repair
+from ._home import check_home
 from ._owner import Owner, is_alive
 from ._rescue import Rescue
-from ._home import check_home
 from ._session import Session, is_busy, ledger_error
 from ._work import HoldWork, NoteWork, PostWork, ReleaseWork, SightWork
 from ._writer import Work, Writer
@@ -74,9 +74,7 @@ class SQLiteLedger:
         self._session: Session | None = None
         self._owner: Owner | None = None
         self._closed_until = 0.0
-        self._writer = Writer(
-            self._open, self._keep_house, wait_seconds=self._post_wait_seconds
-        )
+        self._writer = Writer(self._open, self._keep_house, wait_seconds=self._post_wait_seconds)
 
     # -- authority --
 
@@ -314,11 +312,13 @@ class SQLiteLedger:
             _finish(session, self._sweep_in, None)
 
     def _move_to_new_file(self, lost: Session) -> None:
-        """The file was deleted or replaced under us: carry everything over to the one at the path."""
+        """Carry everything over to the file at the path: ours was deleted or replaced."""
         if not self._lock.acquire(timeout=self._post_wait_seconds):
             return
         try:
-            _logger.error("tollspan's ledger %s was deleted or replaced; carrying it over", self.path)
+            _logger.error(
+                "tollspan's ledger %s was deleted or replaced; carrying it over", self.path
+            )
             found = self._open()
             try:
                 found.begin(self._post_wait_seconds)

@@ -37,9 +37,7 @@ class Reading:
 
     __slots__ = ("is_incomplete", "response", "usage")
 
-    def __init__(
-        self, usage: Usage, response: Response, *, is_incomplete: bool = False
-    ) -> None:
+    def __init__(self, usage: Usage, response: Response, *, is_incomplete: bool = False) -> None:
         self.usage = usage
         self.response = response
         self.is_incomplete = is_incomplete
@@ -50,9 +48,7 @@ class Failure:
 
     __slots__ = ("error_type", "is_maybe_billed", "status")
 
-    def __init__(
-        self, status: OutcomeStatus, error_type: str, *, is_maybe_billed: bool
-    ) -> None:
+    def __init__(self, status: OutcomeStatus, error_type: str, *, is_maybe_billed: bool) -> None:
         self.status: OutcomeStatus = status
         self.error_type = error_type
         self.is_maybe_billed = is_maybe_billed
@@ -83,13 +79,11 @@ class Extractor(Protocol):
         """Return the arguments to call with, changed where metering needs it; never in place."""
         ...
 
-    def result(self, request: Request, result: object) -> Reading:
+    def result(self, result: object) -> Reading:
         """Read a whole answer."""
         ...
 
-    def stream(
-        self, request: Request, result: object, kwargs: Kwargs
-    ) -> StreamReader | None:
+    def stream(self, request: Request, result: object, kwargs: Kwargs) -> StreamReader | None:
         """Return a reader when the result is a stream to watch, else None."""
         ...
 
@@ -116,18 +110,14 @@ class Run:
         return self.flight.call
 
 
-class StreamProxies(Protocol):
-    """Makes the object that a caller gets in place of a stream."""
-
-    def __call__(self, stream: object, run: Run, reader: StreamReader) -> object:
-        """Wrap the stream."""
-        ...
+StreamProxies = Callable[[object, Run, StreamReader], object]
+"""Makes the object that a caller gets in place of a stream."""
 
 
 class Lifecycle:
     """Takes calls through their life, for one process."""
 
-    def __init__(  # noqa: PLR0913 - the parts that launch joins
+    def __init__(
         self,
         *,
         gate: Gate,
@@ -149,7 +139,7 @@ class Lifecycle:
 
     # -- synchronous --
 
-    def call(  # noqa: PLR0913 - wrapt's four and ours
+    def call(
         self,
         extractor: Extractor,
         proxies: StreamProxies,
@@ -189,7 +179,7 @@ class Lifecycle:
                 self.open_streams[run.call.id] = (run, reader)
                 self.worker.start()
                 return proxies(result, run, reader)
-            self.succeed(run, extractor.result(request, result))
+            self.succeed(run, extractor.result(result))
         return result
 
     def _perform(
@@ -217,7 +207,7 @@ class Lifecycle:
 
     # -- asynchronous --
 
-    async def call_async(  # noqa: PLR0913 - wrapt's four and ours
+    async def call_async(
         self,
         extractor: Extractor,
         proxies: StreamProxies,
@@ -264,7 +254,7 @@ class Lifecycle:
                 self.open_streams[run.call.id] = (run, reader)
                 self.worker.start()
                 return proxies(result, run, reader)
-            closing = self._closing(run, extractor.result(request, result), "ok")
+            closing = self._closing(run, extractor.result(result), "ok")
             self._end(run, await self._sink.close_async(closing))
         return result
 

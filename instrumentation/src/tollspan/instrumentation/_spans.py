@@ -16,7 +16,7 @@ from opentelemetry.util.types import AttributeValue
 
 from tollspan import semconv
 from tollspan.budget import Decision
-from tollspan.usage import Call, CallDeniedError, UsageEvent
+from tollspan.usage import Call, CallDeniedError, Usage, UsageEvent
 
 _DIMENSIONS = (
     (semconv.TOLLSPAN_CUSTOMER_ID, "customer"),
@@ -203,18 +203,22 @@ def _end_attributes(event: UsageEvent) -> dict[str, AttributeValue]:
         attributes[semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = outcome.first_chunk_ns / 1e9
     if outcome.error_type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.error_type
-    usage = event.usage
-    if usage is not None and usage.status != "unknown":
-        attributes[semconv.GEN_AI_USAGE_INPUT_TOKENS] = usage.input_tokens
-        attributes[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = usage.output_tokens
-        if usage.cache_read:
-            attributes[semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS] = usage.cache_read
-        written = usage.cache_write + usage.cache_write_5m + usage.cache_write_1h
-        if written:
-            attributes[semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS] = written
-        if usage.reasoning:
-            attributes[semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS] = usage.reasoning
+    if event.usage is not None and event.usage.status != "unknown":
+        _add_usage(attributes, event.usage)
     return attributes
+
+
+def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:
+    """Put usage in as the conventions' inclusive sums."""
+    attributes[semconv.GEN_AI_USAGE_INPUT_TOKENS] = usage.input_tokens
+    attributes[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = usage.output_tokens
+    if usage.cache_read:
+        attributes[semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS] = usage.cache_read
+    written = usage.cache_write + usage.cache_write_5m + usage.cache_write_1h
+    if written:
+        attributes[semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS] = written
+    if usage.reasoning:
+        attributes[semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS] = usage.reasoning
 
 
 def _cost_attributes(event: UsageEvent) -> dict[str, AttributeValue]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 import wrapt
 
@@ -17,7 +17,14 @@ from ._call import Lifecycle, Run, StreamReader
 class SyncStream(Protocol):
     """What we need of a synchronous stream."""
 
-    def __iter__(self) -> Iterator[object]: ...  # noqa: D105
+    def __iter__(self) -> Iterator[object]: ...
+    def __enter__(self) -> object: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None: ...
     def close(self) -> None:
         """Close the connection."""
         ...
@@ -27,6 +34,13 @@ class AsyncStream(Protocol):
     """What we need of an asynchronous stream."""
 
     def __anext__(self) -> Awaitable[object]: ...
+    async def __aenter__(self) -> object: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None: ...
     def close(self) -> Awaitable[None]:
         """Close the connection."""
         ...
@@ -46,9 +60,7 @@ class Watch:
         """Account for the end now."""
         self._lifecycle.finish_stream(self._run, status, error)
 
-    async def finish_async(
-        self, status: OutcomeStatus, error: BaseException | None = None
-    ) -> None:
+    async def finish_async(self, status: OutcomeStatus, error: BaseException | None = None) -> None:
         """Account for the end now, without blocking the event loop."""
         await self._lifecycle.finish_stream_async(self._run, status, error)
 
@@ -79,7 +91,7 @@ def _items(stream: SyncStream, watch: Watch) -> Iterator[object]:
     watch.finish("ok")
 
 
-class SyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no types
+class SyncStreamProxy(wrapt.ObjectProxy[SyncStream]):
     """Stands for a synchronous stream: same class by `isinstance`, same members, same laziness."""
 
     def __init__(self, stream: SyncStream, watch: Watch) -> None:
@@ -93,7 +105,7 @@ class SyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no 
     def __next__(self) -> object:
         return next(self._self_items)
 
-    def __enter__(self) -> SyncStreamProxy:
+    def __enter__(self) -> Self:
         self.__wrapped__.__enter__()
         return self
 
@@ -102,7 +114,7 @@ class SyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no 
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> object:
+    ) -> bool | None:
         try:
             return self.__wrapped__.__exit__(kind, error, traceback)
         finally:
@@ -116,8 +128,8 @@ class SyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no 
             self._self_watch.finish("partial")
 
 
-class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no types
-    """Stands for an asynchronous stream: same class by `isinstance`, same members, same laziness."""
+class AsyncStreamProxy(wrapt.ObjectProxy[AsyncStream]):
+    """Stands for an asynchronous stream: same class by `isinstance`, members and laziness."""
 
     def __init__(self, stream: AsyncStream, watch: Watch) -> None:
         super().__init__(stream)
@@ -126,7 +138,7 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no
         self._self_next = stream.__anext__
 
     def __aiter__(self) -> AsyncIterator[object]:
-        return self  # type: ignore[return-value]  # __anext__ is below; the base class has no types
+        return self
 
     async def __anext__(self) -> object:
         while True:
@@ -135,7 +147,7 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no
             except StopAsyncIteration:
                 await self._self_watch.finish_async("ok")
                 raise
-            except Exception as error:  # noqa: BLE001 - re-raised: the provider's own
+            except Exception as error:
                 await self._self_watch.finish_async("error", error)
                 raise
             except BaseException as error:
@@ -144,7 +156,7 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no
             if not self._self_see(chunk):
                 return chunk
 
-    async def __aenter__(self) -> AsyncStreamProxy:
+    async def __aenter__(self) -> Self:
         await self.__wrapped__.__aenter__()
         return self
 
@@ -153,7 +165,7 @@ class AsyncStreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt has no
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> object:
+    ) -> bool | None:
         try:
             return await self.__wrapped__.__aexit__(kind, error, traceback)
         finally:

@@ -1,4 +1,4 @@
-"""A thread for what a caller must not do: finalisers only enqueue, metrics are recorded off-thread."""
+"""A thread for what callers must not do: finalisers only enqueue, metrics are recorded here."""
 
 from __future__ import annotations
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]  # upstream's file hides from mypy
+    BaseInstrumentor,
+)
 
 from ._install import Installed, install, install_or_raise, uninstall
 from ._run import check_or_raise, run_program
@@ -26,7 +28,7 @@ __all__ = [
 ]
 
 
-class OpenAIInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # upstream hides its types
+class OpenAIInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the same
     """Instruments the OpenAI SDK: the entry point that `opentelemetry-instrument` loads."""
 
     def instrumentation_dependencies(self) -> Collection[str]:

@@ -12,7 +12,7 @@ import msgspec
 
 from tollspan import attribution
 from tollspan.budget import BudgetGate, Closer, RuleSet, read_rules
-from tollspan.instrumentation import Lifecycle, MetricsRecorder, SpanEmitter, Worker
+from tollspan.instrumentation import HostTable, Lifecycle, MetricsRecorder, SpanEmitter, Worker
 from tollspan.instrumentation.openai import OpenAIPatches
 from tollspan.ledger import SQLiteLedger
 from tollspan.pricing import PriceBook
@@ -76,7 +76,7 @@ def install_or_raise(settings: Settings | None = None) -> Installed:
 
 def uninstall() -> None:
     """Take every wrapper off again and put the books away. What was metered stays metered."""
-    global _installed  # noqa: PLW0603
+    global _installed
     with _lock:
         installed, _installed = _installed, None
         if installed is not None:
@@ -109,7 +109,7 @@ def _wire(settings: Settings) -> Installed:
         spans=SpanEmitter(
             tracer=chooser,
             recorder=MetricsRecorder(meter(), worker),
-            has_foreign_span=lambda: patches[0].has_foreign_span(),
+            has_foreign_span=lambda: patches[0].has_foreign_span(),  # noqa: PLW0108 - made below
             is_enabled=settings.makes_spans,
         ),
         worker=worker,
@@ -144,7 +144,7 @@ def _first_rules(document: Path | None) -> tuple[RuleSet, ConfigError | None]:
     try:
         return read_rules(document), None
     except ConfigError as error:
-        _logger.error("tollspan's rules can't be used, calls are denied: %s", error)
+        _logger.error("tollspan's rules can't be used, calls are denied: %s", error)  # noqa: TRY400
         return RuleSet(source=str(document)), error
 
 
@@ -154,7 +154,7 @@ class _RuleWatcher:
     def __init__(self, document: Path | None, gate: BudgetGate) -> None:
         self._document = document
         self._gate = gate
-        self.hosts = None
+        self.hosts: HostTable | None = None
         self._seen = self._stamp()
 
     def look(self) -> None:
@@ -166,7 +166,7 @@ class _RuleWatcher:
         try:
             rules = read_rules(self._document)
         except ConfigError as error:
-            _logger.error("tollspan keeps its last good rules: %s", error)
+            _logger.error("tollspan keeps its last good rules: %s", error)  # noqa: TRY400
             return
         if self.hosts is not None:
             self.hosts.extend(rules.hosts)

@@ -187,7 +187,18 @@ def _attribution(env: Mapping[str, str]) -> Attribution:
     environment = resource.get("deployment.environment.name") or resource.get(
         "deployment.environment"
     )
-    return Attribution(service=service, environment=environment, **values)
+    return Attribution(
+        customer=values.get("customer"),
+        session=values.get("session"),
+        user=values.get("user"),
+        agent=values.get("agent"),
+        feature=values.get("feature"),
+        step=values.get("step"),
+        team=values.get("team"),
+        project=values.get("project"),
+        service=service,
+        environment=environment,
+    )
 
 
 def _is_silenced(env: Mapping[str, str]) -> bool:

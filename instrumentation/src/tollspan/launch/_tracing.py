@@ -12,11 +12,15 @@ import logging
 import os
 from collections.abc import Callable
 from importlib.metadata import entry_points, version
+from typing import TYPE_CHECKING
 
 from opentelemetry import metrics, trace
 
 from tollspan import semconv
 from tollspan.safety import Guard
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 SCOPE = "tollspan"
 _logger = logging.getLogger("tollspan.launch")
@@ -72,12 +76,11 @@ def _private_provider() -> trace.TracerProvider:
         BatchSpanProcessor,
         ConsoleSpanExporter,
         SimpleSpanProcessor,
-        SpanExporter,
     )
 
     provider = TracerProvider(shutdown_on_exit=False)
     for name in (os.environ.get("OTEL_TRACES_EXPORTER") or "otlp").split(","):
-        exporter: SpanExporter = _exporter(name.strip())()
+        exporter = _exporter(name.strip())()
         provider.add_span_processor(
             SimpleSpanProcessor(exporter)
             if isinstance(exporter, ConsoleSpanExporter)
@@ -87,7 +90,7 @@ def _private_provider() -> trace.TracerProvider:
     return provider
 
 
-def _exporter(name: str) -> Callable[[], object]:
+def _exporter(name: str) -> Callable[[], SpanExporter]:
     """Find an exporter by the name that `OTEL_TRACES_EXPORTER` uses."""
     if name == "otlp":
         protocol = (
@@ -99,5 +102,5 @@ def _exporter(name: str) -> Callable[[], object]:
     found = list(entry_points(group="opentelemetry_traces_exporter", name=name))
     if not found:
         raise LookupError(f"no trace exporter {name!r} is installed (OTEL_TRACES_EXPORTER)")
-    loaded: Callable[[], object] = found[0].load()
+    loaded: Callable[[], SpanExporter] = found[0].load()
     return loaded

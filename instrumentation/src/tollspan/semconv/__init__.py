@@ -1,4 +1,4 @@
-"""Names of attributes, metrics and operations: the GenAI conventions as our own constants, and ours.
+"""Names of attributes, metrics and operations: the GenAI conventions' and our own.
 
 Source: open-telemetry/semantic-conventions-genai, as read in November 2026; the SDK's own constants
 are deprecated in its favour.

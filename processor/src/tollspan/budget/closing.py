@@ -48,7 +48,7 @@ class Closer:
         return event
 
     async def close_async(self, closing: Closing) -> UsageEvent:
-        """Price, store and settle; what would have to wait is done in another thread and awaited."""
+        """Price, store and settle; what would have to wait is awaited from another thread."""
         event = self._event(closing)
         hold = closing.decision.hold
         try:

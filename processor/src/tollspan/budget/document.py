@@ -14,7 +14,7 @@ from tollspan.usage import NANOUSD_PER_USD, ConfigError
 
 from .ports import OnUnavailable, OnUnbounded, OnUnpriced
 from .rules import Budget, RuleSet
-from .windows import WINDOWS, Window
+from .windows import WINDOWS
 
 _AMOUNT = re.compile(r"(-?[0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]+)")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -180,7 +180,7 @@ class _Reader:
         for choice in choices:
             if choice == text:
                 return choice
-        self._fail(node, f"`{name}` is {text!r}; expected one of {', '.join(choices)}")
+        return self._fail(node, f"`{name}` is {text!r}; expected one of {', '.join(choices)}")
 
     def _fail(self, node: yaml.Node, problem: str) -> NoReturn:
         raise ConfigError(f"{self._source}:{node.start_mark.line + 1}: {problem}")

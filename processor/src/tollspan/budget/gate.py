@@ -1,4 +1,4 @@
-"""The gate: bounds a call, finds the accounts that it touches, and holds the money before it is made."""
+"""The gate: bounds a call, finds its accounts, and holds the money before the call is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory authority: exact, fast, and gone with its process. Also the model that tests compare to."""
+"""The memory authority: exact, fast, gone with its process. Tests compare others to it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class MemoryLedger:
             for account, amount in hold.legs if hold else ():
                 self._row(account).held -= amount
 
-    def post(self, event: UsageEvent, hold: Hold | None) -> None:
+    def post(self, event: UsageEvent, hold: Hold | None) -> None:  # noqa: ARG002 - the port's
         """Keep the event once and settle its hold."""
         with self._lock:
             if event.call.id in self._events:
@@ -75,9 +75,7 @@ class MemoryLedger:
             for account, amount in held.legs if held else ():
                 self._row(account).held -= amount
             for charge in event.charges:
-                row = self._rows.setdefault(
-                    (charge.budget_id, charge.scope, charge.period), _Row()
-                )
+                row = self._rows.setdefault((charge.budget_id, charge.scope, charge.period), _Row())
                 row.posted += charge.posted_nanousd
                 row.unresolved += charge.unresolved_nanousd
 
@@ -89,7 +87,8 @@ class MemoryLedger:
     def post_soon(self, event: UsageEvent, hold: Hold | None) -> Future[None]:
         """Post at once, as a future."""
         future: Future[None] = Future()
-        future.set_result(self.post(event, hold))
+        self.post(event, hold)
+        future.set_result(None)
         return future
 
     def rescue(self, event: UsageEvent, hold: Hold | None) -> None:

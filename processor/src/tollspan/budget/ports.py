@@ -23,7 +23,7 @@ class Authority(Protocol):
     """Holds money in accounts so that `posted + held + unresolved + asked <= limit` in each."""
 
     def hold(self, hold: Hold) -> Refusal | None:
-        """Hold in every account of it or in none; None means that it is held.
+        """Hold in every account or in none; None means that it is held.
 
         Waits for other holders, a bounded time.
 
@@ -41,7 +41,7 @@ class Authority(Protocol):
         ...
 
     def release_soon(self, call_id: str) -> None:
-        """Give back whatever the call holds, later and in another thread; never blocks or raises."""
+        """Give back what the call holds, later, in another thread; never blocks or raises."""
         ...
 
 
@@ -124,7 +124,7 @@ class Closing:
 
     __slots__ = ("call", "decision", "keep_unresolved", "outcome", "traceparent", "usage")
 
-    def __init__(  # noqa: PLR0913 - one value of the hot path, built once a call
+    def __init__(
         self,
         call: Call,
         decision: Decision,

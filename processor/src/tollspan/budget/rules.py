@@ -30,7 +30,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         budgets: Every budget, in the document's order.
-        on_unavailable: What happens to calls that a budget touches while the authority can't answer.
+        on_unavailable: What happens to calls in a budget while the authority can't answer.
         on_unbounded: What happens to calls without a limit on their output.
         on_unpriced: What happens to models without a price; None: `ceiling` on hosts that are known
             to be the provider's own, `allow` elsewhere.

@@ -12,7 +12,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         budget_id: The budget.
-        scope: `""` when the budget is not divided, else its dimensions and values in canonical JSON.
+        scope: `""` when the budget is not divided, else dimensions and values in canonical JSON.
         period: Key of the window by the call's start, `2026-11` say; `""` for a lifetime.
         limit_nanousd: The budget's limit.
     """

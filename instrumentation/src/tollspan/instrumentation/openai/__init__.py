@@ -15,12 +15,11 @@ import wrapt
 
 from tollspan import semconv
 from tollspan.attribution import current_call
+from tollspan.instrumentation._call import Lifecycle
+from tollspan.instrumentation._foreign import has_foreign_layer
+from tollspan.instrumentation._hosts import HostTable
+from tollspan.instrumentation._stream import AsyncStreamProxy, SyncStreamProxy, proxies
 from tollspan.safety import Guard
-
-from .._call import Lifecycle
-from .._foreign import has_foreign_layer
-from .._hosts import HostTable
-from .._stream import AsyncStreamProxy, SyncStreamProxy, proxies
 
 __all__ = ["WRAPPED", "OpenAIPatches"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
+from tollspan.instrumentation._call import Reading
 from tollspan.safety import Guard
 from tollspan.usage import Request, Response, Usage, estimate_input_tokens, estimate_tokens
 
-from .._call import Reading
 from ._usage import read_usage
 
 _FOLD_AFTER = 256
@@ -63,9 +63,7 @@ class ChatStreamReader:
         response = Response(
             id=self._id,
             model=self._model,
-            finish_reasons=tuple(
-                [reason for _, reason in sorted(self._finish_reasons.items())]
-            ),
+            finish_reasons=tuple([reason for _, reason in sorted(self._finish_reasons.items())]),
             service_tier=self._tier,
         )
         if self._usage is not None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 from openai import APIConnectionError, APIStatusError, APITimeoutError
 
 from tollspan import semconv
+from tollspan.instrumentation._call import Failure, Kwargs, Reading, StreamReader
+from tollspan.instrumentation._hosts import HostTable
 from tollspan.usage import Request, Response, Usage
 
-from .._call import Failure, Kwargs, Reading, StreamReader
-from .._hosts import HostTable
 from ._streams import ChatStreamReader
 from ._usage import read_usage
 
@@ -67,7 +67,7 @@ class ChatExtractor:
     def __init__(self, hosts: HostTable) -> None:
         self._hosts = hosts
 
-    def request(self, instance: Completions, kwargs: Mapping[str, object]) -> Request | None:
+    def request(self, instance: object, kwargs: Mapping[str, object]) -> Request | None:
         """Read what is asked; `extra_body` overrides arguments, as it does on the wire."""
         extra = kwargs.get("extra_body")
         if extra and isinstance(extra, Mapping):
@@ -87,7 +87,8 @@ class ChatExtractor:
             more, prediction, reasons = _count_further(kwargs)
             input_bytes += more
             unbounded += reasons
-        route = self._hosts.route(instance._client.base_url)  # noqa: SLF001 - no public way
+        client = cast("Completions", instance)._client  # noqa: SLF001 - no public way
+        route = self._hosts.route(client.base_url)
         return Request(
             provider=route.provider,
             operation=semconv.OPERATION_CHAT,
@@ -119,7 +120,7 @@ class ChatExtractor:
         body["stream_options"] = {**given, "include_usage": True}
         return _Injected({**kwargs, "extra_body": body})
 
-    def result(self, request: Request, result: object) -> Reading:
+    def result(self, result: object) -> Reading:
         """Read a whole answer; a raw response is read from its bytes, if they are there."""
         usage = getattr(result, "usage", None)
         if usage is None:
@@ -225,9 +226,7 @@ def _read_raw(raw: object) -> Reading:
     except msgspec.MsgspecError:
         return Reading(Usage(status="unknown"), Response())
     usage = read_usage(body.usage) if body.usage is not None else Usage(status="unknown")
-    return Reading(
-        usage, Response(id=body.id, model=body.model, service_tier=body.service_tier)
-    )
+    return Reading(usage, Response(id=body.id, model=body.model, service_tier=body.service_tier))
 
 
 class _RawBody(msgspec.Struct):
