@@ -277,7 +277,9 @@ def report(held_out: list[Sample]) -> str:
         ),
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for kind, found in sorted(by_kind.items(), key=lambda item: ("A" in item[0][:3], item[0])):
+    for kind, found in sorted(
+        by_kind.items(), key=lambda item: (item[0].startswith(("**", "All ")), item[0])
+    ):
         cells = [kind, str(len(found))]
         for family, model in MODELS.items():
             errors = [estimate_tokens([s.text], model=model) / s.tokens[family] - 1 for s in found]

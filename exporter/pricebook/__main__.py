@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     """Write the book, or compare it with what would be written; return the exit code."""
     parser = argparse.ArgumentParser(prog="python exporter/pricebook", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
-    parser.add_argument("--litellm-wheel", type=Path, help="the wheel, when already downloaded")
+    parser.add_argument("--litellm-wheel", type=Path, help="the wheel; else pip downloads it")
     options = parser.parse_args(argv)
     left_out: dict[str, str] = {}
     made = {BOOK: compile_book(litellm_table(options.litellm_wheel), left_out)}

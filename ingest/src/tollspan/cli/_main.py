@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any, Protocol
 
 from tollspan.ledger import DIMENSIONS
 from tollspan.usage import TollspanError
@@ -27,6 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Commands(Protocol):
+    """What argparse gives to add commands to."""
+
+    def add_parser(self, name: str, **kwargs: Any) -> argparse.ArgumentParser: ...
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tollspan", description="Hard budgets and exact prices for every LLM call."
@@ -45,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(commands: _Commands) -> None:
     run = commands.add_parser(
         "run",
         help="run a program with tollspan in front",
@@ -58,7 +65,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.set_defaults(action=_run)
 
 
-def _add_events(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_events(commands: _Commands) -> None:
     events = commands.add_parser("events", help="show calls and refusals, oldest first")
     events.add_argument("-n", "--newest", type=_positive, metavar="N", help="only the N newest")
     events.add_argument("--since", type=_show.duration_ns, help="not older than this: 90m, 24h, 7d")
@@ -66,7 +73,7 @@ def _add_events(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     events.set_defaults(action=_show.events)
 
 
-def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_report(commands: _Commands) -> None:
     report = commands.add_parser("report", help="sum calls and money by any dimensions")
     report.add_argument(
         "--by",
@@ -80,7 +87,7 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     report.set_defaults(action=_show.report)
 
 
-def _add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_ledger(commands: _Commands) -> None:
     ledger = commands.add_parser("ledger", help="look after the ledger's file")
     actions = ledger.add_subparsers(required=True, metavar="ACTION")
     rebuild = actions.add_parser("rebuild", help="make the ledger anew from its events")

@@ -6,6 +6,7 @@ import argparse
 import re
 import time
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 
@@ -123,7 +124,7 @@ def _flatten(value: dict[str, object], prefix: str, into: dict[str, object]) -> 
     for key, item in value.items():
         name = f"{prefix}{key}"
         if isinstance(item, dict):
-            _flatten(item, f"{name}.", into)
+            _flatten(cast("dict[str, object]", item), f"{name}.", into)
         elif key.endswith("_nanousd") and isinstance(item, int):
             into[name] = str(item)
         elif key == "charges":
@@ -134,7 +135,7 @@ def _flatten(value: dict[str, object], prefix: str, into: dict[str, object]) -> 
 
 def _charges(items: object) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
-    for item in items if isinstance(items, list | tuple) else ():
+    for item in cast("list[dict[str, object]]", items):
         flat: dict[str, object] = {}
         _flatten(item, "", flat)
         found.append(flat)

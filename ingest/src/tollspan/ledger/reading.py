@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -175,7 +176,7 @@ class LedgerReader:
             )
         )
 
-    def _rows(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[tuple]:  # type: ignore[type-arg]
+    def _rows(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         try:
             with contextlib.closing(
                 sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5.0)

@@ -21,9 +21,9 @@ from typing import TypeVar
 from tollspan.budget import BUSY, Busy, Hold, Refusal
 from tollspan.usage import DecisionEvent, Event, LedgerError, LedgerUnavailableError, UsageEvent
 
-from . import _repair
 from ._home import check_home
 from ._owner import Owner, is_alive
+from ._repair import carry_over
 from ._rescue import Rescue
 from ._session import Session, is_busy, ledger_error
 from ._work import HoldWork, NoteWork, PostWork, ReleaseWork, SightWork
@@ -322,7 +322,7 @@ class SQLiteLedger:
             found = self._open()
             try:
                 found.begin(self._post_wait_seconds)
-                _finish(found, _repair.carry_over, (lost.connection, self._owner_name()))
+                _finish(found, carry_over, (lost.connection, self._owner_name()))
             finally:
                 found.close()
             self._drop_session()

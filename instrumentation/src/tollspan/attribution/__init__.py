@@ -18,15 +18,17 @@ class CallInFlight:
 
     Attributes:
         call: The call.
+        is_on_its_way: The method that makes it has not returned yet.
         is_sent: The request reached the SDK's funnel; before that nothing can have been billed.
         retries: How often the SDK tried again.
         maybe_billed: How many of the failed attempts were sent and never answered.
     """
 
-    __slots__ = ("call", "is_sent", "maybe_billed", "retries")
+    __slots__ = ("call", "is_on_its_way", "is_sent", "maybe_billed", "retries")
 
     def __init__(self, call: Call) -> None:
         self.call = call
+        self.is_on_its_way = True
         self.is_sent = False
         self.retries = 0
         self.maybe_billed = 0

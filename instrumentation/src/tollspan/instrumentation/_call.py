@@ -17,6 +17,7 @@ from tollspan.safety import Guard
 from tollspan.usage import (
     Call,
     DecisionEvent,
+    DecisionNote,
     Outcome,
     OutcomeStatus,
     Request,
@@ -84,7 +85,7 @@ class Extractor(Protocol):
         ...
 
     def stream(self, request: Request, result: object, kwargs: Kwargs) -> StreamReader | None:
-        """Return a reader when the result is a stream to watch, else None."""
+        """Return a reader when a stream was asked for and the result is one, else None."""
         ...
 
     def failure(self, error: BaseException, *, is_sent: bool) -> Failure:
@@ -92,22 +93,21 @@ class Extractor(Protocol):
         ...
 
 
+_UNDECIDED = Decision(note=DecisionNote())
+
+
 class Run:
     """One call on its way: what has to be known to account for its end."""
 
-    __slots__ = ("decision", "extractor", "flight", "span", "started_at_ns")
+    __slots__ = ("call", "decision", "extractor", "flight", "span", "started_at_ns")
 
-    def __init__(self, flight: CallInFlight, decision: Decision, extractor: Extractor) -> None:
-        self.flight = flight
-        self.decision = decision
+    def __init__(self, call: Call, extractor: Extractor) -> None:
+        self.call = call
+        self.flight = CallInFlight(call)
+        self.decision = _UNDECIDED
         self.extractor = extractor
         self.span: CallSpan | None = None
         self.started_at_ns = time.perf_counter_ns()
-
-    @property
-    def call(self) -> Call:
-        """The call."""
-        return self.flight.call
 
 
 StreamProxies = Callable[[object, Run, StreamReader], object]
@@ -149,32 +149,29 @@ class Lifecycle:
         kwargs: Kwargs,
     ) -> object:
         """Make one synchronous call."""
-        if current_call.get() is not None:
+        flight = current_call.get()
+        if flight is not None and flight.is_on_its_way and not flight.is_sent:
             return wrapped(*args, **kwargs)
-        run = request = None
-        with self._before:
-            request = extractor.request(instance, kwargs)
-            if request is not None:
-                call = self._new_call(request)
-                try:
-                    decision = self._gate.authorize(call)
-                except BaseException:
-                    self._gate.abandon(call.id)
-                    raise
-                run = Run(CallInFlight(call), decision, extractor)
-                kwargs = self._start(run, request, kwargs)
-        if run is None or request is None:
-            return wrapped(*args, **kwargs)
-        if run.decision.denial is not None:
-            raise run.decision.denial
+        run: Run | None = None
         try:
+            with self._before:
+                request = extractor.request(instance, kwargs)
+                if request is not None:
+                    run = Run(self._new_call(request), extractor)
+                    run.decision = self._gate.authorize(run.call)
+                    kwargs = self._start(run, request, kwargs)
+            if run is None:
+                return wrapped(*args, **kwargs)
+            if run.decision.denial is not None:
+                raise run.decision.denial
             result = self._perform(run, wrapped, args, kwargs)
         except BaseException as error:
-            with self._after:
-                self.fail(run, error)
+            if run is not None and error is not run.decision.denial:
+                with self._after:
+                    self.fail(run, error)
             raise
         with self._after:
-            reader = extractor.stream(request, result, kwargs) if request.is_stream else None
+            reader = extractor.stream(run.call.request, result, kwargs)
             if reader is not None:
                 self.open_streams[run.call.id] = (run, reader)
                 self.worker.start()
@@ -186,12 +183,14 @@ class Lifecycle:
         self, run: Run, wrapped: Callable[..., object], args: tuple[object, ...], kwargs: Kwargs
     ) -> object:
         """Let the provider's method run, with the call and its span in the context."""
-        token = current_call.set(run.flight)
+        flight = run.flight
+        token = current_call.set(flight)
         span = run.span
         span_token = attach(span.context) if span is not None else None
         try:
             return wrapped(*args, **kwargs)
         finally:
+            flight.is_on_its_way = False
             if span_token is not None:
                 detach(span_token)
             current_call.reset(token)
@@ -203,6 +202,9 @@ class Lifecycle:
 
     def fail(self, run: Run, error: BaseException) -> None:
         """Account for a call that raised before there was anything to read."""
+        if run.decision is _UNDECIDED:
+            self._gate.abandon(run.call.id)
+            return
         self._end(run, self._sink.close(self._failed(run, error)))
 
     # -- asynchronous --
@@ -217,39 +219,29 @@ class Lifecycle:
         kwargs: Kwargs,
     ) -> object:
         """Make one asynchronous call; nothing of ours blocks the event loop."""
-        if current_call.get() is not None:
+        flight = current_call.get()
+        if flight is not None and flight.is_on_its_way and not flight.is_sent:
             return await wrapped(*args, **kwargs)
-        run = request = None
-        with self._before:
-            request = extractor.request(instance, kwargs)
-            if request is not None:
-                call = self._new_call(request)
-                try:
-                    decision = await self._gate.authorize_async(call)
-                except BaseException:
-                    self._gate.abandon(call.id)
-                    raise
-                run = Run(CallInFlight(call), decision, extractor)
-                kwargs = self._start(run, request, kwargs)
-        if run is None or request is None:
-            return await wrapped(*args, **kwargs)
-        if run.decision.denial is not None:
-            raise run.decision.denial
-        token = current_call.set(run.flight)
-        span = run.span
-        span_token = attach(span.context) if span is not None else None
+        run: Run | None = None
         try:
-            result = await wrapped(*args, **kwargs)
+            with self._before:
+                request = extractor.request(instance, kwargs)
+                if request is not None:
+                    run = Run(self._new_call(request), extractor)
+                    run.decision = await self._gate.authorize_async(run.call)
+                    kwargs = self._start(run, request, kwargs)
+            if run is None:
+                return await wrapped(*args, **kwargs)
+            if run.decision.denial is not None:
+                raise run.decision.denial
+            result = await self._perform_async(run, wrapped, args, kwargs)
         except BaseException as error:
-            with self._after:
-                self.fail_soon(run, error)
+            if run is not None and error is not run.decision.denial:
+                with self._after:
+                    await self.fail_async(run, error)
             raise
-        finally:
-            if span_token is not None:
-                detach(span_token)
-            current_call.reset(token)
         with self._after:
-            reader = extractor.stream(request, result, kwargs) if request.is_stream else None
+            reader = extractor.stream(run.call.request, result, kwargs)
             if reader is not None:
                 self.open_streams[run.call.id] = (run, reader)
                 self.worker.start()
@@ -258,9 +250,35 @@ class Lifecycle:
             self._end(run, await self._sink.close_async(closing))
         return result
 
-    def fail_soon(self, run: Run, error: BaseException) -> None:
-        """Account for a failed call in the worker: a cancelled task must not await."""
+    async def _perform_async(
+        self,
+        run: Run,
+        wrapped: Callable[..., Awaitable[object]],
+        args: tuple[object, ...],
+        kwargs: Kwargs,
+    ) -> object:
+        """Await the provider's method, with the call and its span in the context."""
+        flight = run.flight
+        token = current_call.set(flight)
+        span = run.span
+        span_token = attach(span.context) if span is not None else None
+        try:
+            return await wrapped(*args, **kwargs)
+        finally:
+            flight.is_on_its_way = False
+            if span_token is not None:
+                detach(span_token)
+            current_call.reset(token)
+
+    async def fail_async(self, run: Run, error: BaseException) -> None:
+        """Account for a failed call; in the worker when the task is cancelled and must not wait."""
+        if run.decision is _UNDECIDED:
+            self._gate.abandon(run.call.id)
+            return
         closing = self._failed(run, error)
+        if isinstance(error, Exception):
+            self._end(run, await self._sink.close_async(closing))
+            return
         self.worker.put(lambda: self._end(run, self._sink.close(closing)))
         self.worker.start()
 

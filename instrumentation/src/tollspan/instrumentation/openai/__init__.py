@@ -169,7 +169,7 @@ class OpenAIPatches:
     ) -> object:
         """Mark the call as sent; a billable request that carries no call is a way past the gate."""
         flight = current_call.get()
-        if flight is not None:
+        if flight is not None and flight.is_on_its_way and not flight.is_sent:
             flight.is_sent = True
         elif self._is_active:
             with self._guard:

@@ -132,7 +132,7 @@ class ChatExtractor:
 
     def stream(self, request: Request, result: object, kwargs: Kwargs) -> StreamReader | None:
         """Watch a stream; raw responses of streams are not watched, and end as unknown."""
-        if not hasattr(result, "_iterator"):
+        if not request.is_stream or not hasattr(result, "_iterator"):
             return None
         return ChatStreamReader(request, hides_usage=isinstance(kwargs, _Injected))
 
