@@ -24,8 +24,12 @@ from tollspan.safety import Guard
 __all__ = ["WRAPPED", "OpenAIPatches"]
 
 OWN_HOSTS = {"api.openai.com": semconv.PROVIDER_OPENAI}
+_PACKAGE = "openai"
 _CHAT = "openai.resources.chat.completions.completions"
 _FUNNEL = "openai._base_client"
+
+# Called between two attempts: the newer name first, then that of versions before 1.67.
+_RETRIES = ("_sleep_for_retry", "_retry_request")
 
 WRAPPED: tuple[tuple[str, str, str], ...] = (
     (_CHAT, "Completions", "create"),
@@ -66,6 +70,8 @@ class OpenAIPatches:
         self._guard = Guard("openai.funnel")
         self._is_active = False
         self._is_hooked = False
+        self._is_package_in = False
+        self._patched: set[str] = set()
         self._foreign: tuple[tuple[object, ...], bool] = ((), False)
         self._undo: list[tuple[type, str, object, object]] = []
 
@@ -74,12 +80,10 @@ class OpenAIPatches:
         self._is_active = True
         if not self._is_hooked:
             self._is_hooked = True
-            wrapt.register_post_import_hook(self._patch_chat, _CHAT)
-            wrapt.register_post_import_hook(self._patch_funnel, _FUNNEL)
+            for name in (_PACKAGE, _CHAT, _FUNNEL):
+                wrapt.register_post_import_hook(self._patch_what_is_there, name)
         else:
-            for name, patch in ((_CHAT, self._patch_chat), (_FUNNEL, self._patch_funnel)):
-                if name in sys.modules:
-                    patch(sys.modules[name])
+            self._patch_what_is_there(sys.modules.get(_PACKAGE))
 
     def remove(self) -> None:
         """Put the very same functions back; where somebody wrapped over ours, pass through."""
@@ -88,6 +92,7 @@ class OpenAIPatches:
             if owner.__dict__.get(name) is ours:
                 setattr(owner, name, original)
         self._undo = []
+        self._patched = set()
 
     def has_foreign_span(self) -> bool:
         """Say whether another instrumentor makes the spans of chat completions.
@@ -110,49 +115,65 @@ class OpenAIPatches:
             self._foreign = (functions, answer)
         return answer
 
+    def _patch_what_is_there(self, module: Any) -> None:
+        """Wrap each module once, when it and the whole package are imported.
+
+        Older versions import every resource while the package itself is half way in: then the
+        package's own hook does it.
+        """
+        self._is_package_in |= module is not None and module.__name__ == _PACKAGE
+        if not self._is_package_in or not self._is_active:
+            return
+        for name, patch in ((_CHAT, self._patch_chat), (_FUNNEL, self._patch_funnel)):
+            found = sys.modules.get(name)
+            if found is not None and name not in self._patched:
+                self._patched.add(name)
+                with Guard("openai.patch"):
+                    patch(found)
+
     def _patch_chat(self, module: Any) -> None:
         from .extract import ChatExtractor  # noqa: PLC0415 - imports the SDK, which is there now
 
-        with Guard("openai.patch"):
-            extractor = ChatExtractor(self.hosts)
-            lifecycle = self._lifecycle
-            make_sync = proxies(lifecycle, SyncStreamProxy)
-            make_async = proxies(lifecycle, AsyncStreamProxy)
+        extractor = ChatExtractor(self.hosts)
+        lifecycle = self._lifecycle
+        make_sync = proxies(lifecycle, SyncStreamProxy)
+        make_async = proxies(lifecycle, AsyncStreamProxy)
 
-            def create(
-                wrapped: Callable[..., object],
-                instance: object,
-                args: tuple[object, ...],
-                kwargs: dict[str, object],
-            ) -> object:
-                if not self._is_active:
-                    return wrapped(*args, **kwargs)
-                return lifecycle.call(extractor, make_sync, wrapped, instance, args, kwargs)
+        def create(
+            wrapped: Callable[..., object],
+            instance: object,
+            args: tuple[object, ...],
+            kwargs: dict[str, object],
+        ) -> object:
+            if not self._is_active:
+                return wrapped(*args, **kwargs)
+            return lifecycle.call(extractor, make_sync, wrapped, instance, args, kwargs)
 
-            async def create_async(
-                wrapped: Callable[..., Awaitable[object]],
-                instance: object,
-                args: tuple[object, ...],
-                kwargs: dict[str, object],
-            ) -> object:
-                if not self._is_active:
-                    return await wrapped(*args, **kwargs)
-                return await lifecycle.call_async(
-                    extractor, make_async, wrapped, instance, args, kwargs
-                )
+        async def create_async(
+            wrapped: Callable[..., Awaitable[object]],
+            instance: object,
+            args: tuple[object, ...],
+            kwargs: dict[str, object],
+        ) -> object:
+            if not self._is_active:
+                return await wrapped(*args, **kwargs)
+            return await lifecycle.call_async(
+                extractor, make_async, wrapped, instance, args, kwargs
+            )
 
-            self._wrap(module.Completions, "create", create)
-            self._wrap(module.AsyncCompletions, "create", create_async)
+        self._wrap(module.Completions, "create", create)
+        self._wrap(module.AsyncCompletions, "create", create_async)
 
     def _patch_funnel(self, module: Any) -> None:
-        with Guard("openai.patch"):
-            for name in ("SyncAPIClient", "AsyncAPIClient"):
-                owner = getattr(module, name)
-                self._wrap(owner, "request", self._see_request)
-                if hasattr(owner, "_sleep_for_retry"):
-                    self._wrap(owner, "_sleep_for_retry", self._see_retry)
-                else:
-                    self._sightings("unwrapped", f"openai.{name}._sleep_for_retry")
+        for name in ("SyncAPIClient", "AsyncAPIClient"):
+            owner = getattr(module, name)
+            self._wrap(owner, "request", self._see_request)
+            for retry in _RETRIES:
+                if retry in owner.__dict__:
+                    self._wrap(owner, retry, self._see_retry)
+                    break
+            else:
+                self._sightings("unwrapped", f"openai.{name}._sleep_for_retry")
 
     def _wrap(self, owner: type, name: str, wrapper: Callable[..., object]) -> None:
         original = owner.__dict__[name]
@@ -198,6 +219,8 @@ class OpenAIPatches:
                 from .extract import retry_was_maybe_billed  # noqa: PLC0415 - imports the SDK
 
                 flight.retries += 1
-                if retry_was_maybe_billed(kwargs.get("response"), sys.exc_info()[1]):
+                error = sys.exc_info()[1]
+                response = kwargs.get("response") or getattr(error, "response", None)
+                if retry_was_maybe_billed(response, error):
                     flight.maybe_billed += 1
         return wrapped(*args, **kwargs)
