@@ -46,13 +46,13 @@ class Counter:
 
     def __init__(self, parts: Mapping[CodeType, str] | None = None) -> None:
         self._parts = dict(parts or {})
+        self._stack = [ROOT_PART]
         self._cells: dict[str, list[int]] = {}
         self._locals: dict[str, _Local] = {}
         for part in (ROOT_PART, *self._parts.values()):
             if part not in self._cells:
                 cell = self._cells[part] = [0]
                 self._locals[part] = self._local(cell)
-        self._stack = [ROOT_PART]
         self._entries = 0
 
     def start(self) -> None:

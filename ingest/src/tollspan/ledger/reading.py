@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tollspan.budget import Account, Balance
-from tollspan.usage import Event, decode_event
+from tollspan.usage import Event, LedgerError, decode_event
 
 from ._session import ledger_error
 
@@ -177,6 +177,10 @@ class LedgerReader:
         )
 
     def _rows(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        if not self.path.exists():
+            raise LedgerError(
+                f"no ledger at {self.path}: nothing ran yet, or TOLLSPAN_HOME names another folder"
+            )
         try:
             with contextlib.closing(
                 sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5.0)

@@ -1,0 +1,128 @@
+"""The rules' document: what it may say, and how it says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tollspan.budget import Budget, parse_rules, read_rules
+from tollspan.usage import ConfigError, format_usd
+
+MINIMAL = "version: 1\n"
+
+
+def test_a_whole_document_is_read() -> None:
+    rules = parse_rules(
+        """
+        version: 1
+        defaults: {on_unavailable: allow, on_unbounded: deny, on_unpriced: ceiling}
+        budgets:
+          - id: org-month
+            limit: 2,000.50 USD
+            window: month
+            message: "Used up."
+            upgrade_url: https://example.com/plans
+          - {id: once, limit: 0 USD}
+        hosts: {LLM.example.internal: openai}
+        """
+    )
+    assert rules.budgets == (
+        Budget(
+            id="org-month",
+            limit_nanousd=2_000_500_000_000,
+            window="month",
+            message="Used up.",
+            upgrade_url="https://example.com/plans",
+        ),
+        Budget(id="once", limit_nanousd=0, window="lifetime"),
+    )
+    assert (rules.on_unavailable, rules.on_unbounded, rules.on_unpriced) == (
+        "allow",
+        "deny",
+        "ceiling",
+    )
+    assert rules.hosts == (("llm.example.internal", "openai"),)
+
+
+def test_defaults_deny_what_cannot_be_asked() -> None:
+    rules = parse_rules(MINIMAL)
+    assert rules.budgets == ()
+    assert rules.on_unavailable == "deny"
+    assert rules.on_unbounded == "model_max"
+    assert rules.on_unpriced is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        pytest.param("", None, "is empty", id="empty"),
+        pytest.param("budgets: []", 1, "`version` is missing", id="no version"),
+        pytest.param("version: 2", 1, "expected 1", id="other version"),
+        pytest.param("version: 1\nbudget: []", 2, "unknown key `budget`", id="unknown key"),
+        pytest.param("version: 1\nversion: 1", 2, "written twice", id="key twice"),
+        pytest.param("- 1", 1, "no mapping", id="a list"),
+        pytest.param("version: 1\nbudgets: {a: 1}", 2, "no list", id="budgets no list"),
+        pytest.param("version: 1\nbudgets:\n  - id: a", 3, "no `limit`", id="no limit"),
+        pytest.param("version: 1\nbudgets:\n  - limit: 1 USD", 3, "no `id`", id="no id"),
+        pytest.param(
+            "version: 1\nbudgets:\n  - id: a\n    limit: 5", 4, "such as `49.50 USD`", id="bare"
+        ),
+        pytest.param(
+            "version: 1\nbudgets:\n  - id: a\n    limit: 5 EUR", 4, "only USD", id="euros"
+        ),
+        pytest.param(
+            "version: 1\nbudgets:\n  - id: a\n    limit: -5 USD", 4, "negative", id="negative"
+        ),
+        pytest.param(
+            "version: 1\nbudgets:\n  - id: a\n    limit: 0.0000000001 USD",
+            4,
+            "9 decimals",
+            id="finer than a nano-USD",
+        ),
+        pytest.param(
+            "version: 1\nbudgets:\n  - id: a\n    limit: 9999999999 USD", 4, "largest", id="huge"
+        ),
+        pytest.param(
+            "version: 1\nbudgets:\n  - {id: a, limit: 1 USD, window: year}",
+            3,
+            "expected one of lifetime, hour, day, week, month",
+            id="unknown window",
+        ),
+        pytest.param(
+            "version: 1\nbudgets:\n  - {id: a, limit: 1 USD}\n  - {id: a, limit: 2 USD}",
+            4,
+            "unique",
+            id="id twice",
+        ),
+        pytest.param(
+            "version: 1\nbudgets:\n  - {id: 'a b', limit: 1 USD}",
+            3,
+            "expected 1 to 128",
+            id="bad id",
+        ),
+        pytest.param(
+            "version: 1\ndefaults: {on_unavailable: maybe}", 2, "allow, deny", id="bad choice"
+        ),
+        pytest.param("version: [1", 1, "not YAML", id="no YAML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(text: str, line: int | None, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_rules(text, source="tollspan.yaml")
+    assert says in str(caught.value)
+    place = "tollspan.yaml" if line is None else f"tollspan.yaml:{line}:"
+    assert str(caught.value).startswith(place)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.yaml"):
+        read_rules(tmp_path / "missing.yaml")
+
+
+@given(st.integers(min_value=0, max_value=10**18))
+def test_a_limit_written_as_a_decimal_is_read_exactly(nanousd: int) -> None:
+    text = f"version: 1\nbudgets: [{{id: a, limit: {format_usd(nanousd)} USD}}]"
+    assert parse_rules(text).budgets[0].limit_nanousd == nanousd
