@@ -13,6 +13,7 @@ from tollspan.usage import (
     DecisionNote,
     GateUnavailableError,
     LedgerError,
+    LedgerUnavailableError,
     Recovery,
     Request,
     TollspanError,
@@ -42,9 +43,24 @@ class BudgetGate:
 
     Safe for threads and tasks. The accounts of a period are worked out once and kept until the
     first of them ends.
+
+    Args:
+        rules: The rules in force at first.
+        bounds: What calls can cost at most.
+        authority: Who holds the money.
+        acquire_timeout_seconds: Longest wait of a task for the authority, before
+            `on_unavailable` decides; threads wait as long as the authority itself lets them.
     """
 
-    def __init__(self, rules: RuleSet, bounds: Bounds, authority: Authority) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        bounds: Bounds,
+        authority: Authority,
+        *,
+        acquire_timeout_seconds: float = 0.25,
+    ) -> None:
+        self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
         self._authority = authority
         self.use(rules)
@@ -87,12 +103,23 @@ class BudgetGate:
         try:
             refusal = self._authority.hold_now(hold)
             if isinstance(refusal, Busy):
-                refusal = await asyncio.wrap_future(self._authority.hold_soon(hold))
+                refusal = await self._hold_soon(hold)
         except LedgerError as error:
             return self._unavailable(hold, bound, error)
         if refusal is None:
             return _allowed(hold, bound)
         return self._refused(refusal, call, bound)
+
+    async def _hold_soon(self, hold: Hold) -> Refusal | None:
+        """Await a hold that another thread makes; give up, and give back, when it takes long."""
+        held = asyncio.wrap_future(self._authority.hold_soon(hold))
+        try:
+            return await asyncio.wait_for(held, self._acquire_timeout_seconds)
+        except TimeoutError as error:
+            self._authority.release_soon(hold.call_id)
+            raise LedgerUnavailableError(
+                f"no answer within {self._acquire_timeout_seconds} s"
+            ) from error
 
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made."""
