@@ -18,8 +18,10 @@ from openai.resources.chat.completions import AsyncCompletions, Completions
 MODEL = "gpt-4o-mini"
 PROMPT_BYTES = 4_096
 CHUNKS = 51
-LONG_CHUNKS = 151
+LONG_CHUNKS = 307  # 256 more: a reader that folds its chunks does so once
+# Headers that tell the provider how many chunks to send, a usage chunk that is asked for apart.
 LONG_STREAM = {"x-chunks": str(LONG_CHUNKS)}
+USAGE_IS_LAST = {"x-chunks": str(CHUNKS - 1)}
 
 Call = Callable[[], object]
 AsyncCall = Callable[[], Awaitable[object]]
@@ -124,7 +126,7 @@ def _events(chunks: int, *, usage: bool) -> list[bytes]:
 _ANSWER = _answer()
 _STREAMS = {
     (chunks, usage): _events(chunks, usage=usage)
-    for chunks in (CHUNKS, LONG_CHUNKS)
+    for chunks in (CHUNKS - 1, CHUNKS, LONG_CHUNKS)
     for usage in (False, True)
 }
 

@@ -1,4 +1,4 @@
-"""CPU time that is added to a call: the calling thread's by pairs, the whole process's by blocks."""
+"""CPU time added to a call: the calling thread's by pairs, the whole process's by blocks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Spread(msgspec.Struct, kw_only=True):
         return cls(median=statistics.median(values), lowest=min(values), highest=max(values))
 
     def __str__(self) -> str:
-        return f"{self.median:,.0f} ({self.lowest:,.0f}–{self.highest:,.0f})"
+        return f"{self.median:,.0f} ({self.lowest:,.0f} to {self.highest:,.0f})"
 
 
 class Cpu(msgspec.Struct, kw_only=True):
@@ -38,6 +38,11 @@ class Cpu(msgspec.Struct, kw_only=True):
     bare_us: float
     added_us: Spread
     added_process_us: Spread | None = None
+
+    @property
+    def share(self) -> float:
+        """What is added to the calling thread, as a share of the bare call."""
+        return self.added_us.median / self.bare_us
 
 
 def measure(

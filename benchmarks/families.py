@@ -1,4 +1,4 @@
-"""Who is compared: tollspan in several settings, and other people's instrumentors at their defaults.
+"""Who is compared: tollspan in several settings, and other instrumentors at their defaults.
 
 Each is installed in a process of its own, with the same SDK providers around it.
 """

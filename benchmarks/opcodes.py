@@ -33,7 +33,7 @@ class Count(msgspec.Struct, kw_only=True):
 
     bytecodes: int
     entries: int
-    parts: dict[str, int] = {}  # noqa: RUF012 - msgspec copies it
+    parts: dict[str, int] = {}
     is_steady: bool = True
 
 

@@ -13,13 +13,13 @@ from types import CodeType
 import msgspec
 
 from benchmarks import cputime, opcodes
-from benchmarks.client import LONG_STREAM, Clients, Request, request
+from benchmarks.client import LONG_STREAM, USAGE_IS_LAST, Clients, Request, request
 from benchmarks.families import BY_NAME, Family, Running
 from benchmarks.opcodes import ROOT_PART, Count
 from benchmarks.overhead import COUNTED, TIMED, Added, FamilyResult
-from benchmarks.parts import CLIENT, ORDER, parts
+from benchmarks.parts import CLIENT, TABLE, parts
 
-ROUNDS, PAIRS, STREAM_PAIRS = 9, 60, 12
+ROUNDS, PAIRS, STREAM_PAIRS = 7, 60, 12
 WARM_UP_CALLS = 30
 
 REQUESTS: dict[str, Callable[[], Request]] = {
@@ -27,7 +27,9 @@ REQUESTS: dict[str, Callable[[], Request]] = {
     "async": request,
     "stream": lambda: request(stream=True),
     "async_stream": lambda: request(stream=True),
-    "stream_asked": lambda: request(stream=True, stream_options={"include_usage": True}),
+    "stream_asked": lambda: request(
+        stream=True, stream_options={"include_usage": True}, extra_headers=USAGE_IS_LAST
+    ),
     "stream_long": lambda: request(stream=True, extra_headers=LONG_STREAM),
     "async_stream_long": lambda: request(stream=True, extra_headers=LONG_STREAM),
     "messages_20": lambda: request(messages=20),
@@ -81,7 +83,7 @@ class Bench:
 
     def _count(self, asked: Request, *, is_miss: bool) -> tuple[Count, Count]:
         bare, wrapped = self._bare.call(asked), self._wrapped.call(asked)
-        for _ in range(WARM_UP_CALLS):
+        for _ in range(_warm_ups(asked)):
             bare()
             wrapped()
         return opcodes.count(bare), opcodes.count(
@@ -90,14 +92,18 @@ class Bench:
 
     async def _count_async(self, asked: Request) -> tuple[Count, Count]:
         bare, wrapped = self._bare.call_async(asked), self._wrapped.call_async(asked)
-        for _ in range(WARM_UP_CALLS):
+        for _ in range(_warm_ups(asked)):
             await bare()
             await wrapped()
         return await opcodes.count_async(bare), await opcodes.count_async(wrapped, self._parts)
 
 
+def _warm_ups(asked: Request) -> int:
+    return 3 if "extra_headers" in asked else WARM_UP_CALLS
+
+
 def _added(bare: Count, wrapped: Count) -> Added:
-    found = {part: wrapped.parts[part] for part in ORDER if wrapped.parts.get(part)}
+    found = {part: wrapped.parts[part] for part in TABLE if wrapped.parts.get(part)}
     if found:
         found[CLIENT] = wrapped.parts[CLIENT] + wrapped.parts[ROOT_PART] - bare.bytecodes
     return Added(
@@ -125,6 +131,8 @@ def measure(family: Family, shapes: list[str], *, cpu: bool) -> FamilyResult:
                     found[shape].cpu = bench.time(shape)
         finally:
             running.close()
+            loop.run_until_complete(asyncio.sleep(0.01))
+            loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
     return FamilyResult(family=family.name, title=family.title, shapes=found)
 

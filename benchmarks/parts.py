@@ -1,109 +1,131 @@
 """Which function begins which part of a call, for the breakdown of its bytecodes.
 
-What is not named here counts for whoever called it; what the SDK executes is `client`.
+What is not named here counts for whoever called it; what the OpenAI SDK executes is `client`.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+import importlib
 from types import CodeType
 
-import openai
-from openai._base_client import AsyncAPIClient, SyncAPIClient
-from openai.resources.chat.completions import AsyncCompletions, Completions
-from opentelemetry import context
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-
-from tollspan.budget import BudgetGate, Closer
-from tollspan.instrumentation import Lifecycle, MetricsRecorder, SpanEmitter, Worker
-from tollspan.instrumentation import _spans as spans
-from tollspan.instrumentation._stream import AsyncStreamProxy, SyncStreamProxy, _items
-from tollspan.instrumentation.openai import OpenAIPatches, _streams, extract
-from tollspan.ledger import SQLiteLedger
-from tollspan.pricing import PriceBook
-
 CLIENT = "client"
-# In the order of a call's life.
-ORDER = (
-    "wrapper",
-    "call",
-    "extract",
-    "count bytes",
-    "gate",
-    "bound",
-    "hold",
-    "span start",
-    "span start: SDK",
-    "foreign check",
-    "context",
-    "funnel",
-    "chunks",
-    "stream",
-    "usage",
-    "closing",
-    "event",
-    "rate",
-    "post",
-    "span end",
-    "span end: SDK",
-    "metrics",
-)
+_OURS = "tollspan.instrumentation."
+
+# Part -> functions as `module:name`, in the order of a call's life.
+TABLE: dict[str, tuple[str, ...]] = {
+    "wrapper": (
+        f"{_OURS}_call:Lifecycle.call",
+        f"{_OURS}_call:Lifecycle.call_async",
+        f"{_OURS}_call:Lifecycle._perform",
+        f"{_OURS}_call:Lifecycle._start",
+    ),
+    "new call": (f"{_OURS}_call:Lifecycle._new_call",),
+    "extract": (
+        f"{_OURS}openai.extract:ChatExtractor.request",
+        f"{_OURS}openai.extract:ChatExtractor.arguments",
+    ),
+    "count bytes": (
+        f"{_OURS}openai._sizes:message_size",
+        f"{_OURS}openai._sizes:further_size",
+    ),
+    "gate": (
+        "tollspan.budget:BudgetGate.authorize",
+        "tollspan.budget:BudgetGate.authorize_async",
+    ),
+    "bound": ("tollspan.pricing:PriceBook.bound",),
+    "hold": (
+        "tollspan.ledger:SQLiteLedger.hold",
+        "tollspan.ledger:SQLiteLedger.hold_now",
+        "tollspan.ledger:SQLiteLedger.hold_soon",
+    ),
+    "span start": (f"{_OURS}_spans:SpanEmitter.start",),
+    "span start: SDK": (
+        "opentelemetry.sdk.trace:Tracer.start_span",
+        "opentelemetry.trace:set_span_in_context",
+    ),
+    "foreign check": (
+        f"{_OURS}openai:OpenAIPatches.has_foreign_span",
+        "opentelemetry.instrumentation.utils:is_instrumentation_enabled",
+    ),
+    "context": ("opentelemetry.context:attach", "opentelemetry.context:detach"),
+    "funnel": (
+        f"{_OURS}openai:OpenAIPatches._see_request",
+        f"{_OURS}openai:OpenAIPatches._see_retry",
+    ),
+    CLIENT: (
+        "openai.resources.chat.completions:Completions.create",
+        "openai.resources.chat.completions:AsyncCompletions.create",
+        "openai._base_client:SyncAPIClient.request",
+        "openai._base_client:AsyncAPIClient.request",
+        "openai:Stream.__iter__",
+        "openai:Stream.__next__",
+        "openai:Stream.__stream__",
+        "openai:AsyncStream.__aiter__",
+        "openai:AsyncStream.__anext__",
+        "openai:AsyncStream.__stream__",
+    ),
+    "stream": (
+        f"{_OURS}openai.extract:ChatExtractor.stream",
+        f"{_OURS}_stream:SyncStreamProxy.__init__",
+        f"{_OURS}_stream:AsyncStreamProxy.__init__",
+        f"{_OURS}_stream:Watch.finish",
+        f"{_OURS}_stream:Watch.finish_async",
+    ),
+    "chunks": (
+        f"{_OURS}openai._streams:ChatStreamReader.see",
+        f"{_OURS}_stream:SyncStreamProxy.__next__",
+        f"{_OURS}_stream:AsyncStreamProxy.__anext__",
+        f"{_OURS}_stream:_items",
+        f"{_OURS}_stream:_items_async",
+    ),
+    "usage": (
+        f"{_OURS}openai.extract:ChatExtractor.result",
+        f"{_OURS}openai._streams:ChatStreamReader.read",
+    ),
+    "closing": (
+        f"{_OURS}_call:Lifecycle._closing",
+        f"{_OURS}_call:Lifecycle._stream_closing",
+    ),
+    "event": (
+        "tollspan.budget:Closer.close",
+        "tollspan.budget:Closer.close_async",
+    ),
+    "rate": ("tollspan.pricing:PriceBook.rate",),
+    "post": (
+        "tollspan.ledger:SQLiteLedger.post",
+        "tollspan.ledger:SQLiteLedger.post_now",
+        "tollspan.ledger:SQLiteLedger.post_soon",
+    ),
+    "span end": (f"{_OURS}_spans:SpanEmitter.end",),
+    "span end: SDK": (
+        "opentelemetry.sdk.trace:Span.end",
+        "opentelemetry.sdk.trace:Span.set_attributes",
+    ),
+    "metrics": (f"{_OURS}_metrics:MetricsRecorder.record",),
+}
 
 
 def parts() -> dict[CodeType, str]:
-    """Return the table, tollspan installed or not; what was wrapped is unwrapped first."""
-    table: dict[CodeType, str] = {}
+    """Return which code begins which part; what is wrapped counts as what it wraps.
 
-    def name(part: str, *functions: object) -> None:
-        for function in functions:
-            table[_code(function)] = part
-
-    name("wrapper", Lifecycle.call, Lifecycle.call_async, Lifecycle._perform)
-    name("call", Lifecycle._new_call)
-    name("extract", extract.ChatExtractor.request, extract.ChatExtractor.arguments)
-    name("count bytes", extract._count, extract._count_further)
-    name("gate", BudgetGate.authorize, BudgetGate.authorize_async)
-    name("bound", PriceBook.bound)
-    name("hold", SQLiteLedger.hold, SQLiteLedger.hold_now, SQLiteLedger.hold_soon)
-    name("span start", SpanEmitter.start, spans.CallSpan.__init__)
-    name("foreign check", OpenAIPatches.has_foreign_span, is_instrumentation_enabled)
-    name("context", context.attach, context.detach)
-    name("funnel", OpenAIPatches._see_request, OpenAIPatches._see_retry)
-    name("chunks", _streams.ChatStreamReader.see, AsyncStreamProxy.__anext__)
-    name("chunks", SyncStreamProxy.__next__, _items)
-    name("stream", extract.ChatExtractor.stream, SyncStreamProxy.__init__)
-    name("stream", AsyncStreamProxy.__init__, Lifecycle.finish_stream)
-    name("stream", Lifecycle.finish_stream_async)
-    name("usage", extract.ChatExtractor.result, _streams.ChatStreamReader.read)
-    name("closing", Lifecycle.succeed, Lifecycle._closing, Lifecycle._stream_closing)
-    name("event", Closer.close, Closer.close_async)
-    name("rate", PriceBook.rate)
-    name("post", SQLiteLedger.post, SQLiteLedger.post_now, SQLiteLedger.post_soon)
-    name("span end", SpanEmitter.end)
-    name("metrics", MetricsRecorder.record, Worker.put)
-    name(CLIENT, Completions.create, AsyncCompletions.create)
-    name(CLIENT, SyncAPIClient.request, AsyncAPIClient.request)
-    name(CLIENT, openai.Stream.__iter__, openai.Stream.__next__, openai.Stream.__stream__)
-    name(CLIENT, openai.AsyncStream.__aiter__, openai.AsyncStream.__anext__)
-    name(CLIENT, openai.AsyncStream.__stream__)
-    _name_sdk(name)
-    return table
+    Raises:
+        LookupError: A function of the table is gone; the text names it.
+    """
+    return {code: part for part, names in TABLE.items() for name in names for code in _codes(name)}
 
 
-def _name_sdk(name: Callable[..., None]) -> None:
-    """Tell apart what OpenTelemetry's SDK does for a span."""
-    from opentelemetry.sdk.trace import Span, Tracer  # noqa: PLC0415 - only where it is used
-
-    name("span start: SDK", Tracer.start_span)
-    name("span end: SDK", Span.end, Span.set_attributes)
-
-
-def _code(function: object) -> CodeType:
-    found = inspect.unwrap(function, stop=_has_code)  # type: ignore[arg-type]  # wrapt's are no functions
-    code: CodeType = found.__code__
-    return code
-
-
-def _has_code(function: object) -> bool:
-    return inspect.isfunction(function)
+def _codes(name: str) -> list[CodeType]:
+    """Return the code of a function, and of everything that it wraps."""
+    module, _, path = name.partition(":")
+    found: object = importlib.import_module(module)
+    for step in path.split("."):
+        found = getattr(found, step, None)
+    codes: list[CodeType] = []
+    while found is not None:
+        code = getattr(found, "__code__", None)
+        if isinstance(code, CodeType):
+            codes.append(code)
+        found = getattr(found, "__wrapped__", None)
+    if not codes:
+        raise LookupError(f"{name} is no function: mend the table in benchmarks/parts.py")
+    return codes

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import import_module
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import get_current
@@ -31,6 +32,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 MODEL = "gpt-4o-mini"
 PROMPT = "a prompt that nobody else may see"
 MAX_TOKENS = 100
+HANG_SECONDS = 4
 KINDS = ("sync", "stream", "async", "async stream")
 FOREIGN = {
     "official": "opentelemetry.instrumentation.genai.openai",
@@ -38,9 +40,12 @@ FOREIGN = {
     "openinference": "openinference.instrumentation.openai",
 }
 
+AUTO = "opentelemetry.instrumentation.auto_instrumentation"
+
 memory = InMemorySpanExporter()
 outcomes: list[tuple[str, str]] = []
 suppressed = ExitStack()
+originals: dict[str, object] = {}
 
 
 class RaisingExporter(SpanExporter):
@@ -54,7 +59,7 @@ class HangingExporter(SpanExporter):
     """Never comes back while calls are made."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        time.sleep(3)
+        time.sleep(HANG_SECONDS)
         return SpanExportResult.FAILURE
 
 
@@ -84,7 +89,7 @@ PROVIDERS = {
 }
 
 
-def arguments() -> dict[str, object]:
+def arguments() -> dict[str, Any]:
     """What every call asks."""
     return {
         "model": MODEL,
@@ -131,6 +136,8 @@ def make_calls(number: int) -> None:
             call(kind)
         except CallDeniedError as denial:
             outcomes.append((kind, type(denial).__name__))
+        except import_module("openai").APIConnectionError as error:
+            outcomes.append((kind, type(error).__name__))
         else:
             outcomes.append((kind, "ok"))
         assert get_current() == before, "a call left its context behind"
@@ -146,12 +153,27 @@ def do(step: str) -> None:
         import_module("tollspan.api").uninstall()
     elif step == "suppress":
         suppressed.enter_context(suppress_instrumentation())
+    elif step == "keep":
+        originals.update(functions())
+    elif step == "same":
+        assert all(found is originals[name] for name, found in functions().items())
     elif step in FOREIGN:
         import_module(FOREIGN[step]).OpenAIInstrumentor().instrument(skip_dep_check=True)
     else:
         provider = TracerProvider()
         provider.add_span_processor(PROVIDERS[step]())
         trace.set_tracer_provider(provider)
+
+
+def functions() -> dict[str, object]:
+    """Return what instrumentors replace, as it stands in the classes."""
+    import_module("openai")
+    wrapped = import_module("tollspan.instrumentation.openai").WRAPPED
+    return {
+        f"{owner}.{name}": vars(getattr(import_module(module), owner))[name]
+        for module, owner, name in wrapped
+        if name in vars(getattr(import_module(module), owner))
+    }
 
 
 def described(span: ReadableSpan) -> dict[str, object]:
@@ -172,12 +194,15 @@ def described(span: ReadableSpan) -> dict[str, object]:
 
 def main() -> None:
     """Do the steps."""
+    started = time.monotonic()
     for step in sys.argv[1:]:
         do(step)
     suppressed.close()
     report = {
         "outcomes": outcomes,
         "spans": [described(span) for span in memory.get_finished_spans()],
+        "seconds": time.monotonic() - started,
+        "is_auto_instrumented": AUTO in sys.modules,
         "threads": sorted(thread.name for thread in threading.enumerate()),
     }
     print(json.dumps(report))

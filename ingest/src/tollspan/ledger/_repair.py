@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import logging
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,17 +15,43 @@ import msgspec
 
 from tollspan.usage import LedgerError, decode_event
 
-from ._session import Session, ledger_error
+from . import _schema
+from ._files import SUFFIXES, exclusively, is_busy
+from ._salvage import Salvaged, salvage
+from ._session import (
+    MOST_AT_ONCE_NANOUSD,
+    MOST_NANOUSD,
+    Session,
+    is_corrupt,
+    ledger_error,
+)
 
-_CHARGES = """
-SELECT json_extract(c.value, '$.budget_id'),
-       coalesce(json_extract(c.value, '$.scope'), ''),
-       coalesce(json_extract(c.value, '$.period'), ''),
-       sum(coalesce(json_extract(c.value, '$.posted_nanousd'), 0)),
-       sum(coalesce(json_extract(c.value, '$.unresolved_nanousd'), 0))
-FROM events, json_each(CAST(events.data AS TEXT), '$.charges') AS c
-WHERE events.kind = 'usage' GROUP BY 1, 2, 3
-"""
+_logger = logging.getLogger("tollspan.ledger")
+_INSERT_ACCOUNT = (
+    "INSERT OR IGNORE INTO accounts (budget_id, scope, period, limit_nanousd) VALUES (?, ?, ?, ?)"
+)
+_INSERT_HOLD = (
+    "INSERT OR IGNORE INTO holds (call_id, account_id, amount_nanousd, owner,"
+    " started_at_unix_ns, state) SELECT ?, id, ?, ?, ?, ? FROM accounts"
+    " WHERE budget_id = ? AND scope = ? AND period = ?"
+)
+
+# High and low halves are summed apart: SQLite's own sum fails beyond 63 bits.
+_CHARGES = f"""
+SELECT budget_id, scope, period, sum(posted >> 32), sum(posted & 4294967295),
+       sum(unresolved >> 32), sum(unresolved & 4294967295)
+FROM (
+    SELECT json_extract(c.value, '$.budget_id') AS budget_id,
+           coalesce(json_extract(c.value, '$.scope'), '') AS scope,
+           coalesce(json_extract(c.value, '$.period'), '') AS period,
+           min(coalesce(json_extract(c.value, '$.posted_nanousd'), 0), {MOST_AT_ONCE_NANOUSD})
+               AS posted,
+           min(coalesce(json_extract(c.value, '$.unresolved_nanousd'), 0), {MOST_AT_ONCE_NANOUSD})
+               AS unresolved
+    FROM events, json_each(CAST(events.data AS TEXT), '$.charges') AS c
+    WHERE events.kind = 'usage'
+) GROUP BY 1, 2, 3
+"""  # noqa: S608 - two constants
 
 
 def recompute(session: Session) -> None:
@@ -30,7 +59,14 @@ def recompute(session: Session) -> None:
     execute = session.connection.execute
     # A call that has its event holds nothing any more.
     execute("DELETE FROM holds WHERE call_id IN (SELECT id FROM events WHERE kind = 'usage')")
-    charges = execute(_CHARGES).fetchall()
+    charges = [
+        (
+            *row[:3],
+            min((row[3] << 32) + row[4], MOST_NANOUSD),
+            min((row[5] << 32) + row[6], MOST_NANOUSD),
+        )
+        for row in execute(_CHARGES)
+    ]
     execute("UPDATE accounts SET posted_nanousd = 0, held_nanousd = 0, unresolved_nanousd = 0")
     session.connection.executemany(
         "INSERT INTO accounts (budget_id, scope, period, posted_nanousd, unresolved_nanousd,"
@@ -43,8 +79,9 @@ def recompute(session: Session) -> None:
         "UPDATE accounts SET"
         " held_nanousd = (SELECT coalesce(sum(amount_nanousd), 0) FROM holds"
         "   WHERE account_id = accounts.id AND state = 0),"
-        " unresolved_nanousd = unresolved_nanousd + (SELECT coalesce(sum(amount_nanousd), 0)"
-        "   FROM holds WHERE account_id = accounts.id AND state = 1)"
+        " unresolved_nanousd = min(?, unresolved_nanousd + (SELECT coalesce(sum(amount_nanousd), 0)"
+        "   FROM holds WHERE account_id = accounts.id AND state = 1))",
+        (MOST_NANOUSD,),
     )
 
 
@@ -73,26 +110,58 @@ def carry_over(target: Session, origin: tuple[sqlite3.Connection, str]) -> None:
 
 
 def _copy_facts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Copy events, accounts, holds and sightings that are not there yet."""
-    new.executemany(
-        "INSERT OR IGNORE INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
-        " VALUES (?, ?, ?, ?, ?)",
-        old.execute("SELECT id, kind, time_unix_ns, cost_nanousd, data FROM events ORDER BY seq"),
+    """Copy events, accounts, holds and sightings that are not there yet, as far as readable."""
+    for copy in (_copy_events, _copy_accounts, _copy_holds, _copy_sightings):
+        try:
+            copy(old, new)
+        except sqlite3.DatabaseError as error:
+            if is_busy(error) or not is_corrupt(error):
+                raise
+            _logger.warning("tollspan can't read all of a damaged ledger: %s", error)
+
+
+def _copy_events(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    insert = (
+        "INSERT INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
     )
+    select = "SELECT id, kind, time_unix_ns, cost_nanousd, data FROM events"
+    try:
+        new.executemany(insert, old.execute(f"{select} ORDER BY seq"))
+    except sqlite3.DatabaseError as error:
+        if not is_corrupt(error):
+            raise
+        new.executemany(insert, _row_by_row(old, f"{select} WHERE seq = ?"))
+
+
+def _row_by_row(old: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
+    """Yield event after event by its number, stepping over what is damaged."""
+    (highest,) = old.execute("SELECT max(seq) FROM events").fetchone()
+    for number in range(1, (highest or 0) + 1):
+        with contextlib.suppress(sqlite3.DatabaseError):
+            row = old.execute(query, (number,)).fetchone()
+            if row is not None:
+                yield row
+
+
+def _copy_accounts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     new.executemany(
-        "INSERT OR IGNORE INTO accounts (budget_id, scope, period, limit_nanousd)"
-        " VALUES (?, ?, ?, ?)",
+        _INSERT_ACCOUNT,
         old.execute("SELECT budget_id, scope, period, limit_nanousd FROM accounts"),
     )
+
+
+def _copy_holds(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     new.executemany(
-        "INSERT OR IGNORE INTO holds (call_id, account_id, amount_nanousd, owner,"
-        " started_at_unix_ns, state) SELECT ?, id, ?, ?, ?, ? FROM accounts"
-        " WHERE budget_id = ? AND scope = ? AND period = ?",
+        _INSERT_HOLD,
         old.execute(
             "SELECT call_id, amount_nanousd, owner, started_at_unix_ns, state,"
             " budget_id, scope, period FROM holds JOIN accounts ON accounts.id = account_id"
         ),
     )
+
+
+def _copy_sightings(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     new.executemany(
         "INSERT OR IGNORE INTO sightings VALUES (?, ?, ?, ?)",
         old.execute("SELECT kind, name, count, last_unix_ns FROM sightings"),
@@ -114,84 +183,106 @@ def rebuild(path: Path) -> Rebuilt:
     the new file by themselves.
 
     Raises:
-        LedgerError: The new file can't be written.
+        LedgerError: The new file can't be written, or the old one not even read.
     """
-    old_path: Path | None = None
-    if path.exists():
-        old_path = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(
-                    old_path.with_name(old_path.name + suffix)
-                )
-    fresh = None
+    draft = path.with_name(f"{path.name}.rebuilding-{os.getpid()}")
     try:
-        fresh = Session(path)
-        fresh.begin(5.0)
-        kept, unreadable = _save_rows(old_path, fresh) if old_path else (0, 0)
-        recompute(fresh)
-        fresh.commit()
+        kept, unreadable = _write_draft(draft, path)
+        old_path = _change_places(draft, path)
     except (sqlite3.Error, OSError) as error:
         raise ledger_error(error, path) from error
     finally:
-        if fresh is not None:
-            fresh.close()
+        for suffix in (*SUFFIXES, ".lock"):
+            draft.with_name(draft.name + suffix).unlink(missing_ok=True)
     return Rebuilt(events=kept, unreadable=unreadable, old_path=old_path)
 
 
-def _save_rows(old_path: Path, fresh: Session) -> tuple[int, int]:
-    """Copy what can be read out of a damaged file."""
+def _write_draft(draft: Path, path: Path) -> tuple[int, int]:
+    """Write everything that can be saved into a new file; return events kept and lost."""
     kept = unreadable = 0
-    with contextlib.closing(sqlite3.connect(old_path)) as old:
-        for data in _readable(old, "SELECT data FROM events WHERE seq = ?", "events", "seq"):
-            try:
-                fresh.store(decode_event(data[0]))
-                kept += 1
-            except (msgspec.DecodeError, msgspec.ValidationError):
-                unreadable += 1
-        with contextlib.suppress(sqlite3.DatabaseError):
-            _copy_accounts_and_holds(old, fresh.connection)
-        unreadable += _damaged_rows(old, kept)
+    fresh = Session(draft)
+    try:
+        fresh.begin(5.0)
+        if path.exists():
+            if _is_sound(path):
+                kept = _copy_sound(path, fresh.connection)
+            else:
+                kept, unreadable = _save_rows(salvage(path), fresh)
+        recompute(fresh)
+        fresh.commit()
+    finally:
+        fresh.close()
     return kept, unreadable
 
 
-def _copy_accounts_and_holds(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    new.executemany(
-        "INSERT INTO accounts (budget_id, scope, period, limit_nanousd) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET limit_nanousd = excluded.limit_nanousd",
-        old.execute("SELECT budget_id, scope, period, limit_nanousd FROM accounts").fetchall(),
-    )
-    new.executemany(
-        "INSERT OR IGNORE INTO holds (call_id, account_id, amount_nanousd, owner,"
-        " started_at_unix_ns, state) SELECT ?, id, ?, ?, ?, ? FROM accounts"
-        " WHERE budget_id = ? AND scope = ? AND period = ?",
-        old.execute(
-            "SELECT call_id, amount_nanousd, owner, started_at_unix_ns, state,"
-            " budget_id, scope, period FROM holds JOIN accounts ON accounts.id = account_id"
-        ).fetchall(),
-    )
+def _change_places(draft: Path, path: Path) -> Path | None:
+    """Put the new file in the place of the old one; return where that is now."""
+    with exclusively(path, 5.0):
+        old_path = None
+        if path.exists():
+            old_path = _unused(path)
+            for suffix in SUFFIXES:
+                with contextlib.suppress(FileNotFoundError):
+                    path.with_name(path.name + suffix).rename(
+                        old_path.with_name(old_path.name + suffix)
+                    )
+        draft.rename(path)
+    return old_path
 
 
-def _readable(old: sqlite3.Connection, query: str, table: str, key: str) -> Iterator[tuple[bytes]]:
-    """Yield row after row by key, stepping over what is damaged."""
+def _unused(path: Path) -> Path:
+    """Name a place for the damaged file that nothing has yet."""
+    stem = f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+    names = (stem if number == 0 else f"{stem}-{number}" for number in itertools.count())
+    return next(path.with_name(name) for name in names if not path.with_name(name).exists())
+
+
+def _is_sound(path: Path) -> bool:
+    """Say whether SQLite finds nothing wrong with a file."""
     try:
-        low, high = old.execute(f"SELECT min({key}), max({key}) FROM {table}").fetchone()  # noqa: S608
+        with contextlib.closing(_read_only(path)) as connection:
+            result: list[tuple[str]] = connection.execute("PRAGMA integrity_check").fetchall()
+            return result == [("ok",)] and _schema.is_there(connection)
     except sqlite3.DatabaseError:
-        return
-    for number in range(low or 0, (high or -1) + 1):
-        with contextlib.suppress(sqlite3.DatabaseError):
-            row = old.execute(query, (number,)).fetchone()
-            if row is not None:
-                yield row
+        return False
 
 
-def _damaged_rows(old: sqlite3.Connection, kept: int) -> int:
-    """Estimate how many events were lost: the highest number given out, less what was kept."""
-    try:
-        (high,) = old.execute("SELECT max(seq) FROM events").fetchone()
-    except sqlite3.DatabaseError:
-        return 0
-    return max(0, (high or 0) - kept)
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+
+
+def _copy_sound(path: Path, new: sqlite3.Connection) -> int:
+    with contextlib.closing(_read_only(path)) as old:
+        _copy_facts(old, new)
+    (kept,) = new.execute("SELECT count(*) FROM events").fetchone()
+    return int(kept)
+
+
+def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
+    """Store what was read out of a damaged file; return events kept and lost."""
+    kept = unreadable = 0
+    for number in sorted(found.events):
+        try:
+            fresh.store(decode_event(found.events[number]))
+            kept += 1
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            unreadable += 1
+    fresh.connection.executemany(_INSERT_ACCOUNT, found.accounts.values())
+    fresh.connection.executemany(
+        "UPDATE accounts SET limit_nanousd = ?4 WHERE budget_id = ?1 AND scope = ?2"
+        " AND period = ?3",
+        found.accounts.values(),
+    )
+    fresh.connection.executemany(
+        _INSERT_HOLD,
+        [
+            (call, amount, owner, started_at, state, *found.accounts[account][:3])
+            for call, account, amount, owner, started_at, state in found.holds
+            if account in found.accounts
+        ],
+    )
+    lost = max(found.events, default=0) - len(found.events)
+    return kept, unreadable + max(0, lost)
 
 
 __all__ = ["LedgerError", "Rebuilt", "carry_over", "rebuild", "recompute"]

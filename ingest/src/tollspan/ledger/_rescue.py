@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Callable
@@ -35,9 +36,18 @@ def rescued_files(home: Path) -> tuple[Path, ...]:
     )
 
 
-def _folders(home: Path) -> tuple[Path, ...]:
-    spare = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    return home, Path(tempfile.gettempdir()) / f"tollspan-{os.getuid()}" / spare
+def _folders(home: Path, *, make: bool = False) -> tuple[Path, ...]:
+    """Name the home and, if nobody else can write there, a place in the temp folder."""
+    ours = Path(tempfile.gettempdir()) / f"tollspan-{os.getuid()}"
+    try:
+        if make:
+            ours.mkdir(mode=0o700, exist_ok=True)
+        found = ours.lstat()
+    except OSError:
+        return (home,)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        return (home,)
+    return home, ours / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
 
 
 class Rescue:
@@ -49,22 +59,23 @@ class Rescue:
         self._in_memory: list[Event] = []
         self.dropped = 0
 
-    def folders(self) -> tuple[Path, ...]:
-        """Name the places, best first."""
-        return _folders(self._home)
-
     def keep(self, event: Event, owner: str) -> None:
         """Keep an event: on a disk that takes it, else in memory until one does. Never raises."""
         line = encode_event(event) + b"\n"
         with self._lock:
-            for folder in self.folders():
-                if _append(folder / f"{_PREFIX}{owner}{_SUFFIX}", line):
+            for folder in _folders(self._home, make=True):
+                if _append(folder, f"{_PREFIX}{owner}{_SUFFIX}", line):
                     return
             if len(self._in_memory) < _KEEP_IN_MEMORY:
                 self._in_memory.append(event)
                 return
             self.dropped += 1
         _logger.error("tollspan can't keep this event anywhere: %s", line.decode().rstrip())
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether events wait that would end with this process."""
+        return bool(self._in_memory)
 
     def is_empty(self, home_owner: str) -> bool:
         """Say whether nothing of this process or of a dead one waits."""
@@ -81,20 +92,30 @@ class Rescue:
         Raises:
             LedgerError: The ledger still can't take them; they stay where they are.
         """
-        count = 0
-        with self._lock:
-            if self._in_memory:
-                store(self._in_memory)
-                count += len(self._in_memory)
-                self._in_memory = []
-        for path in list(self._waiting(owner)):
+        count = self._hand_over_memory(store)
+        for path in self._waiting(owner):
             claimed = path.with_suffix(f".{owner}{_CLAIMED}")
             try:
-                path.rename(claimed)
+                # Under the lock: no event of ours may be on its way into a file that is taken.
+                with self._lock:
+                    path.rename(claimed)
             except OSError:
                 continue
             count += self._hand_over_file(claimed, path, store)
         return count
+
+    def _hand_over_memory(self, store: Callable[[list[Event]], None]) -> int:
+        with self._lock:
+            events, self._in_memory = self._in_memory, []
+        if not events:
+            return 0
+        try:
+            store(events)
+        except LedgerError:
+            with self._lock:
+                self._in_memory[:0] = events
+            raise
+        return len(events)
 
     def last_words(self) -> None:
         """At exit, log what is only in memory: the log is the last place left."""
@@ -103,7 +124,7 @@ class Rescue:
 
     def _waiting(self, owner: str) -> list[Path]:
         found: list[Path] = []
-        for folder in self.folders():
+        for folder in _folders(self._home):
             for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
                 name = path.name[len(_PREFIX) : -len(_SUFFIX)]
                 if name == owner or not is_alive(self._home, name):
@@ -128,16 +149,18 @@ class Rescue:
         if torn:
             with contextlib.suppress(OSError):
                 claimed.with_suffix(".torn").write_bytes(b"\n".join(torn) + b"\n")
-            _logger.error("tollspan can't read %d lines of %s; see %s", len(torn), path, claimed)
+            _logger.error("tollspan can't read %d lines of %s; see its .torn", len(torn), path)
         claimed.unlink(missing_ok=True)
         return len(events)
 
 
-def _append(path: Path, line: bytes) -> bool:
+def _append(folder: Path, name: str, line: bytes) -> bool:
     """Append one line in one system call; False when it did not go in whole."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(
+            folder / name, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600
+        )
     except OSError:
         return False
     try:

@@ -1,10 +1,15 @@
-"""The SQLite ledger's tables. Accounts are derived: events and open holds are the facts."""
+"""The SQLite ledger's tables. Accounts are derived: events and open holds are the facts.
+
+Triggers keep the accounts' sums, so that a hold or an event is one statement with a transaction of
+its own. SQLite runs it without Python's lock: a program that is busy in other threads never keeps
+the file from other processes while it waits for its turn.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 
-VERSION = 1
+VERSION = 2
 
 _TABLES = """
 CREATE TABLE meta (
@@ -56,16 +61,71 @@ CREATE TABLE sightings (
 """
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """Create the tables when the file has none; the caller holds the write transaction."""
+_TRIGGERS = (
+    """
+CREATE TRIGGER held AFTER INSERT ON holds BEGIN
+    UPDATE accounts SET
+        held_nanousd = held_nanousd + new.amount_nanousd * (new.state = 0),
+        unresolved_nanousd = unresolved_nanousd + new.amount_nanousd * (new.state = 1)
+    WHERE id = new.account_id;
+END
+""",
+    """
+CREATE TRIGGER settled AFTER DELETE ON holds BEGIN
+    UPDATE accounts SET
+        held_nanousd = held_nanousd - old.amount_nanousd * (old.state = 0),
+        unresolved_nanousd = unresolved_nanousd - old.amount_nanousd * (old.state = 1)
+    WHERE id = old.account_id;
+END
+""",
+    """
+CREATE TRIGGER orphaned AFTER UPDATE OF state ON holds WHEN old.state = 0 AND new.state = 1 BEGIN
+    UPDATE accounts SET
+        held_nanousd = held_nanousd - old.amount_nanousd,
+        unresolved_nanousd = unresolved_nanousd + old.amount_nanousd
+    WHERE id = old.account_id;
+END
+""",
+    # What one charge counts, and what a sum can reach, has an end: SQLite has 63 bits.
+    """
+CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind = 'usage' BEGIN
+    DELETE FROM holds WHERE call_id = new.id;
+    INSERT INTO accounts
+        (budget_id, scope, period, limit_nanousd, posted_nanousd, unresolved_nanousd)
+    SELECT json_extract(value, '$.budget_id'),
+           coalesce(json_extract(value, '$.scope'), ''),
+           coalesce(json_extract(value, '$.period'), ''),
+           0,
+           min(coalesce(json_extract(value, '$.posted_nanousd'), 0), 1 << 60),
+           min(coalesce(json_extract(value, '$.unresolved_nanousd'), 0), 1 << 60)
+    FROM json_each(CAST(new.data AS TEXT), '$.charges') WHERE true
+    ON CONFLICT (budget_id, scope, period) DO UPDATE SET
+        posted_nanousd = min(posted_nanousd + excluded.posted_nanousd, 1 << 62),
+        unresolved_nanousd = min(unresolved_nanousd + excluded.unresolved_nanousd, 1 << 62);
+END
+""",
+)
+
+
+def is_there(connection: sqlite3.Connection) -> bool:
+    """Say whether the file has the tables.
+
+    Raises:
+        sqlite3.DatabaseError: It has those of another tollspan.
+    """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == VERSION:
-        return
-    if found > VERSION:
+    if found not in (0, VERSION):
         raise sqlite3.DatabaseError(
-            f"the ledger has format {found}, this tollspan knows {VERSION}: install a newer one"
+            f"the ledger has format {found}, this tollspan knows only {VERSION}"
         )
-    for statement in _TABLES.split(";\n"):
+    return bool(found == VERSION)
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Create the tables unless they are there; the caller has the write transaction."""
+    if is_there(connection):
+        return
+    for statement in (*_TABLES.split(";\n"), *_TRIGGERS):
         if statement.strip():
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-import random
 import sqlite3
-import stat
-import time
 from pathlib import Path
 
-from tollspan.budget import Account, Balance, Hold, Leg, Refusal
+from tollspan.budget import Account, Balance, Hold, Refusal
 from tollspan.usage import (
-    Charge,
     DecisionEvent,
     Event,
     LedgerCorruptError,
@@ -22,99 +19,113 @@ from tollspan.usage import (
     encode_event,
 )
 
-from . import _schema
+from . import _files, _schema
 
-OPEN, ORPHANED = 0, 1
-_FIRST_PAUSE_SECONDS = 20e-6
-_LONGEST_PAUSE_SECONDS = 1e-3
-_BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_TRIES_TO_SAY_WHY = 3
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
-_HOLD = (
-    "UPDATE accounts SET held_nanousd = held_nanousd + ?1 WHERE id = ?2"
-    " AND posted_nanousd + held_nanousd + unresolved_nanousd + ?1 <= limit_nanousd"
+MOST_AT_ONCE_NANOUSD = 1 << 60
+"""What one charge counts at most, as in the triggers."""
+MOST_NANOUSD = 1 << 62
+"""What one sum of an account counts at most, as in the triggers."""
+
+# Limits are those of the rules by which the hold is asked for.
+_HOLD_ONE = (
+    "INSERT INTO holds (account_id, amount_nanousd, call_id, owner, started_at_unix_ns)"
+    " SELECT id, ?2, ?4, ?5, ?6 FROM accounts WHERE id = ?1"
+    " AND posted_nanousd + held_nanousd + unresolved_nanousd + ?2 <= ?3"
 )
-_INSERT_HOLD = (
-    "INSERT INTO holds (call_id, account_id, amount_nanousd, owner, started_at_unix_ns)"
-    " VALUES (?, ?, ?, ?, ?)"
+_HOLD_ALL = (
+    "WITH legs (account_id, amount, most) AS (VALUES {legs})"
+    " INSERT INTO holds (account_id, amount_nanousd, call_id, owner, started_at_unix_ns)"
+    " SELECT account_id, amount, ?, ?, ? FROM legs WHERE {count} = (SELECT count(*) FROM legs"
+    " JOIN accounts ON accounts.id = legs.account_id"
+    " WHERE posted_nanousd + held_nanousd + unresolved_nanousd + amount <= most)"
 )
 _INSERT_EVENT = (
-    "INSERT OR IGNORE INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
-    " VALUES (?, ?, ?, ?, ?)"
-)
-_DELETE_OPEN_HOLDS = "DELETE FROM holds WHERE call_id = ? AND state = 0"
-_SETTLE = (
-    "UPDATE accounts SET held_nanousd = held_nanousd - ?, posted_nanousd = posted_nanousd + ?,"
-    " unresolved_nanousd = unresolved_nanousd + ? WHERE id = ?"
+    "INSERT INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
+    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 )
 
 
 class Session:
-    """A connection to a ledger file; every method but the transaction's own runs inside one."""
+    """A connection to a ledger file.
 
-    def __init__(self, path: Path, *, is_durable: bool = False) -> None:
+    Args:
+        path: The file; made when it is missing.
+        is_durable: Every commit waits for the disk.
+        wait_seconds: How long others may keep the file from being opened.
+
+    Raises:
+        sqlite3.Error, OSError, LedgerUnavailableError: It can't be opened.
+    """
+
+    def __init__(self, path: Path, *, is_durable: bool = False, wait_seconds: float = 5.0) -> None:
         self.path = path
-        self._connection = _connect(path, is_durable=is_durable)
+        self._connection = _files.connect(path, wait_seconds)
         self._execute = self._connection.execute
         self._ids: dict[Account, int] = {}
-        with contextlib.suppress(FileNotFoundError):
-            self._inode = path.stat().st_ino
+        self._accounts: dict[int, Account] = {}
+        self._inode = 0
+        self._pid = os.getpid()
         try:
-            self.begin(wait_seconds=5.0)
-            _schema.create(self._connection)
-            self.commit()
+            self._inode = path.stat().st_ino
+            _files.patiently(lambda: self._set_up(is_durable=is_durable), wait_seconds, path)
         except BaseException:
             self.close()
             raise
 
+    def _set_up(self, *, is_durable: bool) -> None:
+        """Set the connection up; a file that is a ledger already is not written to."""
+        execute = self._execute
+        if execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            execute("PRAGMA journal_mode = WAL")
+        execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+        execute("PRAGMA wal_autocheckpoint = 0")
+        if not _schema.is_there(self._connection):
+            execute("BEGIN IMMEDIATE")
+            try:
+                _schema.create(self._connection)
+                self.commit()
+            except BaseException:
+                self.rollback()
+                raise
+
     # -- transactions --
 
-    def begin_now(self) -> bool:
-        """Start a write transaction, or say False when another connection has one."""
-        try:
-            self._execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if is_busy(error):
-                return False
-            raise
-        return True
-
     def begin(self, wait_seconds: float) -> None:
-        """Start a write transaction, trying again until the time is up.
-
-        SQLite's own busy handler sleeps 1 to 100 ms at a time; these pauses start at 20 µs.
+        """Start a write transaction of more than one statement: for repairs, not for calls.
 
         Raises:
-            LedgerUnavailableError: Others kept it all the time.
+            LedgerUnavailableError: Others had the file all the time.
         """
-        if self.begin_now():
-            return
-        give_up_at = time.monotonic() + wait_seconds
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            if self.begin_now():
-                return
-            if time.monotonic() >= give_up_at:
-                raise LedgerUnavailableError(
-                    f"{self.path} is locked by other processes for {wait_seconds} s"
-                )
-            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        _files.patiently(lambda: self._execute("BEGIN IMMEDIATE"), wait_seconds, self.path)
 
     def commit(self) -> None:
         """End the transaction; what it wrote survives the process from here on."""
         self._execute("COMMIT")
 
-    def rollback(self) -> None:
-        """Undo the transaction, if there is one; never raises."""
+    def rollback(self) -> bool:
+        """Undo the transaction; False when there was none. Never raises."""
         with contextlib.suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._execute("ROLLBACK")
+                return True
+        return False
 
     def close(self) -> None:
         """Close the connection; never raises."""
+        if self.has_lost_its_file():
+            self.abandon()
+            return
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+
+    def abandon(self) -> None:
+        """End the connection without closing it: in a forked child, or when its file is gone."""
+        if os.getpid() == self._pid:
+            self.rollback()
+        _files.keep_open(self._connection)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -130,58 +141,52 @@ class Session:
         except OSError:
             return False
 
-    # -- the ledger's statements --
+    # -- the ledger's statements: each a transaction of its own, unless one has begun --
 
     def hold(self, hold: Hold, owner: str) -> Refusal | None:
-        """Hold in every account or in none."""
-        ids = self._ids
-        rows: list[tuple[str, int, int, str, int]] = []
-        for account, amount in hold.legs:
-            row = ids.get(account) or self._register(account)
-            if self._execute(_HOLD, (amount, row)).rowcount != 1:
-                return self._refuse(hold, rows)
-            rows.append((hold.call_id, row, amount, owner, hold.started_at_unix_ns))
-        self._connection.executemany(_INSERT_HOLD, rows)
-        return None
+        """Hold in every account or in none; again for the same call changes nothing."""
+        if not hold.legs:
+            return None
+        for _ in range(_TRIES_TO_SAY_WHY):
+            if self._holds(hold, owner):
+                return None
+            short = tuple(
+                [
+                    balance
+                    for balance, amount in self._balances(hold)
+                    if balance.counted_nanousd + amount > balance.account.limit_nanousd
+                ]
+            )
+            if short:
+                return self._refuse(hold, short)
+        return self._refuse(hold, tuple([balance for balance, _ in self._balances(hold)]))
 
-    def post(self, event: UsageEvent, hold: Hold | None) -> None:
-        """Store an event once and settle what its call held."""
-        call = event.call
-        if (
-            self._execute(
-                _INSERT_EVENT,
-                (
-                    call.id,
-                    "usage",
-                    call.started_at_unix_ns,
-                    event.cost.amount_nanousd,
-                    encode_event(event),
-                ),
-            ).rowcount
-            != 1
-        ):
-            return
-        if hold is None:
-            if event.charges:
-                self._settle_by_name(event)
-            return
-        legs = hold.legs
-        charges = event.charges
-        if self._execute(_DELETE_OPEN_HOLDS, (call.id,)).rowcount != len(legs):
-            self._settle_by_name(event)
-            return
+    def _holds(self, hold: Hold, owner: str) -> bool:
+        """Try to hold."""
         ids = self._ids
-        self._connection.executemany(
-            _SETTLE,
-            [
-                (
-                    leg[1],
-                    charge.posted_nanousd,
-                    charge.unresolved_nanousd,
-                    ids.get(leg[0]) or self._register(leg[0]),
-                )
-                for leg, charge in zip(legs, charges, strict=True)
-            ],
+        legs = hold.legs
+        count = len(legs)
+        values: list[int | str] = []
+        for account, amount in legs:
+            values += (ids.get(account) or self._register(account), amount, account.limit_nanousd)
+        values += (hold.call_id, owner, hold.started_at_unix_ns)
+        try:
+            done = self._execute(_HOLD_ONE if count == 1 else _hold_all(count), values).rowcount
+        except sqlite3.IntegrityError:
+            return True  # it holds already
+        except OverflowError:
+            return False  # more than SQLite can count is more than any limit
+        return done == count
+
+    def post(self, event: UsageEvent) -> None:
+        """Store an event once, charge its accounts, and settle what its call held."""
+        call = event.call
+        cost = event.cost.amount_nanousd
+        if cost is not None and cost > MOST_AT_ONCE_NANOUSD:
+            cost = MOST_AT_ONCE_NANOUSD
+        self._execute(
+            _INSERT_EVENT,
+            (call.id, "usage", call.started_at_unix_ns, cost, encode_event(event)),
         )
 
     def note(self, event: DecisionEvent) -> None:
@@ -192,20 +197,15 @@ class Session:
         )
 
     def store(self, event: Event) -> None:
-        """Store any event, knowing nothing but the event: how rescued ones come in."""
+        """Store any event once."""
         if isinstance(event, UsageEvent):
-            self.post(event, None)
+            self.post(event)
         else:
             self.note(event)
 
     def release(self, call_id: str) -> None:
         """Give back what a call holds and will never use."""
-        for account_id, amount in self._execute(
-            "SELECT account_id, amount_nanousd FROM holds WHERE call_id = ? AND state = 0",
-            (call_id,),
-        ).fetchall():
-            self._execute(_SETTLE, (amount, 0, 0, account_id))
-        self._execute(_DELETE_OPEN_HOLDS, (call_id,))
+        self._execute("DELETE FROM holds WHERE call_id = ? AND state = 0", (call_id,))
 
     def sight(self, kind: str, name: str, count: int, unix_ns: int) -> None:
         """Count something that should not happen."""
@@ -215,16 +215,21 @@ class Session:
             (kind, name, count, unix_ns),
         )
 
+    def touch(self) -> None:
+        """Write something that means nothing, unless somebody else writes this instant."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._execute(
+                "INSERT INTO meta VALUES ('touched', 1) ON CONFLICT (key) DO UPDATE"
+                " SET value = value + 1"
+            )
+
     def orphan(self, owner: str) -> int:
         """Turn the open holds of a dead process into unresolved ones; return how many calls."""
-        rows = self._execute(
-            "SELECT call_id, account_id, amount_nanousd FROM holds WHERE owner = ? AND state = 0",
-            (owner,),
-        ).fetchall()
-        for _, account_id, amount in rows:
-            self._execute(_SETTLE, (amount, 0, amount, account_id))
+        calls = self._execute(
+            "SELECT count(DISTINCT call_id) FROM holds WHERE owner = ? AND state = 0", (owner,)
+        ).fetchone()[0]
         self._execute("UPDATE holds SET state = 1 WHERE owner = ? AND state = 0", (owner,))
-        return len({call_id for call_id, _, _ in rows})
+        return int(calls)
 
     def owners(self) -> list[str]:
         """Name every process that has open holds."""
@@ -236,128 +241,67 @@ class Session:
     # -- inside --
 
     def _register(self, account: Account) -> int:
-        (row,) = self._execute(
+        """Find an account or make it, and keep the limit that people are shown."""
+        ((row,),) = self._execute(
             "INSERT INTO accounts (budget_id, scope, period, limit_nanousd) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (budget_id, scope, period) DO UPDATE"
             " SET limit_nanousd = excluded.limit_nanousd RETURNING id",
             (account.budget_id, account.scope, account.period, account.limit_nanousd),
-        ).fetchone()
+        ).fetchall()
         if len(self._ids) >= 10_000:
-            self._ids.clear()
+            self.forget_accounts()
+        former = self._accounts.pop(row, None)
+        if former is not None:
+            self._ids.pop(former, None)
+        self._accounts[row] = account
         self._ids[account] = row
         return int(row)
 
     def forget_accounts(self) -> None:
         """Look accounts up anew: after a rollback, a registration may be gone."""
         self._ids.clear()
+        self._accounts.clear()
 
-    def _refuse(self, hold: Hold, made: list[tuple[str, int, int, str, int]]) -> Refusal:
-        for _, row, amount, _, _ in made:
-            self._execute(_SETTLE, (amount, 0, 0, row))
-        short: list[Balance] = []
-        for leg in hold.legs:
-            balance = self._balance(leg)
-            if balance.counted_nanousd + leg[1] > leg[0].limit_nanousd:
-                short.append(balance)
-        return Refusal(balances=tuple(short), asked_nanousd=max(amount for _, amount in hold.legs))
-
-    def _balance(self, leg: Leg) -> Balance:
-        account = leg[0]
-        row = self._ids.get(account) or self._register(account)
-        posted, held, unresolved = self._execute(
-            "SELECT posted_nanousd, held_nanousd, unresolved_nanousd FROM accounts WHERE id = ?",
-            (row,),
-        ).fetchone()
-        return Balance(
-            account=account,
-            posted_nanousd=posted,
-            held_nanousd=held,
-            unresolved_nanousd=unresolved,
-        )
-
-    def _settle_by_name(self, event: UsageEvent) -> None:
-        """Settle whatever the call still holds, open or unresolved, and post its charges."""
-        call_id = event.call.id
-        for account_id, amount, state in self._execute(
-            "SELECT account_id, amount_nanousd, state FROM holds WHERE call_id = ?", (call_id,)
-        ).fetchall():
-            is_open = state == OPEN
-            self._execute(
-                _SETTLE, (amount if is_open else 0, 0, 0 if is_open else -amount, account_id)
-            )
-        self._execute("DELETE FROM holds WHERE call_id = ?", (call_id,))
-        for charge in event.charges:
-            self._execute(
-                _SETTLE,
-                (0, charge.posted_nanousd, charge.unresolved_nanousd, self._named(charge)),
-            )
-
-    def _named(self, charge: Charge) -> int:
-        """Find the account of a charge; a new one gets limit 0 until a rule registers it."""
-        key = (charge.budget_id, charge.scope, charge.period)
-        found = self._execute(
-            "SELECT id FROM accounts WHERE budget_id = ? AND scope = ? AND period = ?", key
-        ).fetchone()
-        if found is None:
-            found = self._execute(
-                "INSERT INTO accounts (budget_id, scope, period, limit_nanousd)"
-                " VALUES (?, ?, ?, 0) RETURNING id",
-                key,
+    def _balances(self, hold: Hold) -> list[tuple[Balance, int]]:
+        """Return how the accounts of a hold stand, with what it asks of each."""
+        found: list[tuple[Balance, int]] = []
+        for account, amount in hold.legs:
+            row = self._ids.get(account) or self._register(account)
+            posted, held, unresolved = self._execute(
+                "SELECT posted_nanousd, held_nanousd, unresolved_nanousd FROM accounts"
+                " WHERE id = ?",
+                (row,),
             ).fetchone()
-        return int(found[0])
+            balance = Balance(
+                account=account,
+                posted_nanousd=posted,
+                held_nanousd=held,
+                unresolved_nanousd=unresolved,
+            )
+            found.append((balance, amount))
+        return found
+
+    def _refuse(self, hold: Hold, short: tuple[Balance, ...]) -> Refusal | None:
+        """Say why a hold was not made; None when its call holds already."""
+        query = "SELECT 1 FROM holds WHERE call_id = ?"
+        if self._execute(query, (hold.call_id,)).fetchone() is not None:
+            return None
+        return Refusal(balances=short, asked_nanousd=max(amount for _, amount in hold.legs))
 
 
-def is_busy(error: sqlite3.Error) -> bool:
-    """Say whether somebody else has the lock, and nothing worse."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY_CODES
+@functools.cache
+def _hold_all(count: int) -> str:
+    """Write the statement that holds in so many accounts."""
+    return _HOLD_ALL.format(legs=", ".join(["(?, ?, ?)"] * count), count=count)
+
+
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """Say whether the file is damaged."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT_CODES
 
 
 def ledger_error(error: sqlite3.Error | OSError, path: Path) -> LedgerError:
     """Put an error of SQLite or the file system into our words."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _CORRUPT_CODES:
-            return LedgerCorruptError(f"{path} is damaged ({error}): run `tollspan ledger rebuild`")
+    if isinstance(error, sqlite3.Error) and is_corrupt(error):
+        return LedgerCorruptError(f"{path} is damaged ({error}): run `tollspan ledger rebuild`")
     return LedgerUnavailableError(f"{path} can't be used: {error}")
-
-
-def _connect(path: Path, *, is_durable: bool) -> sqlite3.Connection:
-    if not path.exists():
-        _create_file(path)
-    connection = sqlite3.connect(
-        path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64
-    )
-    try:
-        _set_up(connection, is_durable=is_durable)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _set_up(connection: sqlite3.Connection, *, is_durable: bool) -> None:
-    """Set the connection up; switching a new file to WAL needs it alone for an instant."""
-    give_up_at = time.monotonic() + 5.0
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            break
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() >= give_up_at:
-                raise
-            time.sleep(0.002)
-    connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-
-
-def _create_file(path: Path) -> None:
-    """Make an empty file for the ledger, readable by its owner only.
-
-    Stale side files of a ledger that was deleted would be mixed up with the new one: they go first.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for suffix in ("-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{path}{suffix}")
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))

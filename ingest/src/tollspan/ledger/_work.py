@@ -14,15 +14,20 @@ from ._session import Session
 class HoldWork:
     """A hold that somebody awaits."""
 
+    is_hasty = True
+
     def __init__(self, hold: Hold, owner: Callable[[], str]) -> None:
         self.future: Future[Refusal | None] = Future()
         self._hold = hold
         self._owner = owner
+        self._is_wanted: bool | None = None
         self._refusal: Refusal | None = None
 
     def apply(self, session: Session) -> None:
         """Hold, unless nobody waits any more."""
-        if self.future.set_running_or_notify_cancel():
+        if self._is_wanted is None:
+            self._is_wanted = self.future.set_running_or_notify_cancel()
+        if self._is_wanted:
             self._refusal = session.hold(self._hold, self._owner())
 
     def done(self) -> None:
@@ -39,6 +44,8 @@ class HoldWork:
 class PostWork:
     """An event to store; put aside when it can't be."""
 
+    is_hasty = False
+
     def __init__(
         self,
         event: UsageEvent,
@@ -52,7 +59,7 @@ class PostWork:
 
     def apply(self, session: Session) -> None:
         """Store and settle."""
-        session.post(self._event, self._hold)
+        session.post(self._event)
 
     def done(self) -> None:
         """Tell the one who waits, if anybody does."""
@@ -67,6 +74,8 @@ class PostWork:
 
 class NoteWork:
     """A refusal to store."""
+
+    is_hasty = False
 
     def __init__(self, event: DecisionEvent, keep_aside: Callable[[DecisionEvent], None]) -> None:
         self._event = event
@@ -87,6 +96,8 @@ class NoteWork:
 class ReleaseWork:
     """A hold to give back: its call was never made."""
 
+    is_hasty = False
+
     def __init__(self, call_id: str) -> None:
         self._call_id = call_id
 
@@ -103,6 +114,8 @@ class ReleaseWork:
 
 class SightWork:
     """Something seen that should not happen."""
+
+    is_hasty = False
 
     def __init__(self, kind: str, name: str, unix_ns: int) -> None:
         self._kind = kind

@@ -1,7 +1,6 @@
 """The ledger's own thread: does what callers must not wait for, and keeps the file in order.
 
-It works on its own connection, several pieces of work in one transaction. Putting work in takes
-no lock, so finalisers and event loops may do it.
+It works on its own connection. Putting work in takes no lock, so finalisers may do it.
 """
 
 from __future__ import annotations
@@ -19,24 +18,29 @@ from typing import Protocol
 from tollspan.safety import Guard
 from tollspan.usage import LedgerError
 
+from ._files import patiently
 from ._session import Session, ledger_error
 
-_LARGEST_BATCH = 64
 _TICK_SECONDS = 0.5
 _REOPEN_AFTER_SECONDS = 1.0
-_CHECKPOINT_BYTES = 1 << 20
+_CHECKPOINT_BYTES = 4 << 20
 _VALVE_BYTES = 64 << 20
 
 
 class Work(Protocol):
-    """One piece of work: applied in a transaction, told of its end outside of it."""
+    """One piece of work: applied, perhaps more than once, until it is done or has failed."""
+
+    @property
+    def is_hasty(self) -> bool:
+        """Whether somebody waits who may not wait long."""
+        ...
 
     def apply(self, session: Session) -> None:
-        """Do it; runs inside the transaction."""
+        """Do it. When others have the file, SQLite says so, and it is asked again."""
         ...
 
     def done(self) -> None:
-        """Hear that the transaction was committed."""
+        """Hear that it was committed."""
         ...
 
     def failed(self, error: LedgerError) -> None:
@@ -45,18 +49,32 @@ class Work(Protocol):
 
 
 class Writer:
-    """A daemon thread that starts with the first piece of work and ends with `stop`."""
+    """A daemon thread that starts with the first piece of work and ends with `stop`.
+
+    Args:
+        open_session: Opens a connection for the thread.
+        housekeeping: Is called twice a second; False when the connection is of no more use, and was
+            retired.
+        retire: Closes a connection.
+        wait_seconds: How long work may wait for other processes.
+        hasty_wait_seconds: The same for work that is hasty.
+    """
 
     def __init__(
         self,
         open_session: Callable[[], Session],
-        housekeeping: Callable[[Session], None],
+        housekeeping: Callable[[Session], bool],
+        retire: Callable[[Session], None],
         *,
         wait_seconds: float,
+        hasty_wait_seconds: float,
     ) -> None:
         self._open_session = open_session
         self._housekeeping = housekeeping
+        self._retire = retire
         self._wait_seconds = wait_seconds
+        self._hasty_wait_seconds = hasty_wait_seconds
+        self._starting = threading.Lock()
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._session: Session | None = None
@@ -70,9 +88,19 @@ class Writer:
 
     def start(self) -> None:
         """Start the thread if it does not run; call it outside of finalisers."""
-        if self._thread is None and not self._stopping:
-            self._thread = threading.Thread(target=self._run, name="tollspan-ledger", daemon=True)
-            self._thread.start()
+        if self._thread is not None or self._stopping:
+            return
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="tollspan-ledger", daemon=True)
+                # From Python 3.12 on, no thread starts any more while the interpreter ends.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
+        finally:
+            self._starting.release()
 
     def stop(self, wait_seconds: float) -> None:
         """Do what is queued, end the thread, close the file; `resume` takes it up again."""
@@ -80,7 +108,7 @@ class Writer:
         thread = self._thread
         if thread is None:
             if not self._queue.empty():
-                self._drain([])
+                self._drain()
         else:
             self._queue.put(None)
             thread.join(wait_seconds)
@@ -94,72 +122,52 @@ class Writer:
     def _run(self) -> None:
         next_tick = time.monotonic()
         while True:
-            batch: list[Work] = []
+            work = None
             with contextlib.suppress(queue.Empty):
-                first = self._queue.get(timeout=max(0.0, next_tick - time.monotonic()))
-                if first is None:
-                    self._drain([])
+                work = self._queue.get(timeout=max(0.0, next_tick - time.monotonic()))
+                if work is None:
+                    self._drain()
                     return
-                batch.append(first)
-            if batch:
-                self._drain(batch)
+            if work is not None:
+                self._do(work)
             if time.monotonic() >= next_tick:
                 with self._guard:
                     self._tick()
                 next_tick = time.monotonic() + _TICK_SECONDS
 
-    def _drain(self, batch: list[Work]) -> None:
-        """Do a batch, filled up with what else waits, until nothing waits."""
-        while True:
-            with contextlib.suppress(queue.Empty):
-                while len(batch) < _LARGEST_BATCH:
-                    work = self._queue.get_nowait()
-                    if work is None:
-                        self._queue.put(None)
-                        break
-                    batch.append(work)
-            if not batch:
-                return
-            told = False
-            with self._guard:
-                told = self._do(batch)
-            if not told:
-                for work in batch:
-                    with self._guard:
-                        work.failed(LedgerError("the ledger's writer failed; see the log"))
-            if len(batch) < _LARGEST_BATCH:
-                return
-            batch = []
+    def _drain(self) -> None:
+        """Do what is queued, until nothing is."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                work = self._queue.get_nowait()
+                if work is not None:
+                    self._do(work)
 
-    def _do(self, batch: list[Work]) -> bool:
-        """Do a batch in one transaction; True when each piece was told how it ended."""
-        try:
-            session = self._ready_session()
-            session.begin(self._wait_seconds)
+    def _do(self, work: Work) -> None:
+        """Do one piece of work and tell it how it ended, whatever happens."""
+        failure = LedgerError("the ledger's writer failed; see the log")
+        is_done = False
+        with self._guard:
             try:
-                for work in batch:
-                    work.apply(session)
-                session.commit()
-            except BaseException:
-                session.rollback()
-                session.forget_accounts()
-                raise
-        except (sqlite3.Error, OSError, LedgerError) as error:
-            trouble = self._trouble(error)
-            for work in batch:
-                with self._guard:
-                    work.failed(trouble)
-            return True
-        for work in batch:
-            with self._guard:
+                session = self._ready_session()
+                wait = self._hasty_wait_seconds if work.is_hasty else self._wait_seconds
+                patiently(lambda: work.apply(session), wait, session.path)
+                is_done = True
+            except (sqlite3.Error, OSError, LedgerError) as error:
+                failure = self._trouble(error)
+        with self._guard:
+            if is_done:
                 work.done()
-        return True
+            else:
+                work.failed(failure)
 
     def _tick(self) -> None:
         try:
             session = self._ready_session()
             self._checkpoint(session)
-            self._housekeeping(session)
+            if not self._housekeeping(session):
+                self._session = None
+                self._ready_session()
         except (sqlite3.Error, OSError, LedgerError) as error:
             self._trouble(error)
 
@@ -179,9 +187,9 @@ class Writer:
         return ledger_error(error, session.path if session else Path("the ledger"))
 
     def _drop_session(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            self._retire(session)
 
     def _checkpoint(self, session: Session) -> None:
         """Move the log into the file here, not in a caller; past the valve, make writers wait."""
@@ -189,7 +197,12 @@ class Writer:
             size = os.stat(f"{session.path}-wal").st_size
         except OSError:
             return
-        if size > _VALVE_BYTES:
-            session.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        elif size > _CHECKPOINT_BYTES:
-            session.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        if size <= _CHECKPOINT_BYTES:
+            return
+        execute = session.connection.execute
+        _, logged, moved = execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if size > _VALVE_BYTES:  # writers wait, but only for what came since the line before
+            _, logged, moved = execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if logged == moved:
+            # Whoever writes next begins the log anew and waits for the disk: us, not an event loop.
+            session.touch()

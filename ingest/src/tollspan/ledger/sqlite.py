@@ -7,6 +7,7 @@ connection under a short lock; an event loop tries once and hands over to the wr
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import sqlite3
@@ -21,11 +22,12 @@ from typing import TypeVar
 from tollspan.budget import BUSY, Busy, Hold, Refusal
 from tollspan.usage import DecisionEvent, Event, LedgerError, LedgerUnavailableError, UsageEvent
 
+from ._files import is_busy, patiently
 from ._home import check_home
 from ._owner import Owner, is_alive
 from ._repair import carry_over
 from ._rescue import Rescue
-from ._session import Session, is_busy, ledger_error
+from ._session import Session, ledger_error
 from ._work import HoldWork, NoteWork, PostWork, ReleaseWork, SightWork
 from ._writer import Work, Writer
 
@@ -34,6 +36,8 @@ _SWEEP_EVERY_SECONDS = 5.0
 _REOPEN_AFTER_SECONDS = 1.0
 _SHOUT_EVERY_SECONDS = 60.0
 _LAST_DRAIN_SECONDS = 5.0
+# Threads ahead of us never wait for anything but their turn to run: that is no outage.
+_THREADS_WAIT_SECONDS = 5.0
 _logger = logging.getLogger("tollspan.ledger")
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
@@ -44,7 +48,7 @@ class SQLiteLedger:
 
     Args:
         home: The folder that holds `ledger.db`; made when missing.
-        wait_seconds: How long a hold may wait for other writers before it is given up.
+        wait_seconds: How long a hold may wait for other processes before it is given up.
         post_wait_seconds: The same for an event; longer, since the money is spent.
         is_durable: Survive power cuts too: every commit waits for the disk.
     """
@@ -62,7 +66,6 @@ class SQLiteLedger:
         self._wait_seconds = wait_seconds
         self._post_wait_seconds = post_wait_seconds
         self._is_durable = is_durable
-        self._rescue = Rescue(home)
         self._shouted_at = -_SHOUT_EVERY_SECONDS
         self._swept_at = 0.0
         self._begin_life()
@@ -71,10 +74,20 @@ class SQLiteLedger:
     def _begin_life(self) -> None:
         """Set up what belongs to this process alone: at the start, and anew in a forked child."""
         self._lock = threading.Lock()
+        self._has_lock_to_fork = False
         self._session: Session | None = None
+        self._owner_lock = threading.Lock()
         self._owner: Owner | None = None
+        self._lost: list[Session] = []
         self._closed_until = 0.0
-        self._writer = Writer(self._open, self._keep_house, wait_seconds=self._post_wait_seconds)
+        self._rescue = Rescue(self.home)
+        self._writer = Writer(
+            self._open_for_writer,
+            self._keep_house,
+            self._retire,
+            wait_seconds=self._post_wait_seconds,
+            hasty_wait_seconds=self._wait_seconds,
+        )
 
     # -- authority --
 
@@ -106,26 +119,30 @@ class SQLiteLedger:
 
     # -- books --
 
-    def post(self, event: UsageEvent, hold: Hold | None) -> None:
+    def post(self, event: UsageEvent, hold: Hold | None) -> None:  # noqa: ARG002 - the port's
         """Store the event once and settle its hold, in one transaction.
 
         Raises:
             LedgerError: Nothing was stored.
         """
-        self._run(_post, (event, hold), self._post_wait_seconds)
+        self._run(Session.post, event, self._post_wait_seconds)
 
-    def post_now(self, event: UsageEvent, hold: Hold | None) -> Busy | None:
+    def post_now(
+        self,
+        event: UsageEvent,
+        hold: Hold | None,  # noqa: ARG002 - the port's
+    ) -> Busy | None:
         """Store if nobody else has the file this instant, else `BUSY`.
 
         Raises:
             LedgerError: Nothing was stored.
         """
-        return self._run_now(_post, (event, hold))
+        return self._run_now(Session.post, event)
 
     def post_soon(self, event: UsageEvent, hold: Hold | None) -> Future[None]:
-        """Hand the event to the writer thread, which rescues it if it must. Takes no lock."""
+        """Hand the event to the writer thread, which rescues it if it must."""
         work = PostWork(event, hold, self.rescue)
-        self._writer.put(work)
+        self._enqueue(work)
         return work.future
 
     def rescue(self, event: UsageEvent, hold: Hold | None) -> None:  # noqa: ARG002 - the port's
@@ -153,11 +170,14 @@ class SQLiteLedger:
     def close(self) -> None:
         """Do what is queued, close the file, leave. A later call opens it again."""
         self._writer.stop(_LAST_DRAIN_SECONDS)
-        with self._lock:
+        self._take_last_things()
+        has_lock = self._lock.acquire(timeout=_LAST_DRAIN_SECONDS)
+        if has_lock:
             self._drop_session()
             owner, self._owner = self._owner, None
             if owner is not None:
                 owner.leave()
+            self._lock.release()
         self._writer.resume()
         self._rescue.last_words()
 
@@ -167,7 +187,13 @@ class SQLiteLedger:
         Raises:
             LedgerError: The ledger can't be used.
         """
-        return self._run(self._sweep_in, None, self._post_wait_seconds)
+        own = self._owner.name if self._owner else ""
+        wait = self._post_wait_seconds
+        return sum(
+            self._run(Session.orphan, name, wait)
+            for name in self._run(_owners, None, wait)
+            if name != own and not is_alive(self.home, name)
+        )
 
     def take_rescued(self) -> int:
         """Post what was put aside, by this process or a dead one; return how many events.
@@ -175,27 +201,33 @@ class SQLiteLedger:
         Raises:
             LedgerError: The ledger can't take them; they stay where they are.
         """
-        with self._lock:
-            session = self._session or self._open_own()
-            return self._rescue.hand_over(
-                self._owner_name(), lambda events: _store_all(session, events)
-            )
+        try:
+            owner = self._owner_name()
+        except OSError as error:
+            raise ledger_error(error, self.home) from error
+        return self._rescue.hand_over(owner, self._store_all)
 
     def before_fork(self) -> None:
         """Close the file: SQLite's locks do not survive a fork. Both sides open it again."""
         self._writer.stop(_LAST_DRAIN_SECONDS)
-        self._lock.acquire()
-        self._drop_session()
+        # A signal handler may fork in the middle of a call of ours: then the lock is not to be had.
+        self._has_lock_to_fork = self._lock.acquire(timeout=_LAST_DRAIN_SECONDS)
+        if self._has_lock_to_fork:
+            self._drop_session()
 
     def after_fork_in_parent(self) -> None:
         """Go on: the file opens with the next call."""
         self._writer.resume()
-        self._lock.release()
+        if self._has_lock_to_fork:
+            self._lock.release()
 
     def after_fork_in_child(self) -> None:
         """Start anew, as an owner of its own; the parent's holds stay the parent's."""
         if self._owner is not None:
             self._owner.forget()
+        for session in (self._session, *self._lost):
+            if session is not None:
+                session.abandon()
         self._begin_life()
 
     # -- inside --
@@ -203,14 +235,28 @@ class SQLiteLedger:
     def _run(
         self, step: Callable[[Session, _Argument], _Result], argument: _Argument, wait: float
     ) -> _Result:
-        """Do one step in a transaction, waiting for threads and processes a bounded time."""
-        if not self._lock.acquire(timeout=wait):
-            raise LedgerUnavailableError(f"other threads kept the ledger for {wait} s")
+        """Do one step, waiting for threads and processes a bounded time."""
         try:
-            session = self._session or self._open_own()
-            session.begin(wait)
-            return _finish(session, step, argument)
+            return self._once(step, argument, wait)
+        except sqlite3.OperationalError:  # somebody else has the file this instant
+            return patiently(lambda: self._once(step, argument, wait), wait, self.path)
+
+    def _once(
+        self, step: Callable[[Session, _Argument], _Result], argument: _Argument, wait: float
+    ) -> _Result:
+        """Do one step, waiting for threads only.
+
+        Raises:
+            sqlite3.OperationalError: Another process has the file.
+            LedgerError: The ledger can't be used.
+        """
+        if not self._lock.acquire(timeout=_THREADS_WAIT_SECONDS):
+            raise LedgerUnavailableError(f"other threads kept it for {_THREADS_WAIT_SECONDS} s")
+        try:
+            return step(self._session or self._open_own(wait), argument)
         except (sqlite3.Error, OSError) as error:
+            if is_busy(error):
+                raise
             raise self._trouble(error) from error
         finally:
             self._lock.release()
@@ -218,15 +264,17 @@ class SQLiteLedger:
     def _run_now(
         self, step: Callable[[Session, _Argument], _Result], argument: _Argument
     ) -> _Result | Busy:
-        """Do one step in a transaction if that needs no waiting at all."""
-        if not self._lock.acquire(blocking=False):
+        """Do one step if that needs no waiting at all."""
+        if self._is_durable or not self._lock.acquire(blocking=False):
             return BUSY
         try:
-            session = self._session or self._open_own()
-            if not session.begin_now():
+            session = self._session
+            if session is None:  # the writer opens its own at once, and this one soon
                 return BUSY
-            return _finish(session, step, argument)
+            return step(session, argument)
         except (sqlite3.Error, OSError) as error:
+            if is_busy(error):
+                return BUSY
             raise self._trouble(error) from error
         finally:
             self._lock.release()
@@ -234,47 +282,72 @@ class SQLiteLedger:
     def _hold_in(self, session: Session, hold: Hold) -> Refusal | None:
         return session.hold(hold, self._owner_name())
 
-    def _sweep_in(self, session: Session, _: None) -> int:
-        own = self._owner.name if self._owner else ""
-        return sum(
-            session.orphan(name)
-            for name in session.owners()
-            if name != own and not is_alive(self.home, name)
-        )
-
     def _owner_name(self) -> str:
         owner = self._owner
         if owner is None:
-            owner = self._owner = Owner(self.home)
+            with self._owner_lock:
+                owner = self._owner = self._owner or Owner(self.home)
         return owner.name
 
-    def _open_own(self) -> Session:
+    def _open_own(self, wait: float) -> Session:
         """Open the shared connection; the caller has the lock."""
+        self._writer.start()
+        if self._lost:
+            raise LedgerUnavailableError(f"{self.path} is being carried over to a new file")
         if time.monotonic() < self._closed_until:
             raise LedgerUnavailableError(
                 f"{self.path} was out of order a moment ago; trying again soon"
             )
-        self._session = self._open()
-        self._writer.start()
+        self._session = self._open(wait)
         return self._session
 
-    def _open(self) -> Session:
+    def _open(self, wait: float) -> Session:
         check_home(self.home)
-        return Session(self.path, is_durable=self._is_durable)
+        return Session(self.path, is_durable=self._is_durable, wait_seconds=wait)
+
+    def _open_for_writer(self) -> Session:
+        """Open the file; if it is there in place of one that was lost, carry that over first."""
+        wait = self._post_wait_seconds
+        main = self._session
+        if not self._lost and (main is None or not main.has_lost_its_file()):
+            return self._open(wait)
+        if not self._lock.acquire(timeout=_THREADS_WAIT_SECONDS):
+            raise LedgerUnavailableError(f"other threads kept it for {_THREADS_WAIT_SECONDS} s")
+        try:
+            self._drop_session()
+            session = self._open(wait)
+            try:
+                for lost in self._lost:
+                    _carry_over(session, lost, self._owner_name(), wait)
+            except BaseException:
+                session.close()
+                raise
+            for lost in self._lost:
+                lost.abandon()
+            self._lost.clear()
+            return session
+        finally:
+            self._lock.release()
 
     def _trouble(self, error: sqlite3.Error | OSError) -> LedgerError:
-        """Put an error into our words, and close the file for a while unless it was just busy."""
+        """Put an error into our words, and close the file for a while."""
         translated = ledger_error(error, self.path)
-        if not (isinstance(error, sqlite3.Error) and is_busy(error)):
-            self._drop_session()
-            self._closed_until = time.monotonic() + _REOPEN_AFTER_SECONDS
-            self._shout(str(translated))
+        self._drop_session()
+        self._closed_until = time.monotonic() + _REOPEN_AFTER_SECONDS
+        self._shout(str(translated))
         return translated
 
     def _drop_session(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            self._retire(session)
+
+    def _retire(self, session: Session) -> None:
+        """Close a connection, or keep it when it is the only way to what a lost file holds."""
+        if session.has_lost_its_file():
+            self._lost.append(session)
+        else:
+            session.close()
 
     def _enqueue(self, work: Work) -> None:
         self._writer.put(work)
@@ -297,94 +370,98 @@ class SQLiteLedger:
             self._shouted_at = now
             _logger.error("tollspan's ledger is out of order: %s", text)
 
-    def _keep_house(self, session: Session) -> None:
-        """Do what is due twice a second, in the writer thread, outside a transaction."""
-        if session.has_lost_its_file():
-            self._move_to_new_file(session)
-            return
-        owner = self._owner_name_or_pid()
-        if not self._rescue.is_empty(owner):
-            self._rescue.hand_over(owner, lambda events: _store_all(session, events))
-        now = time.monotonic()
-        if now - self._swept_at >= _SWEEP_EVERY_SECONDS:
-            self._swept_at = now
-            session.begin(self._wait_seconds)
-            _finish(session, self._sweep_in, None)
-
-    def _move_to_new_file(self, lost: Session) -> None:
-        """Carry everything over to the file at the path: ours was deleted or replaced."""
-        if not self._lock.acquire(timeout=self._post_wait_seconds):
-            return
-        try:
+    def _keep_house(self, session: Session) -> bool:
+        """Do what is due twice a second, in the writer thread; False when the file was lost."""
+        main = self._session
+        if session.has_lost_its_file() or (main is not None and main.has_lost_its_file()):
             _logger.error(
                 "tollspan's ledger %s was deleted or replaced; carrying it over", self.path
             )
-            found = self._open()
-            try:
-                found.begin(self._post_wait_seconds)
-                _finish(found, carry_over, (lost.connection, self._owner_name()))
-            finally:
-                found.close()
-            self._drop_session()
-        finally:
-            self._lock.release()
-        raise LedgerUnavailableError("the ledger moved to a new file")
+            self._retire(session)
+            return False
+        if self._lost:
+            self._retire(session)
+            return False
+        if main is None:
+            with contextlib.suppress(LedgerError):
+                self._run(_nothing, None, self._wait_seconds)
+        owner = self._owner_name_or_pid()
+        if not self._rescue.is_empty(owner):
+            self._rescue.hand_over(owner, self._store_all)
+        now = time.monotonic()
+        if now - self._swept_at >= _SWEEP_EVERY_SECONDS:
+            self._swept_at = now
+            self.sweep()
+        return True
+
+    def _store_all(self, events: list[Event]) -> None:
+        """Store rescued events; those that are there already change nothing.
+
+        Raises:
+            LedgerError: Some were not stored.
+        """
+        for event in events:
+            self._run(Session.store, event, self._post_wait_seconds)
+
+    def _take_last_things(self) -> None:
+        """Before the file is closed for good: bring what no later process could find."""
+        session = self._session
+        try:
+            if self._lost or (session is not None and session.has_lost_its_file()):
+                self._open_for_writer().close()
+            if self._rescue.is_in_memory:
+                self.take_rescued()
+        except (sqlite3.Error, OSError, LedgerError) as error:
+            self._shout(str(error))
 
 
-def _finish(
-    session: Session, step: Callable[[Session, _Argument], _Result], argument: _Argument
-) -> _Result:
-    """Do a step in the transaction that has begun, and end it either way."""
+def _carry_over(target: Session, lost: Session, owner: str, wait: float) -> None:
+    """Bring what a lost file holds into the new one, in one transaction."""
+    target.begin(wait)
     try:
-        result = step(session, argument)
-        session.commit()
+        carry_over(target, (lost.connection, owner))
+        target.commit()
     except BaseException:
-        session.rollback()
-        session.forget_accounts()
+        target.rollback()
         raise
-    return result
 
 
-def _post(session: Session, entry: tuple[UsageEvent, Hold | None]) -> None:
-    session.post(entry[0], entry[1])
+def _owners(session: Session, _: None) -> list[str]:
+    return session.owners()
 
 
 def _nothing(session: Session, _: None) -> None:
     """Touch nothing: to see whether the file opens."""
 
 
-def _store_all(session: Session, events: list[Event]) -> None:
-    """Store rescued events in one transaction.
-
-    Raises:
-        LedgerError: None was stored.
-    """
-
-    def step(session: Session, events: list[Event]) -> None:
-        for event in events:
-            session.store(event)
-
-    try:
-        session.begin(1.0)
-        _finish(session, step, events)
-    except (sqlite3.Error, OSError) as error:
-        raise ledger_error(error, session.path) from error
-
-
 _ledgers: weakref.WeakSet[SQLiteLedger] = weakref.WeakSet()
+_forking: list[SQLiteLedger] = []
 
 
-def _for_each(action: Callable[[SQLiteLedger], None]) -> Callable[[], None]:
-    def run() -> None:
-        for ledger in list(_ledgers):
-            action(ledger)
+def _before_fork() -> None:
+    _forking[:] = list(_ledgers)
+    for ledger in _forking:
+        ledger.before_fork()
 
-    return run
+
+def _after_fork_in_parent() -> None:
+    for ledger in _forking:
+        ledger.after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    for ledger in _forking:
+        ledger.after_fork_in_child()
+
+
+def _at_exit() -> None:
+    for ledger in list(_ledgers):
+        ledger.close()
 
 
 os.register_at_fork(
-    before=_for_each(SQLiteLedger.before_fork),
-    after_in_parent=_for_each(SQLiteLedger.after_fork_in_parent),
-    after_in_child=_for_each(SQLiteLedger.after_fork_in_child),
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
 )
-atexit.register(_for_each(SQLiteLedger.close))
+atexit.register(_at_exit)

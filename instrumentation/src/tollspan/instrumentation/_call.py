@@ -94,6 +94,7 @@ class Extractor(Protocol):
 
 
 _UNDECIDED = Decision(note=DecisionNote())
+_UNREAD = Reading(Usage(status="unknown"), Response())
 
 
 class Run:
@@ -177,6 +178,8 @@ class Lifecycle:
                 self.worker.start()
                 return proxies(result, run, reader)
             self.succeed(run, extractor.result(result))
+            return result
+        self._close_blindly(run, "ok")
         return result
 
     def _perform(
@@ -205,7 +208,10 @@ class Lifecycle:
         if run.decision is _UNDECIDED:
             self._gate.abandon(run.call.id)
             return
-        self._end(run, self._sink.close(self._failed(run, error)))
+        with self._after:
+            self._end(run, self._sink.close(self._failed(run, error)))
+            return
+        self._close_blindly(run, "error")
 
     # -- asynchronous --
 
@@ -248,6 +254,8 @@ class Lifecycle:
                 return proxies(result, run, reader)
             closing = self._closing(run, extractor.result(result), "ok")
             self._end(run, await self._sink.close_async(closing))
+            return result
+        self._close_blindly_soon(run, "ok")
         return result
 
     async def _perform_async(
@@ -275,11 +283,14 @@ class Lifecycle:
         if run.decision is _UNDECIDED:
             self._gate.abandon(run.call.id)
             return
-        closing = self._failed(run, error)
         if isinstance(error, Exception):
-            self._end(run, await self._sink.close_async(closing))
+            with self._after:
+                closing = self._failed(run, error)
+                self._end(run, await self._sink.close_async(closing))
+                return
+            self._close_blindly_soon(run, "error")
             return
-        self.worker.put(lambda: self._end(run, self._sink.close(closing)))
+        self.worker.put(lambda: self.fail(run, error))
         self.worker.start()
 
     # -- streams --
@@ -293,6 +304,8 @@ class Lifecycle:
             with self._after:
                 closing = self._stream_closing(run, entry[1], status, error)
                 self._end(run, self._sink.close(closing))
+                return
+            self._close_blindly(run, status)
 
     async def finish_stream_async(
         self, run: Run, status: OutcomeStatus, error: BaseException | None = None
@@ -303,6 +316,8 @@ class Lifecycle:
             with self._after:
                 closing = self._stream_closing(run, entry[1], status, error)
                 self._end(run, await self._sink.close_async(closing))
+                return
+            self._close_blindly_soon(run, status)
 
     def finish_stream_soon(
         self, run: Run, status: OutcomeStatus, error: BaseException | None = None
@@ -333,7 +348,9 @@ class Lifecycle:
     def _start(self, run: Run, request: Request, kwargs: Kwargs) -> Kwargs:
         """Start the span and prepare the arguments; or record the denial."""
         denial = run.decision.denial
-        span = self._spans.start(run.call, run.decision)
+        span = None
+        with self._before:
+            span = self._spans.start(run.call, run.decision)
         if denial is None:
             run.span = span
             return run.extractor.arguments(request, kwargs)
@@ -414,5 +431,16 @@ class Lifecycle:
                 run.span.error = error
         return self._closing(run, reader.read(), status, failure, reader.first_chunk_at_ns)
 
+    def _close_blindly(self, run: Run, status: OutcomeStatus) -> None:
+        """Account for a call whose end we failed to read: usage unknown, its hold stays counted."""
+        self.open_streams.pop(run.call.id, None)
+        with self._after:
+            self._end(run, self._sink.close(self._closing(run, _UNREAD, status)))
+
+    def _close_blindly_soon(self, run: Run, status: OutcomeStatus) -> None:
+        self.worker.put(lambda: self._close_blindly(run, status))
+        self.worker.start()
+
     def _end(self, run: Run, event: UsageEvent) -> None:
-        self._spans.end(run.span, event)
+        with self._after:
+            self._spans.end(run.span, event)

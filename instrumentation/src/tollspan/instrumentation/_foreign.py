@@ -9,18 +9,21 @@ _FAMILIES = (
     "langfuse.",
     "traceloop.",
     "logfire.",
-    "ddtrace.",
 )
 
 
-def has_foreign_layer(function: object) -> bool:
+METRIC_FAMILIES = ("opentelemetry.instrumentation.",)
+"""Those that record the conventions' metrics of a call as well: the official one, OpenLLMetry."""
+
+
+def has_foreign_layer(function: object, families: tuple[str, ...] = _FAMILIES) -> bool:
     """Say whether another instrumentor has wrapped the function, over or under ours."""
     for _ in range(64):
         if function is None:
             return False
         wrapper = getattr(function, "_self_wrapper", function)
         module = getattr(wrapper, "__module__", None) or type(wrapper).__module__
-        if str(module).startswith(_FAMILIES):
+        if str(module).startswith(families):
             return True
         function = getattr(function, "__wrapped__", None)
     return False

@@ -47,9 +47,13 @@ class MetricsRecorder:
             description="tollspan's own failures; the program's calls went on without it.",
         )
 
-    def record(self, event: UsageEvent, context: Context | None) -> None:
+    def record(
+        self, event: UsageEvent, context: Context | None, *, is_counted_elsewhere: bool
+    ) -> None:
         """Enqueue a finished call."""
-        self._worker.put(lambda: self._record(event, context))
+        self._worker.put(
+            lambda: self._record(event, context, is_counted_elsewhere=is_counted_elsewhere)
+        )
         self._worker.start()
 
     def deny(self, call: Call, denial: CallDeniedError) -> None:
@@ -62,26 +66,35 @@ class MetricsRecorder:
         self._worker.put(lambda: self._decisions.add(1, attributes))
         self._worker.start()
 
-    def _record(self, event: UsageEvent, context: Context | None) -> None:
+    def _record(
+        self, event: UsageEvent, context: Context | None, *, is_counted_elsewhere: bool
+    ) -> None:
         attributes = _attributes(event.call)
         outcome = event.outcome
         if outcome.response.model is not None:
             attributes[semconv.GEN_AI_RESPONSE_MODEL] = outcome.response.model
         if outcome.error_type is not None:
             attributes[semconv.ERROR_TYPE] = outcome.error_type
-        self._duration.record(outcome.duration_ns / 1e9, attributes, context)
+        if not is_counted_elsewhere:
+            self._record_standard(event, attributes, context)
         self._decisions.add(
             1, {**attributes, semconv.TOLLSPAN_DECISION: event.decision.action}, context
         )
-        usage = event.usage
-        if usage is not None and usage.status != "unknown":
-            for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-                self._tokens.record(count, {**attributes, semconv.GEN_AI_TOKEN_TYPE: kind}, context)
         amount = event.cost.amount_nanousd
         if amount is not None:
             self._cost.add(amount / 1e9, attributes, context)
         if event.cost.status in ("unpriced", "partial"):
             self._unpriced.add(1, attributes, context)
+
+    def _record_standard(
+        self, event: UsageEvent, attributes: dict[str, AttributeValue], context: Context | None
+    ) -> None:
+        """Record the conventions' own metrics."""
+        self._duration.record(event.outcome.duration_ns / 1e9, attributes, context)
+        usage = event.usage
+        if usage is not None and usage.status != "unknown":
+            for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
+                self._tokens.record(count, {**attributes, semconv.GEN_AI_TOKEN_TYPE: kind}, context)
 
 
 def _attributes(call: Call) -> dict[str, AttributeValue]:
@@ -99,6 +112,6 @@ def _attributes(call: Call) -> dict[str, AttributeValue]:
 
 def _internal_errors(_: CallbackOptions) -> list[Observation]:
     return [
-        Observation(count, {"place": place, semconv.ERROR_TYPE: kind})
+        Observation(count, {semconv.TOLLSPAN_PLACE: place, semconv.ERROR_TYPE: kind})
         for (place, kind), count in list(safety.internal_errors.items())
     ]

@@ -9,13 +9,21 @@ from collections.abc import Callable
 from typing import Protocol
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, create_key, get_current, get_value, set_value
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    set_span_in_context,
+)
 from opentelemetry.util.types import AttributeValue
 
 from tollspan import semconv
 from tollspan.budget import Decision
+from tollspan.safety import Guard
 from tollspan.usage import Call, CallDeniedError, Usage, UsageEvent
 
 _DIMENSIONS = (
@@ -30,6 +38,10 @@ _DIMENSIONS = (
 )
 
 
+_OPENINFERENCE_KINDS = ("LLM", "EMBEDDING")
+_CALL_SPAN = create_key("tollspan-call-span")
+
+
 class TracerSource(Protocol):
     """Says which tracer to use now; None while nobody collects spans."""
 
@@ -41,8 +53,10 @@ class TracerSource(Protocol):
 class Recorder(Protocol):
     """Takes finished calls for metrics; must not block."""
 
-    def record(self, event: UsageEvent, context: Context | None) -> None:
-        """Record a call."""
+    def record(
+        self, event: UsageEvent, context: Context | None, *, is_counted_elsewhere: bool
+    ) -> None:
+        """Record a call; the conventions' own metrics only where nobody else does."""
         ...
 
     def deny(self, call: Call, denial: CallDeniedError) -> None:
@@ -51,19 +65,74 @@ class Recorder(Protocol):
 
 
 class CallSpan:
-    """The span of one call: ours, or another instrumentor's that we only mark."""
+    """The span of one call: ours, or another instrumentor's that we only mark.
 
-    __slots__ = ("context", "error", "is_ours", "span", "traceparent")
+    Attributes:
+        span: The span; an invalid one while the other instrumentor has not started its own.
+        is_ours: We started it and end it.
+        context: What the provider's method runs in.
+        traceparent: The span's W3C name; None while there is no span.
+        error: What the call raised.
+        marks: What to stamp on every other instrumentor's span of this call.
+    """
+
+    __slots__ = ("context", "error", "is_ours", "marks", "span", "traceparent")
 
     def __init__(self, span: Span, *, is_ours: bool) -> None:
-        self.span = span
         self.is_ours = is_ours
         self.context = set_span_in_context(span)
         self.error: BaseException | None = None
+        self.marks: dict[str, AttributeValue] = {}
+        self.take(span)
+
+    @classmethod
+    def of_others(cls, span: Span | None, marks: dict[str, AttributeValue]) -> CallSpan:
+        """Stamp another instrumentor's span, or the one that it is going to start under us."""
+        made = cls.__new__(cls)
+        made.is_ours = False
+        made.error = None
+        made.marks = marks
+        made.take(span if span is not None else INVALID_SPAN)
+        made.context = set_value(_CALL_SPAN, made, get_current())
+        return made
+
+    def take(self, span: Span) -> None:
+        """Let this be the span of the call."""
+        self.span = span
         of = span.get_span_context()
         self.traceparent = (
             f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}" if of.is_valid else None
         )
+        if self.marks:
+            span.set_attributes(self.marks)
+
+
+def mark_inner_span() -> None:
+    """Stamp the span that an instrumentor under ours has started: called as the SDK sends.
+
+    Where there was no span when the call came to us, it becomes the span of the call.
+    """
+    of_call = get_value(_CALL_SPAN)
+    if not isinstance(of_call, CallSpan):
+        return
+    span = trace.get_current_span()
+    if span is of_call.span or not _is_generative(span):
+        return
+    if of_call.traceparent is None:
+        of_call.take(span)
+    else:
+        span.set_attributes(of_call.marks)
+
+
+def _is_generative(span: Span, operation: str | None = None) -> bool:
+    """Say whether a span is another instrumentor's of one call to a model."""
+    attributes = getattr(span, "attributes", None)
+    if not attributes or not span.is_recording():
+        return False
+    found = attributes.get(semconv.GEN_AI_OPERATION_NAME)
+    if found is None:
+        return attributes.get(semconv.OPENINFERENCE_SPAN_KIND) in _OPENINFERENCE_KINDS
+    return operation is None or found == operation
 
 
 class SpanEmitter:
@@ -73,6 +142,7 @@ class SpanEmitter:
         tracer: Which tracer to use.
         recorder: Where metrics go.
         has_foreign_span: Says whether another instrumentor makes the spans of these calls.
+        has_foreign_metrics: Says whether it records the conventions' metrics of them too.
         is_enabled: False makes no spans at all; the gate does not care.
     """
 
@@ -82,23 +152,30 @@ class SpanEmitter:
         tracer: TracerSource,
         recorder: Recorder | None,
         has_foreign_span: Callable[[], bool],
+        has_foreign_metrics: Callable[[], bool],
         is_enabled: bool = True,
     ) -> None:
         self._tracer = tracer
         self._recorder = recorder
         self._has_foreign_span = has_foreign_span
+        self._has_foreign_metrics = has_foreign_metrics
         self._is_enabled = is_enabled
         self._dimensions: tuple[object, dict[str, AttributeValue]] = (None, {})
+        self._guard = Guard("instrumentation.spans")
 
     def start(self, call: Call, decision: Decision) -> CallSpan | None:
         """Start the span of a call, or take the one that another instrumentor has started."""
-        if not self._is_enabled:
+        if not self._is_enabled or not is_instrumentation_enabled():
             return None
-        tracer = self._tracer()
-        if tracer is None or not is_instrumentation_enabled():
-            return None
-        if self._has_foreign_span():
-            return self._mark_foreign(call, decision)
+        with self._guard:
+            if self._has_foreign_span() and (marked := self._mark_foreign(call, decision)):
+                return marked
+            tracer = self._tracer()
+            if tracer is not None:
+                return self._start_ours(tracer, call, decision)
+        return None
+
+    def _start_ours(self, tracer: trace.Tracer, call: Call, decision: Decision) -> CallSpan:
         request = call.request
         attributes: dict[str, AttributeValue] = {
             semconv.GEN_AI_OPERATION_NAME: request.operation,
@@ -125,52 +202,47 @@ class SpanEmitter:
     def end(self, of_call: CallSpan | None, event: UsageEvent) -> None:
         """Put usage and cost on the span, end it if it is ours, and record metrics."""
         if of_call is not None:
-            span = of_call.span
-            if span.is_recording():
-                span.set_attributes(
-                    _end_attributes(event) if of_call.is_ours else _cost_attributes(event)
-                )
-                if of_call.is_ours and event.outcome.status not in ("ok", "partial"):
-                    span.set_status(Status(StatusCode.ERROR, _description(of_call.error)))
-            if of_call.is_ours:
-                span.end()
+            with self._guard:
+                span = of_call.span
+                if span.is_recording():
+                    span.set_attributes(
+                        _end_attributes(event) if of_call.is_ours else _cost_attributes(event)
+                    )
+                    if of_call.is_ours and event.outcome.status not in ("ok", "partial"):
+                        span.set_status(Status(StatusCode.ERROR, _description(of_call.error)))
+                if of_call.is_ours:
+                    span.end()
         if self._recorder is not None:
-            self._recorder.record(event, of_call.context if of_call is not None else None)
+            is_theirs = of_call is not None and not of_call.is_ours
+            self._recorder.record(
+                event,
+                of_call.context if of_call is not None else None,
+                is_counted_elsewhere=is_theirs and self._has_foreign_metrics(),
+            )
 
     def deny(self, of_call: CallSpan | None, call: Call, denial: CallDeniedError) -> None:
         """Mark the span as refused and end it if it is ours."""
         if of_call is not None:
-            span = of_call.span
-            attributes: dict[str, AttributeValue] = {semconv.TOLLSPAN_DECISION: "deny"}
-            if denial.rule_id is not None:
-                attributes[semconv.TOLLSPAN_RULE_ID] = denial.rule_id
-            if of_call.is_ours:
-                attributes[semconv.ERROR_TYPE] = denial.error_type
-                span.set_status(Status(StatusCode.ERROR, str(denial)))
-            span.set_attributes(attributes)
-            if of_call.is_ours:
-                span.end()
+            with self._guard:
+                _deny(of_call, denial)
         if self._recorder is not None:
             self._recorder.deny(call, denial)
 
     def _mark_foreign(self, call: Call, decision: Decision) -> CallSpan | None:
-        """Stamp the call's id on the GenAI span that is current, when there is one."""
+        """Stamp the GenAI span that is current, else the one that will be when the SDK sends.
+
+        None for a refused call that has no span: an instrumentor under ours will never see it.
+        """
         span = trace.get_current_span()
-        attributes = getattr(span, "attributes", None)
-        if not attributes or not span.is_recording():
+        is_current = _is_generative(span, call.request.operation)
+        if decision.denial is not None and not is_current:
             return None
-        if semconv.GEN_AI_OPERATION_NAME not in attributes:
-            return None
-        if attributes[semconv.GEN_AI_OPERATION_NAME] != call.request.operation:
-            return None
-        span.set_attributes(
-            {
-                semconv.TOLLSPAN_CALL_ID: call.id,
-                semconv.TOLLSPAN_DECISION: decision.note.action,
-                **self._attribution_attributes(call),
-            }
-        )
-        return CallSpan(span, is_ours=False)
+        marks: dict[str, AttributeValue] = {
+            semconv.TOLLSPAN_CALL_ID: call.id,
+            semconv.TOLLSPAN_DECISION: decision.note.action,
+            **self._attribution_attributes(call),
+        }
+        return CallSpan.of_others(span if is_current else None, marks)
 
     def _attribution_attributes(self, call: Call) -> dict[str, AttributeValue]:
         """Return the dimensions as span attributes, kept for the attribution met last."""
@@ -185,6 +257,19 @@ class SpanEmitter:
         }
         self._dimensions = (attribution, attributes)
         return attributes
+
+
+def _deny(of_call: CallSpan, denial: CallDeniedError) -> None:
+    span = of_call.span
+    attributes: dict[str, AttributeValue] = {semconv.TOLLSPAN_DECISION: "deny"}
+    if denial.rule_id is not None:
+        attributes[semconv.TOLLSPAN_RULE_ID] = denial.rule_id
+    if of_call.is_ours:
+        attributes[semconv.ERROR_TYPE] = denial.error_type
+        span.set_status(Status(StatusCode.ERROR, str(denial)))
+    span.set_attributes(attributes)
+    if of_call.is_ours:
+        span.end()
 
 
 def _end_attributes(event: UsageEvent) -> dict[str, AttributeValue]:

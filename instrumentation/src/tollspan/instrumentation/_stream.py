@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from inspect import isawaitable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import wrapt
 
@@ -13,37 +14,25 @@ from tollspan.usage import OutcomeStatus
 
 from ._call import Lifecycle, Run, StreamReader
 
+if TYPE_CHECKING:
+    _Proxy = wrapt.ObjectProxy[Any]
+else:
+    _Proxy = wrapt.ObjectProxy  # before 2.0 it takes no type argument at run time
+
+# What ends a program or a task: whoever leaves a block with one of these was cancelled.
+_CANCELS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
+
 
 class SyncStream(Protocol):
     """What we need of a synchronous stream."""
 
-    def __iter__(self) -> Iterator[object]: ...
-    def __enter__(self) -> object: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None: ...
-    def close(self) -> None:
-        """Close the connection."""
-        ...
+    def __next__(self) -> object: ...
 
 
 class AsyncStream(Protocol):
     """What we need of an asynchronous stream."""
 
     def __anext__(self) -> Awaitable[object]: ...
-    async def __aenter__(self) -> object: ...
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None: ...
-    def close(self) -> Awaitable[None]:
-        """Close the connection."""
-        ...
 
 
 class Watch:
@@ -75,35 +64,49 @@ class Watch:
 
 
 def _items(stream: SyncStream, watch: Watch) -> Iterator[object]:
-    """Pass the stream's chunks on, and see it end."""
+    """Pass the stream's chunks on, and see it end.
+
+    As with the SDK's own iterators, several of them share one stream, and one that is closed or
+    thrown into ends nothing but itself: hence no `yield` inside the `try`.
+    """
     see = watch.reader.see
-    try:
-        for chunk in stream:
-            if see(chunk):
-                continue
+    next_chunk = stream.__next__
+    while True:
+        try:
+            chunk = next_chunk()
+        except StopIteration:
+            watch.finish("ok")
+            return
+        except BaseException as error:
+            watch.finish("error", error)
+            raise
+        if not see(chunk):
             yield chunk
-    except GeneratorExit:
-        watch.finish_soon("partial")
-        raise
-    except BaseException as error:
-        watch.finish("error", error)
-        raise
-    watch.finish("ok")
 
 
-class SyncStreamProxy(wrapt.ObjectProxy[SyncStream]):
-    """Stands for a synchronous stream: same class by `isinstance`, same members, same laziness."""
+class SyncStreamProxy(_Proxy):
+    """Stands for a synchronous stream: passes for its class, has its members, is as lazy."""
 
     def __init__(self, stream: SyncStream, watch: Watch) -> None:
         super().__init__(stream)
         self._self_watch = watch
-        self._self_items = _items(stream, watch)
 
     def __iter__(self) -> Iterator[object]:
-        return self._self_items
+        return _items(self.__wrapped__, self._self_watch)
 
     def __next__(self) -> object:
-        return next(self._self_items)
+        watch = self._self_watch
+        while True:
+            try:
+                chunk = self.__wrapped__.__next__()
+            except StopIteration:
+                watch.finish("ok")
+                raise
+            except BaseException as error:
+                watch.finish("error", error)
+                raise
+            if not watch.reader.see(chunk):
+                return chunk
 
     def __enter__(self) -> Self:
         self.__wrapped__.__enter__()
@@ -116,9 +119,12 @@ class SyncStreamProxy(wrapt.ObjectProxy[SyncStream]):
         traceback: TracebackType | None,
     ) -> bool | None:
         try:
-            return self.__wrapped__.__exit__(kind, error, traceback)
+            return cast("bool | None", self.__wrapped__.__exit__(kind, error, traceback))
         finally:
-            self._self_watch.finish("partial")
+            if isinstance(error, _CANCELS):
+                self._self_watch.finish("cancelled", error)
+            else:
+                self._self_watch.finish("partial")
 
     def close(self) -> None:
         """Close the stream; what has arrived is accounted for."""
@@ -128,32 +134,51 @@ class SyncStreamProxy(wrapt.ObjectProxy[SyncStream]):
             self._self_watch.finish("partial")
 
 
-class AsyncStreamProxy(wrapt.ObjectProxy[AsyncStream]):
-    """Stands for an asynchronous stream: same class by `isinstance`, members and laziness."""
+async def _items_async(stream: AsyncStream, watch: Watch) -> AsyncIterator[object]:
+    """Do as `_items` does; a cancelled task must not wait for us."""
+    see = watch.reader.see
+    next_chunk = stream.__anext__
+    while True:
+        try:
+            chunk = await next_chunk()
+        except StopAsyncIteration:
+            await watch.finish_async("ok")
+            return
+        except Exception as error:
+            await watch.finish_async("error", error)
+            raise
+        except BaseException as error:
+            watch.finish_soon("cancelled", error)
+            raise
+        if not see(chunk):
+            yield chunk
+
+
+class AsyncStreamProxy(_Proxy):
+    """Stands for an asynchronous stream: passes for its class, has its members, is as lazy."""
 
     def __init__(self, stream: AsyncStream, watch: Watch) -> None:
         super().__init__(stream)
         self._self_watch = watch
-        self._self_see = watch.reader.see
-        self._self_next = stream.__anext__
 
     def __aiter__(self) -> AsyncIterator[object]:
-        return self
+        return _items_async(self.__wrapped__, self._self_watch)
 
     async def __anext__(self) -> object:
+        watch = self._self_watch
         while True:
             try:
-                chunk = await self._self_next()
+                chunk = await self.__wrapped__.__anext__()
             except StopAsyncIteration:
-                await self._self_watch.finish_async("ok")
+                await watch.finish_async("ok")
                 raise
             except Exception as error:
-                await self._self_watch.finish_async("error", error)
+                await watch.finish_async("error", error)
                 raise
             except BaseException as error:
-                self._self_watch.finish_soon("cancelled", error)
+                watch.finish_soon("cancelled", error)
                 raise
-            if not self._self_see(chunk):
+            if not watch.reader.see(chunk):
                 return chunk
 
     async def __aenter__(self) -> Self:
@@ -167,9 +192,12 @@ class AsyncStreamProxy(wrapt.ObjectProxy[AsyncStream]):
         traceback: TracebackType | None,
     ) -> bool | None:
         try:
-            return await self.__wrapped__.__aexit__(kind, error, traceback)
+            return cast("bool | None", await self.__wrapped__.__aexit__(kind, error, traceback))
         finally:
-            await self._self_end(error)
+            if isinstance(error, _CANCELS):
+                self._self_watch.finish_soon("cancelled", error)
+            else:
+                await self._self_watch.finish_async("partial")
 
     async def close(self) -> None:
         """Close the stream; what has arrived is accounted for."""
@@ -180,13 +208,48 @@ class AsyncStreamProxy(wrapt.ObjectProxy[AsyncStream]):
 
     async def aclose(self) -> None:
         """Close the stream; the other name of `close`."""
-        await self.close()
-
-    async def _self_end(self, error: BaseException | None) -> None:
-        if isinstance(error, asyncio.CancelledError):
-            self._self_watch.finish_soon("cancelled", error)
-        else:
+        try:
+            await self.__wrapped__.aclose()
+        finally:
             await self._self_watch.finish_async("partial")
+
+
+class RawStreamProxy(_Proxy):
+    """Stands for the raw response of a stream; the stream that `parse` makes of it is watched.
+
+    Whoever reads the bytes himself leaves nothing to see: such a call ends, with usage unknown,
+    when its response is dropped.
+    """
+
+    def __init__(self, response: object, watch: Watch, proxy: Callable[..., object]) -> None:
+        super().__init__(response)
+        self._self_watch = watch
+        self._self_proxy = proxy
+        self._self_streams: tuple[object, object] = (None, None)
+
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        """Do what the response's own `parse` does; awaitable where that is."""
+        parsed = self.__wrapped__.parse(*args, **kwargs)
+        return self._self_watch_later(parsed) if isawaitable(parsed) else self._self_watched(parsed)
+
+    async def _self_watch_later(self, parsed: Awaitable[object]) -> object:
+        return self._self_watched(await parsed)
+
+    def _self_watched(self, parsed: object) -> object:
+        """Return the proxy of a stream, the same one for the same stream."""
+        if not is_stream(parsed):
+            return parsed
+        seen, proxy = self._self_streams
+        if seen is not parsed:
+            proxy = self._self_proxy(parsed, self._self_watch)
+            self._self_streams = (parsed, proxy)
+        return proxy
+
+
+def is_stream(result: object) -> bool:
+    """Say whether an object gives chunks one by one: the SDK's streams, and others' proxies."""
+    kind = type(result)
+    return hasattr(kind, "__next__") or hasattr(kind, "__anext__")
 
 
 def proxies(
@@ -195,6 +258,7 @@ def proxies(
     """Return a maker of proxies of one kind."""
 
     def make(stream: object, run: Run, reader: StreamReader) -> object:
-        return proxy(stream, Watch(lifecycle, run, reader))
+        watch = Watch(lifecycle, run, reader)
+        return proxy(stream, watch) if is_stream(stream) else RawStreamProxy(stream, watch, proxy)
 
     return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from tollspan.safety import Guard
@@ -37,14 +38,18 @@ class Worker:
 
     def drain(self, wait_seconds: float) -> None:
         """Do what is queued, and end the thread; it starts again when it is needed."""
-        thread, self._thread = self._thread, None
-        if thread is None or not thread.is_alive():
-            self._do_queued()
-            return
+        thread = self._thread
         if thread is threading.current_thread():
             return
-        self._jobs.put(None)
-        thread.join(wait_seconds)
+        if thread is not None and thread.is_alive():
+            # It stays the worker until it has ended: a job that calls `start` must not start
+            # another one, which would take the end that is meant for this one.
+            self._jobs.put(None)
+            thread.join(wait_seconds)
+            if thread.is_alive():
+                return
+        self._thread = None
+        self._do_queued()
 
     def forget(self) -> None:
         """Start anew in a forked child: the parent's jobs are the parent's."""
@@ -52,17 +57,23 @@ class Worker:
         self._thread = None
 
     def _run(self) -> None:
+        ticked_at = time.monotonic()
         while True:
             try:
                 job = self._jobs.get(timeout=_TICK_SECONDS)
             except queue.Empty:
-                job = self._tick
+                pass
+            else:
                 if job is None:
-                    continue
-            if job is None:
-                return
-            with self._guard:
-                job()
+                    self._thread = None
+                    return
+                with self._guard:
+                    job()
+            # By the clock, not by idleness: a busy program's rules are watched too.
+            if self._tick is not None and time.monotonic() - ticked_at >= _TICK_SECONDS:
+                ticked_at = time.monotonic()
+                with self._guard:
+                    self._tick()
 
     def _do_queued(self) -> None:
         while not self._jobs.empty():

@@ -6,24 +6,28 @@ import atexit
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import wrapt
 
 from tollspan import attribution
-from tollspan.budget import BudgetGate, Closer, RuleSet, read_rules
-from tollspan.instrumentation import HostTable, Lifecycle, MetricsRecorder, SpanEmitter, Worker
+from tollspan.budget import BudgetGate, Closer, RuleSet
+from tollspan.instrumentation import Lifecycle, MetricsRecorder, SpanEmitter, Worker
 from tollspan.instrumentation.openai import OpenAIPatches
 from tollspan.ledger import SQLiteLedger
 from tollspan.pricing import PriceBook
 from tollspan.safety import Guard
-from tollspan.usage import ConfigError, LedgerError, TollspanError
+from tollspan.usage import ConfigError, LedgerError, PriceBookError, TollspanError
 
+from ._rules import RuleWatcher
 from ._settings import Settings, read_settings
 from ._tracing import TracerChooser, meter
 
 _logger = logging.getLogger("tollspan.launch")
 _LAST_DRAIN_SECONDS = 5.0
+_PROVIDER_MODULES = ("openai",)
 _lock = threading.Lock()
 
 
@@ -36,7 +40,9 @@ class Installed(msgspec.Struct, kw_only=True):
         gate: Decides.
         lifecycle: Takes calls through their life.
         openai: The wrappers of the OpenAI SDK.
-        problem: Why the rules can't be used; None when all is well.
+        tracing: Chooses the tracer.
+        problem: Why the rules, the prices or the ledger can't be used; None when all is well.
+        is_ready: The ledger was opened and the threads run.
     """
 
     settings: Settings
@@ -44,7 +50,9 @@ class Installed(msgspec.Struct, kw_only=True):
     gate: BudgetGate
     lifecycle: Lifecycle
     openai: OpenAIPatches
+    tracing: TracerChooser
     problem: TollspanError | None = None
+    is_ready: bool = False
 
 
 _installed: Installed | None = None
@@ -54,23 +62,33 @@ def install() -> None:
     """Gate, trace, price and keep every call that this process makes from here on.
 
     Call it before or after the provider's SDK is imported, once or often. Settings come from the
-    environment. It never raises: what is wrong is logged, and the program goes on.
+    environment; a wrong one is logged, and its default taken. It never raises.
     """
     with Guard("launch.install"):
-        install_or_raise()
+        _install(lambda: read_settings(on_wrong=_log_wrong))
 
 
 def install_or_raise(settings: Settings | None = None) -> Installed:
-    """Do as `install` does, but say what is wrong.
+    """Do as `install` does, but return what there is now, and raise what is wrong.
+
+    Args:
+        settings: None to read them from the environment.
 
     Raises:
-        TollspanError: Something could not be set up at all: a setting is wrong, the price book
-            can't be read. Rules that can't be read are no such thing: they are in `problem`.
+        ConfigError: A setting is wrong. Rules, prices or a ledger that can't be used are no such
+            thing: they are in `problem`.
     """
+    return _install(lambda: settings or read_settings())
+
+
+def _install(settings: Callable[[], Settings]) -> Installed:
     global _installed  # noqa: PLW0603 - one installation a process
     with _lock:
         if _installed is None:
-            _installed = _wire(settings or read_settings())
+            _installed = _wire(settings())
+            _end_first()
+            for module in _PROVIDER_MODULES:
+                wrapt.register_post_import_hook(_get_ready, module)
         return _installed
 
 
@@ -82,25 +100,33 @@ def uninstall() -> None:
         if installed is not None:
             installed.openai.remove()
             _put_away(installed)
+            atexit.unregister(_at_exit)
 
 
 def _wire(settings: Settings) -> Installed:
     logging.getLogger("tollspan").setLevel(settings.log_level)
     attribution.set_default(settings.attribution)
-    rules, problem = _first_rules(settings.document)
-    book = PriceBook.load(settings.prices)
+    book, no_prices = _prices(settings.prices)
     ledger = SQLiteLedger(
         settings.home,
         wait_seconds=settings.acquire_timeout_seconds,
         is_durable=settings.is_durable,
     )
-    gate = BudgetGate(rules, book, ledger)
-    if problem is not None:
-        gate.refuse_all(problem)
-    watcher = _RuleWatcher(settings.document, gate)
+    gate = BudgetGate(
+        RuleSet(), book, ledger, acquire_timeout_seconds=settings.acquire_timeout_seconds
+    )
+
+    def use(rules: RuleSet) -> None:
+        openai.hosts.extend(rules.hosts)
+        gate.use(rules)
+        if no_prices is not None and rules.budgets and rules.on_unavailable == "deny":
+            gate.refuse_all(no_prices)
+
+    watcher = RuleWatcher(settings.document, use)
     worker = Worker(tick=watcher.look)
-    chooser = TracerChooser(wants_tracing=settings.wants_tracing and settings.makes_spans)
-    patches: list[OpenAIPatches] = []
+    chooser = TracerChooser(
+        wants_tracing=settings.wants_tracing and settings.makes_spans, on_change=_end_first
+    )
     lifecycle = Lifecycle(
         gate=gate,
         sink=Closer(book, ledger),
@@ -109,85 +135,77 @@ def _wire(settings: Settings) -> Installed:
         spans=SpanEmitter(
             tracer=chooser,
             recorder=MetricsRecorder(meter(), worker),
-            has_foreign_span=lambda: patches[0].has_foreign_span(),  # noqa: PLW0108 - made below
+            has_foreign_span=lambda: openai.has_foreign_span(),  # noqa: PLW0108 - made below
+            has_foreign_metrics=lambda: openai.has_foreign_metrics(),  # noqa: PLW0108
             is_enabled=settings.makes_spans,
         ),
         worker=worker,
     )
     openai = OpenAIPatches(lifecycle, ledger.sight)
-    patches.append(openai)
-    openai.hosts.extend(rules.hosts)
-    watcher.hosts = openai.hosts
-    installed = Installed(
+    rules, problem = watcher.first()
+    use(rules)
+    if problem is not None:
+        gate.refuse_all(problem)
+    openai.apply()
+    return Installed(
         settings=settings,
         ledger=ledger,
         gate=gate,
         lifecycle=lifecycle,
         openai=openai,
-        problem=problem,
+        tracing=chooser,
+        problem=problem or no_prices,
     )
-    openai.apply()
-    worker.start()
-    chooser.prepare()
+
+
+def _prices(path: Path | None) -> tuple[PriceBook, PriceBookError | None]:
+    """Read the price book. Without one nothing is priced, and what has a budget is denied."""
     try:
-        ledger.open()
-    except LedgerError as error:
-        installed.problem = installed.problem or error
-    atexit.register(_at_exit)
-    return installed
+        return PriceBook.load(path), None
+    except PriceBookError as error:
+        _logger.error("tollspan has no prices, calls in a budget are denied: %s", error)  # noqa: TRY400
+        return PriceBook.empty(), error
 
 
-def _first_rules(document: Path | None) -> tuple[RuleSet, ConfigError | None]:
-    """Read the rules at the start; a document that can't be read denies, since it may deny."""
-    if document is None:
-        return RuleSet(), None
-    try:
-        return read_rules(document), None
-    except ConfigError as error:
-        _logger.error("tollspan's rules can't be used, calls are denied: %s", error)  # noqa: TRY400
-        return RuleSet(source=str(document)), error
+def _get_ready(_: object = None) -> None:
+    """Open the books and start the threads: when a provider's SDK is there, and calls may come.
 
-
-class _RuleWatcher:
-    """Puts a changed document in force; one that is wrong leaves the last good one there."""
-
-    def __init__(self, document: Path | None, gate: BudgetGate) -> None:
-        self._document = document
-        self._gate = gate
-        self.hosts: HostTable | None = None
-        self._seen = self._stamp()
-
-    def look(self) -> None:
-        """Look once; called about once a second in the worker."""
-        stamp = self._stamp()
-        if stamp == self._seen or self._document is None or stamp is None:
-            return
-        self._seen = stamp
+    A process that never imports one has no thread of ours, and opens no file.
+    """
+    installed = _installed
+    if installed is None or installed.is_ready:
+        return
+    installed.is_ready = True
+    with Guard("launch.ready"):
+        installed.lifecycle.worker.start()
+        installed.tracing.prepare()
         try:
-            rules = read_rules(self._document)
-        except ConfigError as error:
-            _logger.error("tollspan keeps its last good rules: %s", error)  # noqa: TRY400
-            return
-        if self.hosts is not None:
-            self.hosts.extend(rules.hosts)
-        self._gate.use(rules)
-        _logger.info("tollspan's rules were read anew from %s", self._document)
+            installed.ledger.open()
+        except LedgerError as error:
+            _logger.error("tollspan's ledger can't be used: %s", error)  # noqa: TRY400 - no bug
+            installed.problem = installed.problem or error
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        if self._document is None:
-            return None
-        try:
-            found = self._document.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+
+def _log_wrong(error: ConfigError) -> None:
+    _logger.error("tollspan leaves a wrong setting out: %s", error)
 
 
 def _put_away(installed: Installed) -> None:
-    """Account for open streams, record what is queued, close the ledger."""
+    """Account for open streams, record what is queued, close the ledger, export the last spans."""
     installed.lifecycle.finish_open_streams()
     installed.lifecycle.worker.drain(_LAST_DRAIN_SECONDS)
     installed.ledger.close()
+    installed.tracing.close()
+
+
+def _end_first() -> None:
+    """Have our end come before that of providers that the program has set up until now.
+
+    What runs at the interpreter's exit runs last in, first out: open streams end their spans, and
+    the last metrics are recorded, while the program's exporters still take them.
+    """
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
 
 
 def _at_exit() -> None:

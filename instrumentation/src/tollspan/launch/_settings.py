@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -58,11 +58,45 @@ SETTINGS = (
     Setting("TOLLSPAN_STEP", "none", "The same for the step."),
     Setting("TOLLSPAN_TEAM", "none", "The same for the team."),
     Setting("TOLLSPAN_PROJECT", "none", "The same for the project."),
+    Setting(
+        "OTEL_SDK_DISABLED",
+        "`false`",
+        "`true`: no spans. Calls are gated, metered and priced all the same.",
+    ),
+    Setting(
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+        "none",
+        "`*`, `tollspan` or `tollspan-openai` among the names: no spans of ours. The gate stays.",
+    ),
+    Setting(
+        "OTEL_TRACES_EXPORTER",
+        "`otlp` where an endpoint is set",
+        "Where spans go when the program sets up no tracer provider of its own; `none`: nowhere.",
+    ),
+    Setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "none",
+        "The same, by address (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` too).",
+    ),
+    Setting(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "`grpc`",
+        "`grpc` or `http/protobuf` (`OTEL_EXPORTER_OTLP_TRACES_PROTOCOL` too).",
+    ),
+    Setting("OTEL_SERVICE_NAME", "none", "The service in events and reports."),
+    Setting(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "none",
+        "`service.name` and `deployment.environment.name` out of it, for events and reports.",
+    ),
 )
 
 _DIMENSIONS = ("customer", "session", "user", "agent", "feature", "step", "team", "project")
 _LONGEST_VALUE = 256
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+# A folder that nobody can make: no ledger opens there, and `on_unavailable` decides.
+_NOWHERE = Path(os.devnull) / "tollspan"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,127 +127,167 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     wants_tracing: bool
 
 
-def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def read_settings(
+    environ: Mapping[str, str] | None = None,
+    *,
+    on_wrong: Callable[[ConfigError], None] | None = None,
+) -> Settings:
     """Read every setting.
+
+    Args:
+        environ: The environment; None for this process's.
+        on_wrong: Is told of each value that is wrong, and the default is taken; None to raise.
 
     Raises:
         ConfigError: A value is wrong; the text names the variable and what is expected.
     """
-    env = os.environ if environ is None else environ
-    home = _home(env)
+    env = _Environment(os.environ if environ is None else environ, on_wrong or _raise)
+    home = env.home()
     return Settings(
         home=home,
-        document=_document(env, home),
-        prices=_path(env, "TOLLSPAN_PRICES"),
-        acquire_timeout_seconds=_seconds(env, "TOLLSPAN_ACQUIRE_TIMEOUT", 0.25),
-        is_durable=_choice(env, "TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
-        log_level=_choice(
-            env, "TOLLSPAN_LOG_LEVEL", ("WARNING", "DEBUG", "INFO", "ERROR", "CRITICAL")
+        document=env.document(home),
+        prices=env.path("TOLLSPAN_PRICES"),
+        acquire_timeout_seconds=env.seconds("TOLLSPAN_ACQUIRE_TIMEOUT", 0.25),
+        is_durable=env.choice("TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
+        log_level=env.choice(
+            "TOLLSPAN_LOG_LEVEL", ("WARNING", "DEBUG", "INFO", "ERROR", "CRITICAL")
         ),
-        is_strict=_is_true(env, "TOLLSPAN_STRICT"),
-        attribution=_attribution(env),
-        makes_spans=not _is_silenced(env),
-        wants_tracing=_wants_tracing(env),
+        is_strict=env.is_true("TOLLSPAN_STRICT"),
+        attribution=env.attribution(),
+        makes_spans=not env.is_silenced(),
+        wants_tracing=env.wants_tracing(),
     )
 
 
-def _home(env: Mapping[str, str]) -> Path:
-    given = env.get("TOLLSPAN_HOME")
-    if given:
-        return Path(given).expanduser().absolute()
-    state = env.get("XDG_STATE_HOME")
-    base = Path(state) if state else Path("~/.local/state").expanduser()
-    return (base / "tollspan").absolute()
+def _raise(error: ConfigError) -> None:
+    raise error
 
 
-def _document(env: Mapping[str, str], home: Path) -> Path | None:
-    given = _path(env, "TOLLSPAN_CONFIG")
-    if given is not None:
-        return given
-    for path in (Path.cwd() / DOCUMENT, home / DOCUMENT):
-        if path.is_file():
-            return path
-    return None
+class _Environment:
+    """Reads values out of an environment; a wrong one is told, and its default is taken."""
 
+    def __init__(self, env: Mapping[str, str], on_wrong: Callable[[ConfigError], None]) -> None:
+        self._env = env
+        self._on_wrong = on_wrong
 
-def _path(env: Mapping[str, str], name: str) -> Path | None:
-    value = env.get(name)
-    return Path(value).expanduser().absolute() if value else None
+    def home(self) -> Path:
+        """Return the folder of the ledger, absolute."""
+        given = self.path("TOLLSPAN_HOME")
+        if given is not None:
+            return given
+        state = self._env.get("XDG_STATE_HOME")
+        try:
+            base = Path(state) if state else Path("~/.local/state").expanduser()
+            return (base / "tollspan").absolute()
+        except (OSError, RuntimeError) as error:
+            self._wrong(f"TOLLSPAN_HOME is not set, and there is no home folder ({error})")
+            return _NOWHERE
 
+    def document(self, home: Path) -> Path | None:
+        """Return the rules' document; None when there is none."""
+        given = self.path("TOLLSPAN_CONFIG")
+        if given is not None:
+            return given
+        # A working folder that can't be entered (or is gone) was not meant: others', not ours.
+        if os.path.isfile(DOCUMENT):  # it never raises
+            return Path(DOCUMENT).absolute()
+        there = home / DOCUMENT
+        try:
+            return there if there.is_file() else None
+        except OSError:
+            return there  # it may be there and deny: whoever reads it says why it can't be read
 
-def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
-    value = env.get(name)
-    if not value:
-        return default
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 3600:
-        raise ConfigError(f"{name} is {value!r}; expected seconds from 0 to 3600, such as 0.25")
-    return seconds
-
-
-def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    value = env.get(name) or choices[0]
-    if value not in choices:
-        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
-    return value
-
-
-def _is_true(env: Mapping[str, str], name: str) -> bool:
-    return env.get(name, "").strip().lower() in _TRUE
-
-
-def _attribution(env: Mapping[str, str]) -> Attribution:
-    values: dict[str, str] = {}
-    for dimension in _DIMENSIONS:
-        name = f"TOLLSPAN_{dimension.upper()}"
-        value = env.get(name)
+    def path(self, name: str) -> Path | None:
+        """Return a path, absolute; None when it is not set."""
+        value = self._env.get(name)
         if not value:
-            continue
-        if len(value) > _LONGEST_VALUE or not value.isprintable():
-            raise ConfigError(
-                f"{name} has {len(value)} characters or control characters in it; "
-                f"expected 1 to {_LONGEST_VALUE} printable ones"
-            )
-        values[dimension] = value
-    resource = dict(
-        pair.split("=", 1)
-        for pair in env.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
-        if "=" in pair
-    )
-    service = env.get("OTEL_SERVICE_NAME") or resource.get("service.name")
-    environment = resource.get("deployment.environment.name") or resource.get(
-        "deployment.environment"
-    )
-    return Attribution(
-        customer=values.get("customer"),
-        session=values.get("session"),
-        user=values.get("user"),
-        agent=values.get("agent"),
-        feature=values.get("feature"),
-        step=values.get("step"),
-        team=values.get("team"),
-        project=values.get("project"),
-        service=service,
-        environment=environment,
-    )
+            return None
+        try:
+            return Path(value).expanduser().absolute()
+        except (OSError, RuntimeError, ValueError) as error:
+            self._wrong(f"{name} is {value!r}; expected a path ({error})")
+            return _NOWHERE
 
+    def seconds(self, name: str, default: float) -> float:
+        """Return a span of time."""
+        value = self._env.get(name)
+        if not value:
+            return default
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= 3600:
+            self._wrong(f"{name} is {value!r}; expected seconds from 0 to 3600, such as 0.25")
+            return default
+        return seconds
 
-def _is_silenced(env: Mapping[str, str]) -> bool:
-    disabled = {
-        name.strip() for name in env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")
-    }
-    return _is_true(env, "OTEL_SDK_DISABLED") or bool(
-        disabled & {"*", "tollspan", "tollspan-openai"}
-    )
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """Return one of the choices, the first by default."""
+        value = self._env.get(name) or choices[0]
+        if value not in choices:
+            self._wrong(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+            return choices[0]
+        return value
 
+    def is_true(self, name: str) -> bool:
+        """Say whether a switch is on."""
+        value = self._env.get(name, "").strip().lower()
+        if value not in _TRUE | _FALSE:
+            self._wrong(f"{name} is {value!r}; expected true or false")
+        return value in _TRUE
 
-def _wants_tracing(env: Mapping[str, str]) -> bool:
-    exporter = env.get("OTEL_TRACES_EXPORTER", "")
-    if exporter:
-        return exporter.strip().lower() != "none"
-    return bool(
-        env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    )
+    def attribution(self) -> Attribution:
+        """Return who pays by default."""
+        values: dict[str, str] = {}
+        for dimension in _DIMENSIONS:
+            name = f"TOLLSPAN_{dimension.upper()}"
+            value = self._env.get(name)
+            if not value:
+                continue
+            if len(value) > _LONGEST_VALUE or not value.isprintable():
+                self._wrong(
+                    f"{name} has {len(value)} characters or control characters in it; "
+                    f"expected 1 to {_LONGEST_VALUE} printable ones"
+                )
+                continue
+            values[dimension] = value
+        resource = dict(
+            pair.split("=", 1)
+            for pair in self._env.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
+            if "=" in pair
+        )
+        service = self._env.get("OTEL_SERVICE_NAME") or resource.get("service.name")
+        environment = resource.get("deployment.environment.name") or resource.get(
+            "deployment.environment"
+        )
+        return msgspec.convert(
+            {**values, "service": service, "environment": environment}, Attribution
+        )
+
+    def is_silenced(self) -> bool:
+        """Say whether the standard settings silence this instrumentation's spans."""
+        disabled = {
+            name.strip()
+            for name in self._env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")
+        }
+        return self._is_sdk_disabled() or bool(disabled & {"*", "tollspan", "tollspan-openai"})
+
+    def wants_tracing(self) -> bool:
+        """Say whether the standard settings ask for traces to be exported."""
+        exporters = {
+            name.strip().lower() for name in self._env.get("OTEL_TRACES_EXPORTER", "").split(",")
+        } - {""}
+        if exporters:
+            return exporters != {"none"}
+        return bool(
+            self._env.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+            or self._env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        )
+
+    def _is_sdk_disabled(self) -> bool:
+        # OpenTelemetry's own rule: nothing but "true" is true.
+        return self._env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+    def _wrong(self, text: str) -> None:
+        self._on_wrong(ConfigError(text))

@@ -39,6 +39,9 @@ SESSION_ID: Final = "session.id"
 USER_ID: Final = "user.id"
 GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
 
+# OpenInference's, read only: its spans carry no `gen_ai.operation.name`
+OPENINFERENCE_SPAN_KIND: Final = "openinference.span.kind"
+
 # Ours
 TOLLSPAN_CALL_ID: Final = "tollspan.call.id"
 TOLLSPAN_COST_USD: Final = "tollspan.cost.usd"
@@ -47,6 +50,7 @@ TOLLSPAN_COST_STATUS: Final = "tollspan.cost.status"
 TOLLSPAN_CUSTOMER_ID: Final = "tollspan.customer.id"
 TOLLSPAN_DECISION: Final = "tollspan.decision"
 TOLLSPAN_FEATURE: Final = "tollspan.feature"
+TOLLSPAN_PLACE: Final = "tollspan.place"
 TOLLSPAN_PROJECT: Final = "tollspan.project"
 TOLLSPAN_RULE_ID: Final = "tollspan.rule.id"
 TOLLSPAN_STEP: Final = "tollspan.step"

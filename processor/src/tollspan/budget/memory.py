@@ -35,8 +35,10 @@ class MemoryLedger:
         self._refusals: list[DecisionEvent] = []
 
     def hold(self, hold: Hold) -> Refusal | None:
-        """Hold in every account of it, or in none."""
+        """Hold in every account of it, or in none; again for the same call changes nothing."""
         with self._lock:
+            if hold.call_id in self._holds:
+                return None
             rows: list[_Row] = []
             for account, amount in hold.legs:
                 row = self._row(account)

@@ -25,6 +25,8 @@ class Authority(Protocol):
     def hold(self, hold: Hold) -> Refusal | None:
         """Hold in every account or in none; None means that it is held.
 
+        Asked again for the same call, it changes nothing. Every hold is checked against the limits
+        in its own accounts, so that processes with older rules go by theirs until they know better.
         Waits for other holders, a bounded time.
 
         Raises:
@@ -63,10 +65,7 @@ class Books(Protocol):
         ...
 
     def post_soon(self, event: UsageEvent, hold: Hold | None) -> Future[None]:
-        """Hand the event to another thread, which rescues it if it must: the future never fails.
-
-        Takes no lock, so finalisers may call it.
-        """
+        """Hand the event to another thread, which rescues it if it must: the future never fails."""
         ...
 
     def rescue(self, event: UsageEvent, hold: Hold | None) -> None:

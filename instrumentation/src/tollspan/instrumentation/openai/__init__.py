@@ -6,9 +6,10 @@ chat completion with them, `with_raw_response` and the `stream()` helper too, go
 
 from __future__ import annotations
 
-import re
 import sys
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from operator import is_not
 from typing import Any, Protocol
 
 import wrapt
@@ -16,10 +17,13 @@ import wrapt
 from tollspan import semconv
 from tollspan.attribution import current_call
 from tollspan.instrumentation._call import Lifecycle
-from tollspan.instrumentation._foreign import has_foreign_layer
+from tollspan.instrumentation._foreign import METRIC_FAMILIES, has_foreign_layer
 from tollspan.instrumentation._hosts import HostTable
+from tollspan.instrumentation._spans import mark_inner_span
 from tollspan.instrumentation._stream import AsyncStreamProxy, SyncStreamProxy, proxies
 from tollspan.safety import Guard
+
+from ._paths import billable_path
 
 __all__ = ["WRAPPED", "OpenAIPatches"]
 
@@ -40,16 +44,6 @@ WRAPPED: tuple[tuple[str, str, str], ...] = (
     (_FUNNEL, "AsyncAPIClient", "_sleep_for_retry"),
 )
 """Module, class and method of everything that is wrapped."""
-
-# POST to one of these costs nothing at OpenAI: files, moderation, and the management of objects.
-_FREE_PATHS = re.compile(
-    r"^/?(files|uploads|moderations|models|vector_stores|conversations|containers|evals|"
-    r"assistants|threads(/[^/]+(/messages.*)?)?$|batches/[^/]+/cancel|"
-    r"responses/(input_tokens|[^/]+/cancel)|chat/completions/[^/]+$|fine_tuning/.*/(cancel|pause|resume)|"
-    r"fine_tuning/checkpoints|admin|organization|webhooks|realtime/(client_secrets|sessions|transcription_sessions)|"
-    r"skills)"
-)
-_ID = re.compile(r"/[a-z]+_[A-Za-z0-9]{6,}|/[0-9a-f-]{16,}")
 
 
 class Sightings(Protocol):
@@ -73,7 +67,9 @@ class OpenAIPatches:
         self._is_package_in = False
         self._patched: set[str] = set()
         self._foreign: tuple[tuple[object, ...], bool] = ((), False)
+        self._has_foreign_metrics = False
         self._undo: list[tuple[type, str, object, object]] = []
+        self._last_stray: Callable[[], object] = object
 
     def apply(self) -> None:
         """Wrap what is imported already, and the rest as it is imported."""
@@ -110,10 +106,18 @@ class OpenAIPatches:
             package.AsyncOpenAI.__dict__.get("request"),
         )
         seen, answer = self._foreign
-        if functions != seen:
+        # Identity: a wrapt wrapper equals what it wraps.
+        if len(seen) != len(functions) or any(map(is_not, functions, seen)):
             answer = any(has_foreign_layer(function) for function in functions)
+            self._has_foreign_metrics = any(
+                has_foreign_layer(function, METRIC_FAMILIES) for function in functions
+            )
             self._foreign = (functions, answer)
         return answer
+
+    def has_foreign_metrics(self) -> bool:
+        """Say whether it records the conventions' metrics too; asked after `has_foreign_span`."""
+        return self._has_foreign_metrics
 
     def _patch_what_is_there(self, module: Any) -> None:
         """Wrap each module once, when it and the whole package are imported.
@@ -174,6 +178,12 @@ class OpenAIPatches:
                     break
             else:
                 self._sightings("unwrapped", f"openai.{name}._sleep_for_retry")
+        package = sys.modules[_PACKAGE]
+        for name in ("OpenAI", "AsyncOpenAI"):
+            # OpenInference overrides the method in these classes, over the one that it found.
+            owner = getattr(package, name)
+            if "request" in owner.__dict__:
+                self._wrap(owner, "request", self._see_request)
 
     def _wrap(self, owner: type, name: str, wrapper: Callable[..., object]) -> None:
         original = owner.__dict__[name]
@@ -192,18 +202,25 @@ class OpenAIPatches:
         flight = current_call.get()
         if flight is not None and flight.is_on_its_way and not flight.is_sent:
             flight.is_sent = True
-        elif self._is_active:
+            if self._foreign[1]:
+                with self._guard:
+                    mark_inner_span()
+        elif self._is_active and (flight is None or not flight.is_on_its_way):
             with self._guard:
                 self._see_stray(kwargs.get("options") or (args[1] if len(args) > 1 else None))
         return wrapped(*args, **kwargs)
 
     def _see_stray(self, options: object) -> None:
-        method = getattr(options, "method", "")
-        path = getattr(options, "url", "")
-        if str(method).lower() != "post" or _FREE_PATHS.match(str(path)):
+        """Count a request once, also where it passes a second `request` on its way down."""
+        if self._last_stray() is options:
             return
-        template = _ID.sub("/{id}", str(path).split("?")[0])
-        self._sightings("past_the_gate", f"openai POST {template}")
+        if options is not None:
+            self._last_stray = weakref.ref(options)
+        path = billable_path(
+            str(getattr(options, "method", "post")), str(getattr(options, "url", ""))
+        )
+        if path is not None:
+            self._sightings("past_the_gate", f"openai POST {path}")
 
     def _see_retry(
         self,
@@ -216,7 +233,7 @@ class OpenAIPatches:
         with self._guard:
             flight = current_call.get()
             if flight is not None:
-                from .extract import retry_was_maybe_billed  # noqa: PLC0415 - imports the SDK
+                from ._failures import retry_was_maybe_billed  # noqa: PLC0415 - imports the SDK
 
                 flight.retries += 1
                 error = sys.exc_info()[1]

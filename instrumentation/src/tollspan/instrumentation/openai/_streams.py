@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from operator import attrgetter
+from typing import Any
+
+import msgspec
 
 from tollspan.instrumentation._call import Reading
 from tollspan.safety import Guard
@@ -13,6 +17,10 @@ from ._usage import read_usage
 _FOLD_AFTER = 256
 # Families that never reason out of sight: for others, what was not seen may have been billed.
 _REASONS_ALOUD = ("gpt-3.5", "gpt-4", "chatgpt-4o", "ft:gpt-3.5", "ft:gpt-4")
+_SAID = ("content", "refusal", "reasoning_content", "reasoning")
+# The members of a delta, and what providers put in beyond the SDK's own.
+_parts_of = attrgetter("content", "refusal", "tool_calls", "function_call", "model_extra")
+_NO_OTHERS: tuple[list[object], ...] = ([None, None, None, None], [None, None, None, {}])
 _guard = Guard("openai.stream")
 
 
@@ -27,39 +35,50 @@ class ChatStreamReader:
     """
 
     __slots__ = (
-        "_finish_reasons", "_hides_usage", "_id", "_kept", "_model", "_request", "_texts", "_tier",
-        "_usage", "first_chunk_at_ns",
+        "_finish_reasons", "_has_unseen_output", "_hides_usage", "_id", "_is_usage_final", "_kept",
+        "_model", "_pause_at", "_request", "_texts", "_tier", "_usage", "first_chunk_at_ns",
     )  # fmt: skip
 
     def __init__(self, request: Request, *, hides_usage: bool) -> None:
         self._request = request
         self._hides_usage = hides_usage
         self._kept: list[object] = []
-        self._texts: list[str] = []
+        self._pause_at = 1
+        # What was said, by choice and kind: each is one text, which comes in pieces.
+        self._texts: dict[tuple[int, str], list[str]] = {}
         self._finish_reasons: dict[int, str] = {}
         self._usage: object = None
+        self._is_usage_final = False
+        self._has_unseen_output = False
         self._id: str | None = None
         self._model: str | None = None
         self._tier: str | None = None
         self.first_chunk_at_ns: int | None = None
 
-    def see(self, chunk: object) -> bool:
+    def see(self, chunk: Any) -> bool:
         """Take note of a chunk; True when it must be hidden from the caller."""
         kept = self._kept
         kept.append(chunk)
-        if self.first_chunk_at_ns is None:
-            self.first_chunk_at_ns = time.perf_counter_ns()
-        usage = getattr(chunk, "usage", None)
-        if usage is not None:
-            self._usage = usage
-            return self._hides_usage and not getattr(chunk, "choices", None)
-        if len(kept) >= _FOLD_AFTER:
-            self._fold()
-        return False
+        if len(kept) >= self._pause_at:
+            self._pause()
+        try:
+            usage = chunk.usage
+        except AttributeError:
+            return False
+        if usage is None:
+            return False
+        self._usage = usage
+        if getattr(chunk, "choices", None):
+            return False
+        self._is_usage_final = True
+        return self._hides_usage
 
     def read(self) -> Reading:
         """Say what the stream used: as reported, else estimated from what has arrived."""
-        self._fold()
+        if self._is_usage_final:
+            self._look_back()
+        else:
+            self._fold()
         response = Response(
             id=self._id,
             model=self._model,
@@ -67,40 +86,99 @@ class ChatStreamReader:
             service_tier=self._tier,
         )
         if self._usage is not None:
-            return Reading(read_usage(self._usage), response)
+            usage = read_usage(self._usage)
+            if self._is_usage_final or len(self._finish_reasons) >= self._request.choices:
+                return Reading(usage, response)
+            if usage.status == "reported":  # a count on the way, as some servers send it
+                usage = msgspec.structs.replace(usage, status="estimated")
+            return Reading(usage, response, is_incomplete=True)
         if self.first_chunk_at_ns is None:
             return Reading(Usage(status="unknown"), response)
-        model = self._model or self._request.model
+        return self._estimate(response)
+
+    def _estimate(self, response: Response) -> Reading:
+        request = self._request
+        model = self._model or request.model
         usage = Usage(
             status="estimated",
-            input_uncached=estimate_input_tokens(self._request.input_bytes, model=model),
-            output=estimate_tokens(self._texts, model=model),
+            input_uncached=estimate_input_tokens(request.input_bytes, model=model),
+            output=estimate_tokens(list(map("".join, self._texts.values())), model=model),
         )
-        return Reading(usage, response, is_incomplete=not model.startswith(_REASONS_ALOUD))
+        is_incomplete = (
+            self._has_unseen_output
+            or bool(request.unbounded)
+            or not model.startswith(_REASONS_ALOUD)
+        )
+        return Reading(usage, response, is_incomplete=is_incomplete)
+
+    def _pause(self) -> None:
+        """Do what is due at the first chunk and at each `_FOLD_AFTER` of them, not at every one."""
+        if self.first_chunk_at_ns is None:
+            self.first_chunk_at_ns = time.perf_counter_ns()
+            self._pause_at = _FOLD_AFTER
+        else:
+            self._fold()
 
     def _fold(self) -> None:
         """Keep the chunks' texts and facts, and let the chunks go."""
         kept, self._kept = self._kept, []
-        with _guard:
-            for chunk in kept:
-                self._fold_one(chunk)
+        self._note(kept)
+        for chunk in kept:
+            with _guard:
+                for choice in getattr(chunk, "choices", None) or ():
+                    self._fold_choice(choice)
 
-    def _fold_one(self, chunk: object) -> None:
-        self._id = self._id or getattr(chunk, "id", None)
-        self._model = self._model or getattr(chunk, "model", None)
-        self._tier = getattr(chunk, "service_tier", None) or self._tier
-        for choice in getattr(chunk, "choices", None) or ():
-            if choice.finish_reason:
-                self._finish_reasons[choice.index] = choice.finish_reason
-            delta = choice.delta
-            if delta is None:
-                continue
-            for name in ("content", "refusal", "reasoning_content"):
-                text = getattr(delta, name, None)
-                if isinstance(text, str):
-                    self._texts.append(text)
-            for call in getattr(delta, "tool_calls", None) or ():
-                function = getattr(call, "function", None)
-                for text in (getattr(function, "name", None), getattr(function, "arguments", None)):
-                    if isinstance(text, str):
-                        self._texts.append(text)
+    def _look_back(self) -> None:
+        """Keep the facts alone, from the end back: with the final usage, nobody needs the texts."""
+        kept, self._kept = self._kept, []
+        self._note(kept)
+        with _guard:
+            for chunk in reversed(kept):
+                if len(self._finish_reasons) >= self._request.choices:
+                    return
+                for choice in getattr(chunk, "choices", None) or ():
+                    if choice.finish_reason:
+                        self._finish_reasons[choice.index] = choice.finish_reason
+
+    def _note(self, chunks: list[object]) -> None:
+        """Read the facts that all chunks share; the very first may be without them."""
+        for chunk in (chunks[0], chunks[-1]) if chunks else ():
+            self._id = self._id or getattr(chunk, "id", None)
+            self._model = self._model or getattr(chunk, "model", None)
+            self._tier = getattr(chunk, "service_tier", None) or self._tier
+
+    def _fold_choice(self, choice: Any) -> None:
+        index = choice.index
+        if choice.finish_reason:
+            self._finish_reasons[index] = choice.finish_reason
+        delta = choice.delta
+        if delta is None:
+            return
+        if _is_plain_text(delta):
+            self._texts.setdefault((index, "content"), []).append(delta.content)
+            return
+        for name in _SAID:
+            self._keep(index, name, getattr(delta, name, None))
+        if getattr(delta, "audio", None) is not None:
+            self._has_unseen_output = True
+        self._keep_function(index, "call", getattr(delta, "function_call", None))
+        for call in getattr(delta, "tool_calls", None) or ():
+            self._keep_function(index, f"tool {call.index}", getattr(call, "function", None))
+
+    def _keep_function(self, index: int, kind: str, function: object) -> None:
+        if function is not None:
+            self._keep(index, f"{kind} name", getattr(function, "name", None))
+            self._keep(index, kind, getattr(function, "arguments", None))
+
+    def _keep(self, index: int, kind: str, text: object) -> None:
+        if isinstance(text, str) and text:
+            self._texts.setdefault((index, kind), []).append(text)
+
+
+def _is_plain_text(delta: object) -> bool:
+    """Say whether a delta has text in `content` and nothing else, as nearly all of them have."""
+    try:
+        text, *others = _parts_of(delta)
+    except AttributeError:
+        return False
+    return type(text) is str and others in _NO_OTHERS

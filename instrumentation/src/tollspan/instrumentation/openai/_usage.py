@@ -6,6 +6,8 @@ reasoning and audio. Source: OpenAI API reference, chat completion object, read 
 
 from __future__ import annotations
 
+from typing import cast
+
 from tollspan.usage import Usage
 
 
@@ -15,7 +17,7 @@ def read_usage(usage: object) -> Usage:
     Parts that add up to more than their total are cut to it, and flagged: the total is billed.
     """
     if isinstance(usage, dict):
-        return _read(_Fields(usage))
+        return _read(_Fields(cast("dict[str, object]", usage)))
     return _read(usage)
 
 
@@ -29,7 +31,7 @@ class _Fields:
 
     def __getattr__(self, name: str) -> object:
         value = self._fields.get(name)
-        return _Fields(value) if isinstance(value, dict) else value
+        return _Fields(cast("dict[str, object]", value)) if isinstance(value, dict) else value
 
 
 def _read(usage: object) -> Usage:

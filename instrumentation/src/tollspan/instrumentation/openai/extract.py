@@ -6,55 +6,26 @@ reference for chat completions, both read in November 2026.
 
 from __future__ import annotations
 
-import asyncio
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from operator import attrgetter
+from typing import cast
 
 import msgspec
-from openai import APIConnectionError, APIStatusError, APITimeoutError
+from openai._constants import RAW_RESPONSE_HEADER
 
 from tollspan import semconv
 from tollspan.instrumentation._call import Failure, Kwargs, Reading, StreamReader
 from tollspan.instrumentation._hosts import HostTable
+from tollspan.instrumentation._stream import is_stream
 from tollspan.usage import Request, Response, Usage
 
+from ._failures import read_failure
+from ._sizes import further_size, is_given, message_size
 from ._streams import ChatStreamReader
 from ._usage import read_usage
 
-if TYPE_CHECKING:
-    from openai.resources.chat.completions import Completions
-
-# Arguments that never become input tokens; whatever else is given is counted by its bytes.
-_FREE_OF_INPUT = frozenset(
-    {
-        "model", "messages", "max_tokens", "max_completion_tokens", "n", "stream",
-        "stream_options", "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed",
-        "stop", "user", "logprobs", "top_logprobs", "logit_bias", "metadata", "modalities",
-        "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options",
-        "prompt_cache_retention", "safety_identifier", "service_tier", "store", "verbosity",
-        "reasoning_effort", "timeout", "extra_headers", "extra_query", "extra_body",
-    }
-)  # fmt: skip
-_MEDIA = (b'"type":"image_url"', b'"type":"input_audio"', b'"type":"file"', b'"audio":{')
-# Request timeouts and gateways that gave up: the provider may have gone on, and billed.
-_MAYBE_BILLED_STATUS = frozenset({408, 504, 524})
-# Failures before a byte of the request was sent, by the transports' own class names.
-_NEVER_SENT = frozenset(
-    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"}
-)
-
-
-def _plain(value: object) -> object:
-    """Help the encoder with what callers put into messages: the SDK's own models, mappings."""
-    dump = getattr(value, "model_dump", None)
-    if dump is not None:
-        return dump(mode="json", exclude_unset=True)
-    if isinstance(value, Mapping):
-        return dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    raise NotImplementedError(type(value).__name__)
-
-
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_base_url = attrgetter("_client.base_url")  # of a resource: the SDK has no public way to it
 
 
 class ChatExtractor:
@@ -68,40 +39,34 @@ class ChatExtractor:
         self._hosts = hosts
 
     def request(self, instance: object, kwargs: Mapping[str, object]) -> Request | None:
-        """Read what is asked; `extra_body` overrides arguments, as it does on the wire."""
-        extra = kwargs.get("extra_body")
-        if extra and isinstance(extra, Mapping):
-            kwargs = {**kwargs, **extra}
-        model = kwargs.get("model")
-        messages = kwargs.get("messages")
-        if type(model) is not str or messages is None:
+        """Read what is asked; `extra_body` overrides arguments, as it does on the wire.
+
+        None when a required argument is missing: the SDK raises before it sends anything.
+        """
+        if "model" not in kwargs or "messages" not in kwargs:
             return None
-        limit = kwargs.get("max_completion_tokens")
-        if type(limit) is not int:
-            limit = kwargs.get("max_tokens")
-        choices = kwargs.get("n")
+        extra = kwargs.get("extra_body")
+        if isinstance(extra, Mapping) and extra:
+            kwargs = {**kwargs, **cast("Mapping[str, object]", extra)}
+        model = kwargs["model"]
         tier = kwargs.get("service_tier")
-        input_bytes, unbounded = _count(messages)
-        prediction = 0
-        if not kwargs.keys() <= _FREE_OF_INPUT:
-            more, prediction, reasons = _count_further(kwargs)
-            input_bytes += more
-            unbounded += reasons
-        client = cast("Completions", instance)._client  # noqa: SLF001 - no public way
-        route = self._hosts.route(client.base_url)
+        input_bytes, unbounded = message_size(kwargs["messages"])
+        more, prediction, reasons = further_size(kwargs)
+        route = self._hosts.route(_base_url(instance))
         return Request(
             provider=route.provider,
             operation=semconv.OPERATION_CHAT,
-            model=model,
+            # A name that is no text can't be priced, but is asked for all the same.
+            model=str.__str__(model) if isinstance(model, str) else "",
             host=route.host,
             port=route.port,
             is_assumed=route.is_assumed,
-            input_bytes=input_bytes,
-            unbounded=unbounded,
-            max_output_tokens=limit if type(limit) is int else None,
-            choices=choices if type(choices) is int else 1,
+            input_bytes=input_bytes + more,
+            unbounded=unbounded + reasons,
+            max_output_tokens=_output_limit(kwargs),
+            choices=_choices(kwargs.get("n")),
             prediction_bytes=prediction,
-            service_tier=tier if type(tier) is str else None,
+            service_tier=str.__str__(tier) if isinstance(tier, str) else None,
             is_stream=bool(kwargs.get("stream")),
         )
 
@@ -109,15 +74,16 @@ class ChatExtractor:
         """Ask a stream for its usage where the caller did not; through `extra_body`, see below.
 
         Keyword arguments are transformed by the SDK key by key; what is in `extra_body` is merged
-        as it is, and wins.
+        as it is, and wins. A raw stream is left alone: its reader would see one event more.
         """
-        if not request.is_stream or _asks_for_usage(kwargs):
+        if not request.is_stream or _is_raw(kwargs):
+            return kwargs
+        options = _stream_options(kwargs)
+        if options.get("include_usage"):
             return kwargs
         extra = kwargs.get("extra_body")
-        body: dict[str, object] = dict(extra) if isinstance(extra, Mapping) else {}
-        options = body.get("stream_options", kwargs.get("stream_options"))
-        given = dict(options) if isinstance(options, Mapping) else {}
-        body["stream_options"] = {**given, "include_usage": True}
+        body = dict(cast("Mapping[str, object]", extra)) if isinstance(extra, Mapping) else {}
+        body["stream_options"] = {**options, "include_usage": True}
         return _Injected({**kwargs, "extra_body": body})
 
     def result(self, result: object) -> Reading:
@@ -131,80 +97,59 @@ class ChatExtractor:
         return Reading(read_usage(usage), _response(result))
 
     def stream(self, request: Request, result: object, kwargs: Kwargs) -> StreamReader | None:
-        """Watch a stream; raw responses of streams are not watched, and end as unknown."""
-        if not request.is_stream or not hasattr(result, "_iterator"):
+        """Watch a stream, and a raw response that can be parsed into one."""
+        if not request.is_stream or not (is_stream(result) or hasattr(result, "parse")):
             return None
         return ChatStreamReader(request, hides_usage=isinstance(kwargs, _Injected))
 
     def failure(self, error: BaseException, *, is_sent: bool) -> Failure:
         """Read an exception: see `docs/reference/outcomes.md` for the table."""
-        if isinstance(error, APIStatusError):
-            code = error.status_code
-            return Failure("error", str(code), is_maybe_billed=code in _MAYBE_BILLED_STATUS)
-        name = type(error).__name__
-        if isinstance(error, APITimeoutError):
-            return Failure("timeout", name, is_maybe_billed=is_sent and was_sent(error.__cause__))
-        if isinstance(error, APIConnectionError):
-            return Failure("error", name, is_maybe_billed=is_sent and was_sent(error.__cause__))
-        if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
-            return Failure("cancelled", name, is_maybe_billed=is_sent)
-        return Failure("error", name, is_maybe_billed=is_sent)
-
-
-def was_sent(cause: BaseException | None) -> bool:
-    """Say whether a transport's failure came after the request, or part of it, was sent."""
-    return cause is None or type(cause).__name__ not in _NEVER_SENT
-
-
-def _count(messages: object) -> tuple[int, tuple[str, ...]]:
-    """Bound the messages' bytes by the length of their JSON, which is never shorter.
-
-    Whatever can't be encoded without using it up, a generator say, has no bound.
-    """
-    try:
-        encoded = _encode(messages)
-    except (NotImplementedError, TypeError, ValueError, RecursionError):
-        return 0, ("opaque_messages",)
-    if b'"type":"' in encoded or b'"audio":{' in encoded:
-        for sign in _MEDIA:
-            if sign in encoded:
-                return len(encoded), ("media",)
-    return len(encoded), ()
-
-
-def _count_further(kwargs: Mapping[str, object]) -> tuple[int, int, tuple[str, ...]]:
-    """Count the arguments that become input besides the messages: tools, schemas, predictions."""
-    input_bytes = prediction = 0
-    reasons: tuple[str, ...] = ()
-    for name in kwargs.keys() - _FREE_OF_INPUT:
-        value = kwargs[name]
-        if not value:  # the SDK's "not given" is false, as None is
-            continue
-        if name == "web_search_options":
-            reasons += ("server_tool",)
-            continue
-        size, more = _count(value)
-        reasons += more
-        if name == "prediction":
-            prediction = size
-        input_bytes += size
-    return input_bytes, prediction, reasons
-
-
-def _asks_for_usage(kwargs: Mapping[str, object]) -> bool:
-    extra = kwargs.get("extra_body")
-    options: object = None
-    if isinstance(extra, Mapping):
-        options = extra.get("stream_options")
-    if options is None:
-        options = kwargs.get("stream_options")
-    return isinstance(options, Mapping) and options.get("include_usage") is True
+        return read_failure(error, is_sent=is_sent)
 
 
 class _Injected(dict[str, object]):
     """Arguments into which we put the request for usage."""
 
     __slots__ = ()
+
+
+def _output_limit(kwargs: Mapping[str, object]) -> int | None:
+    """Return the larger of the two limits, since servers differ in which one they read."""
+    limit = None
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = kwargs.get(name)
+        if isinstance(value, int) and value > 0:
+            limit = int(value) if limit is None else max(limit, int(value))
+        elif is_given(value):
+            return None  # whatever a server makes of -1, 0.5 or "many"
+    return limit
+
+
+def _choices(value: object) -> int:
+    """Return how many answers are asked for; 1 for what is not given or makes no sense."""
+    if isinstance(value, str):
+        value = int(value) if value.isdecimal() else 1
+    if isinstance(value, int | float) and math.isfinite(value):
+        return max(1, math.ceil(value))
+    return 1
+
+
+def _stream_options(kwargs: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the options of a stream as they will be sent."""
+    extra = kwargs.get("extra_body")
+    if isinstance(extra, Mapping) and "stream_options" in extra:
+        options = cast("Mapping[str, object]", extra)["stream_options"]
+    else:
+        options = kwargs.get("stream_options")
+    dump = getattr(options, "model_dump", None)
+    if dump is not None:
+        options = dump(mode="json", exclude_unset=True)
+    return cast("Mapping[str, object]", options) if isinstance(options, Mapping) else {}
+
+
+def _is_raw(kwargs: Mapping[str, object]) -> bool:
+    headers = kwargs.get("extra_headers")
+    return isinstance(headers, Mapping) and RAW_RESPONSE_HEADER in headers
 
 
 def _response(result: object) -> Response:
@@ -226,7 +171,17 @@ def _read_raw(raw: object) -> Reading:
     except msgspec.MsgspecError:
         return Reading(Usage(status="unknown"), Response())
     usage = read_usage(body.usage) if body.usage is not None else Usage(status="unknown")
-    return Reading(usage, Response(id=body.id, model=body.model, service_tier=body.service_tier))
+    finish = tuple([choice.finish_reason or "" for choice in body.choices or ()])
+    return Reading(
+        usage,
+        Response(
+            id=body.id, model=body.model, finish_reasons=finish, service_tier=body.service_tier
+        ),
+    )
+
+
+class _RawChoice(msgspec.Struct):
+    finish_reason: str | None = None
 
 
 class _RawBody(msgspec.Struct):
@@ -234,15 +189,4 @@ class _RawBody(msgspec.Struct):
     model: str | None = None
     service_tier: str | None = None
     usage: dict[str, object] | None = None
-
-
-def retry_was_maybe_billed(response: object, error: BaseException | None) -> bool:
-    """Say of an attempt that the SDK repeats whether the provider may have billed it.
-
-    Args:
-        response: The answer that made it retry, None when there was none.
-        error: The transport's failure, when there was no answer.
-    """
-    if response is not None:
-        return getattr(response, "status_code", None) in _MAYBE_BILLED_STATUS
-    return was_sent(error)
+    choices: list[_RawChoice] | None = None

@@ -1,0 +1,38 @@
+"""Runs benchmarks and writes the report: `python -m benchmarks [NAME ...]`, by default all."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from benchmarks import breakdown, report
+from benchmarks.results import NAMES, Results, load, now, run_one, save
+
+
+def main() -> None:
+    """Run what is asked for; figures of the others are kept from the last run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*NAMES, "breakdown")))
+    parser.add_argument("--calls", type=int, default=None, help="calls of `memory`")
+    asked = parser.parse_args()
+    for name in asked.names:
+        if name not in (*NAMES, "breakdown"):
+            parser.error(f"no benchmark {name!r}; there are {', '.join((*NAMES, 'breakdown'))}")
+    if asked.names == ["breakdown"]:
+        print(breakdown.table(breakdown.measure()))
+        return
+    results = load() if asked.names else Results()
+    for name in asked.names or NAMES:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        start = time.monotonic()
+        run_one(name, results, calls=asked.calls)
+        print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    results.environment = now()
+    save(results)
+    report.write(results)
+    print(report.targets(results))
+
+
+if __name__ == "__main__":
+    main()

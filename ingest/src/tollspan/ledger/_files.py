@@ -1,0 +1,124 @@
+"""The ledger's files: made, opened and moved so that no process takes another's log for its own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import random
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from tollspan.usage import LedgerUnavailableError
+
+SUFFIXES = ("", "-wal", "-shm")
+_BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_FIRST_PAUSE_SECONDS = 20e-6
+_LONGEST_PAUSE_SECONDS = 1e-3
+_Result = TypeVar("_Result")
+
+
+def is_busy(error: Exception) -> bool:
+    """Say whether somebody else has the file, and nothing worse."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY_CODES
+
+
+def patiently(action: Callable[[], _Result], wait_seconds: float, path: Path) -> _Result:
+    """Do something that needs the file for itself, again and again while others have it.
+
+    SQLite's own busy handler sleeps 1 to 100 ms at a time; these pauses start at 20 µs.
+
+    Raises:
+        LedgerUnavailableError: Others had it all the time.
+    """
+    give_up_at = time.monotonic() + wait_seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            if time.monotonic() >= give_up_at:
+                raise LedgerUnavailableError(
+                    f"{path} is locked by other processes for {wait_seconds} s"
+                ) from error
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+
+def connect(path: Path, wait_seconds: float) -> sqlite3.Connection:
+    """Open a ledger's file; make an empty one, readable by its owner only, when there is none.
+
+    Raises:
+        sqlite3.Error, OSError, LedgerUnavailableError: It can't be opened or made.
+    """
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with exclusively(path, wait_seconds):
+            _create(path)
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",  # never make one here: it was moved this instant
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
+    )
+
+
+@contextlib.contextmanager
+def exclusively(path: Path, wait_seconds: float) -> Iterator[None]:
+    """Make or move a ledger's files while no other process does.
+
+    Raises:
+        LedgerUnavailableError: Another process did, all the time.
+    """
+    descriptor = os.open(
+        path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
+    )
+    give_up_at = time.monotonic() + wait_seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= give_up_at:
+                    raise LedgerUnavailableError(
+                        f"another process makes or moves {path} for {wait_seconds} s"
+                    ) from error
+            time.sleep(_LONGEST_PAUSE_SECONDS)
+        yield
+    finally:
+        # A child that was forked meanwhile has the descriptor too: closing ours would not do.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def keep_open(connection: sqlite3.Connection) -> None:
+    """Let nothing ever close a connection, not even the interpreter's end.
+
+    The last connection to close deletes the log *by its name*: when the file was deleted, moved or
+    replaced, that is the log of the file that is there now (SQLite, "How To Corrupt", 2.4). And a
+    forked child must not close what its parent uses.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _create(path: Path) -> None:
+    """Make an empty file; the caller is alone.
+
+    Side files of a ledger that was deleted would be mixed up with the new one: they go first.
+    """
+    if path.exists():
+        return
+    for suffix in SUFFIXES[1:]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}{suffix}")
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))

@@ -1,0 +1,112 @@
+"""The ledgers that the contract holds for. A new authority adds a kit here, and no tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from tollspan.budget import Account, Authority, Balance, Books, MemoryLedger
+from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger
+from tollspan.usage import UsageEvent
+
+
+class Ledger(Authority, Books, Protocol):
+    """Both ports in one, as every embedded ledger has them."""
+
+
+class Kit(Protocol):
+    """A ledger, and the view of it that a test checks."""
+
+    ledger: Ledger
+
+    def balance(self, account: Account) -> tuple[int, int, int]:
+        """Return what an account has posted, held and unresolved; zeros for an unknown one."""
+        ...
+
+    def limit(self, account: Account) -> int:
+        """Return the limit that people are shown."""
+        ...
+
+    def events(self) -> list[UsageEvent]:
+        """Return every usage event, oldest first."""
+        ...
+
+    def drain(self) -> None:
+        """Return when everything that was handed to other threads is done."""
+        ...
+
+
+class MemoryKit:
+    """The memory authority."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryLedger()
+        self.ledger: Ledger = self.memory
+
+    def balance(self, account: Account) -> tuple[int, int, int]:
+        return amounts(self.memory.balance(account))
+
+    def limit(self, account: Account) -> int:
+        return account.limit_nanousd
+
+    def events(self) -> list[UsageEvent]:
+        return list(self.memory.events())
+
+    def drain(self) -> None:
+        pass
+
+
+class SQLiteKit:
+    """The SQLite ledger, looked at through another connection."""
+
+    def __init__(self, home: Path) -> None:
+        self.sqlite = SQLiteLedger(home)
+        self.ledger: Ledger = self.sqlite
+        self._reader = LedgerReader(home / LEDGER_FILE)
+
+    def balance(self, account: Account) -> tuple[int, int, int]:
+        found = self._find(account)
+        return amounts(found) if found else (0, 0, 0)
+
+    def limit(self, account: Account) -> int:
+        found = self._find(account)
+        assert found is not None
+        return found.account.limit_nanousd
+
+    def events(self) -> list[UsageEvent]:
+        return [one for one in self._reader.events() if isinstance(one, UsageEvent)]
+
+    def drain(self) -> None:
+        """Close it, which does what is queued; it opens itself again."""
+        self.sqlite.close()
+
+    def _find(self, account: Account) -> Balance | None:
+        key = (account.budget_id, account.scope, account.period)
+        for one in self._reader.balances():
+            if (one.account.budget_id, one.account.scope, one.account.period) == key:
+                return one
+        return None
+
+
+def amounts(balance: Balance) -> tuple[int, int, int]:
+    """Return posted, held and unresolved."""
+    return balance.posted_nanousd, balance.held_nanousd, balance.unresolved_nanousd
+
+
+@contextmanager
+def memory(home: Path) -> Iterator[Kit]:
+    yield MemoryKit()
+
+
+@contextmanager
+def sqlite(home: Path) -> Iterator[Kit]:
+    kit = SQLiteKit(home)
+    try:
+        yield kit
+    finally:
+        kit.sqlite.close()
+
+
+KITS = {"memory": memory, "sqlite": sqlite}

@@ -1,0 +1,352 @@
+"""What is read from the arguments of `chat.completions.create`, in every shape that the SDK takes."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai import NOT_GIVEN, omit
+from openai.types.chat import ChatCompletionMessage, ChatCompletionMessageFunctionToolCall
+from openai.types.chat.chat_completion_message_function_tool_call import Function
+
+from tollspan.instrumentation._hosts import HostTable
+from tollspan.instrumentation.openai.extract import ChatExtractor
+from tollspan.usage import Request
+
+EXTRACTOR = ChatExtractor(HostTable("openai", {"api.openai.com": "openai"}))
+MESSAGES: list[dict[str, object]] = [{"role": "user", "content": "Say hello"}]
+
+
+class Model(str, enum.Enum):
+    """Names of models, as programs keep them."""
+
+    SMALL = "gpt-4o-mini"
+
+
+class Text(str):
+    """A string of somebody's own class."""
+
+    __slots__ = ()
+
+
+class Count(enum.IntEnum):
+    """A number of somebody's own class."""
+
+    FIVE = 5
+
+
+def resource(host: str = "api.openai.com", port: int | None = None) -> object:
+    """Return what the extractor reads of the SDK's resource: where its client leads."""
+    return SimpleNamespace(_client=SimpleNamespace(base_url=SimpleNamespace(host=host, port=port)))
+
+
+def read(**kwargs: Any) -> Request:
+    """Read a request with these arguments."""
+    asked = {"model": "gpt-4o-mini", "messages": MESSAGES, **kwargs}
+    request = EXTRACTOR.request(resource(), asked)
+    assert request is not None
+    return request
+
+
+@pytest.mark.parametrize("missing", ["model", "messages"])
+def test_a_request_without_a_required_argument_is_left_to_the_sdk(missing: str) -> None:
+    kwargs = {"model": "gpt-4o-mini", "messages": MESSAGES}
+    del kwargs[missing]
+    assert EXTRACTOR.request(resource(), kwargs) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("gpt-4o", "gpt-4o"),
+        (Model.SMALL, "gpt-4o-mini"),
+        (Text("gpt-4o"), "gpt-4o"),
+        pytest.param(None, "", id="None: a server may have a default"),
+        pytest.param(7, "", id="no text"),
+        pytest.param(omit, "", id="omit"),
+    ],
+)
+def test_no_model_gets_past_the_gate_by_its_type(model: object, name: str) -> None:
+    found = read(model=model).model
+    assert found == name
+    assert type(found) is str
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "limit"),
+    [
+        ({}, None),
+        ({"max_tokens": 5}, 5),
+        ({"max_completion_tokens": 5}, 5),
+        ({"max_completion_tokens": 5, "max_tokens": 9}, 9),
+        ({"max_completion_tokens": 9, "max_tokens": 5}, 9),
+        ({"max_tokens": None, "max_completion_tokens": 5}, 5),
+        ({"max_tokens": NOT_GIVEN, "max_completion_tokens": omit}, None),
+        ({"max_tokens": Count.FIVE}, 5),
+        ({"max_tokens": 5, "extra_body": {"max_tokens": 50}}, 50),
+        ({"max_tokens": 5, "extra_body": {"max_completion_tokens": 50}}, 50),
+        pytest.param({"max_tokens": -1}, None, id="-1 is no limit"),
+        pytest.param({"max_tokens": 0}, None, id="0 is no limit"),
+        pytest.param({"max_tokens": 5.5}, None, id="a fraction is no limit"),
+        pytest.param({"max_tokens": "5"}, None, id="a text is no limit"),
+        pytest.param({"max_tokens": -1, "max_completion_tokens": 5}, None, id="one is no limit"),
+    ],
+)
+def test_the_output_limit_is_the_largest_that_a_server_may_read(
+    kwargs: dict[str, Any], limit: int | None
+) -> None:
+    assert read(**kwargs).max_output_tokens == limit
+
+
+@pytest.mark.parametrize(
+    ("given", "choices"),
+    [
+        (3, 3), (None, 1), (NOT_GIVEN, 1), (omit, 1), (0, 1), (-2, 1), (2.0, 2), (2.5, 3),
+        ("4", 4), ("many", 1), (Count.FIVE, 5), (float("inf"), 1), ([], 1), (True, 1),
+    ],
+)  # fmt: skip
+def test_choices_are_never_fewer_than_a_server_may_make(given: object, choices: int) -> None:
+    assert read(n=given).choices == choices
+
+
+def test_extra_body_overrides_what_it_overrides_on_the_wire() -> None:
+    long: list[dict[str, object]] = [{"role": "user", "content": "x" * 1000}]
+    request = read(
+        extra_body={"model": "gpt-4o", "messages": long, "n": 4, "service_tier": "flex"},
+        service_tier="priority",
+    )
+    assert (request.model, request.choices, request.service_tier) == ("gpt-4o", 4, "flex")
+    assert request.input_bytes >= 1000
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "is_stream"),
+    [
+        ({}, False), ({"stream": True}, True), ({"stream": False}, False), ({"stream": omit}, False),
+        ({"stream": NOT_GIVEN}, False), ({"stream": None}, False),
+        ({"extra_body": {"stream": True}}, True),
+        ({"stream": True, "extra_body": {"stream": False}}, False),
+    ],
+)  # fmt: skip
+def test_a_stream_is_one_if_the_body_says_so(kwargs: dict[str, Any], is_stream: bool) -> None:
+    assert read(**kwargs).is_stream is is_stream
+
+
+def test_the_host_is_read_from_the_client() -> None:
+    kwargs = {"model": "m", "messages": MESSAGES}
+    known = EXTRACTOR.request(resource(), kwargs)
+    assert known is not None
+    assert (known.provider, known.host, known.is_assumed) == ("openai", "api.openai.com", False)
+    other = EXTRACTOR.request(resource("llm.example", 8000), kwargs)
+    assert other is not None
+    assert (other.host, other.port, other.is_assumed) == ("llm.example", 8000, True)
+
+
+# --- bytes ---
+
+
+def text_bytes(value: object) -> int:
+    """Add up the UTF-8 bytes of every string in a value."""
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, Mapping):
+        return sum(text_bytes(key) + text_bytes(one) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(text_bytes, value))
+    return 0
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"role": TEXTS, "content": TEXTS | st.none()}), max_size=5),
+    st.lists(st.dictionaries(TEXTS, JSON, max_size=3), max_size=3),
+)
+def test_the_bytes_are_never_fewer_than_those_of_the_strings(
+    messages: list[dict[str, object]], tools: list[dict[str, object]]
+) -> None:
+    kwargs = {"model": "m", "messages": messages, "tools": tools}
+    request = EXTRACTOR.request(resource(), kwargs)
+    assert request is not None
+    assert request.input_bytes >= text_bytes(messages) + text_bytes(tools)
+
+
+def test_the_sdks_own_messages_are_counted() -> None:
+    call = ChatCompletionMessageFunctionToolCall(
+        id="call_1", type="function", function=Function(name="weather", arguments='{"city":"Bern"}')
+    )
+    answer = ChatCompletionMessage(role="assistant", content="é" * 100, tool_calls=[call])
+    request = read(messages=[*MESSAGES, answer])
+    assert request.unbounded == ()
+    assert request.input_bytes >= 200 + len('{"city":"Bern"}weather')
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param(tuple(MESSAGES), id="tuple"),
+        pytest.param(deque(MESSAGES), id="deque"),
+        pytest.param(dict(enumerate(MESSAGES)).values(), id="dict values"),
+        pytest.param([MappingProxyType(MESSAGES[0])], id="mapping"),
+        pytest.param([{"role": Text("user"), "content": Text("Say hello")}], id="own strings"),
+        pytest.param([{"role": "user", "content": "Say hello", "name": omit}], id="omitted"),
+        pytest.param([{"role": "user", "content": "Say hello", "name": NOT_GIVEN}], id="not given"),
+        pytest.param(
+            [{"role": "user", "content": [{"type": "text", "text": "Say hello"}]}], id="text part"
+        ),
+        pytest.param([{"role": "user", "content": "Say hello", "n": Count.FIVE}], id="own number"),
+    ],
+)
+def test_whatever_the_sdk_takes_is_counted(messages: object) -> None:
+    request = read(messages=messages)
+    assert request.unbounded == ()
+    assert request.input_bytes >= len("roleusercontentSay hello")
+
+
+def test_a_generator_is_not_used_up_and_has_no_bound() -> None:
+    def generate() -> Iterator[dict[str, object]]:
+        yield from MESSAGES
+
+    messages = generate()
+    assert read(messages=messages).unbounded == ("opaque_messages",)
+    assert list(messages) == MESSAGES
+    inner = generate()
+    assert read(messages=[{"role": "user", "content": inner}]).unbounded == ("opaque_messages",)
+    assert list(inner) == MESSAGES
+
+
+class Hostile:
+    """Raises whatever it is asked."""
+
+    def model_dump(self, **_: object) -> object:
+        raise KeyError("no")
+
+
+def nest(depth: int) -> object:
+    """Nest lists."""
+    value: object = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("a lone surrogate: \ud800", id="lone surrogate"),
+        pytest.param(object(), id="unknown type"),
+        pytest.param(Hostile(), id="raises"),
+        pytest.param({("a", 1): "x"}, id="odd keys"),
+        pytest.param(nest(sys.getrecursionlimit() * 50), id="too deep"),
+    ],
+)
+def test_what_can_not_be_read_has_no_bound_but_is_gated(content: object) -> None:
+    request = read(messages=[{"role": "user", "content": content}])
+    assert request.unbounded == ("opaque_messages",)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'A' * 9000}"}},
+        {"type": "input_audio", "input_audio": {"data": "A" * 9000, "format": "wav"}},
+        {"type": "file", "file": {"file_id": "file-1"}},
+        {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{'A' * 9000}"}},
+        {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}},
+        {"type": "something new", "value": 1},
+    ],
+    ids=lambda part: str(part["type"]),
+)
+def test_media_have_no_bound_in_bytes_and_their_data_is_not_counted_as_text(
+    part: dict[str, object],
+) -> None:
+    text = {"type": "text", "text": "What is this? " * 20}
+    request = read(messages=[{"role": "user", "content": [text, part]}])
+    assert request.unbounded == ("media",)
+    assert 280 <= request.input_bytes < 1000
+
+
+def test_earlier_audio_of_the_assistant_has_no_bound() -> None:
+    message = {"role": "assistant", "audio": {"id": "audio_1"}}
+    assert read(messages=[*MESSAGES, message]).unbounded == ("media",)
+
+
+def test_text_about_images_is_text() -> None:
+    content = '{"type":"image_url","image_url":{"url":"https://example.com"}}'
+    assert read(messages=[{"role": "user", "content": content}]).unbounded == ()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "reasons"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, ()),
+        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, ()),
+        ({"tools": ({"type": "function"},)}, ()),
+        ({"tools": NOT_GIVEN}, ()),
+        ({"tools": omit}, ()),
+        ({"tools": None}, ()),
+        ({"tools": [{"type": "browser_search"}]}, ("server_tool",)),
+        ({"tools": iter([])}, ("opaque_tools",)),
+        pytest.param({"web_search_options": {}}, ("server_tool",), id="web search, no options"),
+        ({"web_search_options": {"search_context_size": "low"}}, ("server_tool",)),
+        ({"web_search_options": omit}, ()),
+        ({"web_search_options": None}, ()),
+        ({"extra_body": {"plugins": [{"id": "web"}]}}, ("server_tool",)),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, ()),
+    ],
+)
+def test_tools_that_run_at_the_provider_have_no_bound(
+    kwargs: dict[str, Any], reasons: tuple[str, ...]
+) -> None:
+    assert read(**kwargs).unbounded == reasons
+
+
+@pytest.mark.parametrize("name", ["tools", "functions", "response_format", "made_up"])
+def test_what_becomes_input_beside_the_messages_is_counted(name: str) -> None:
+    plain = read().input_bytes
+    value = [{"type": "function", "function": {"description": "é" * 500}}]
+    kwargs = {name: value} if name != "made_up" else {"extra_body": {name: value}}
+    assert read(**kwargs).input_bytes >= plain + 1000
+
+
+def test_a_prediction_counts_as_input_and_as_output() -> None:
+    request = read(prediction={"type": "content", "content": "x" * 500})
+    assert request.prediction_bytes >= 500
+    assert request.input_bytes >= 500 + len("Say hello")
+
+
+def test_settings_that_never_become_input_are_not_counted() -> None:
+    request = read(temperature=0.5, seed=1, user="u" * 500, metadata={"a": "b" * 500}, stop=["x"])
+    assert request.input_bytes == read().input_bytes
+
+
+def test_the_arguments_are_never_changed_in_place() -> None:
+    body = {"top_k": 5}
+    options = {"include_obfuscation": False}
+    kwargs: dict[str, Any] = {
+        "model": "m", "messages": MESSAGES, "stream": True, "stream_options": options,
+        "extra_body": body,
+    }  # fmt: skip
+    request = EXTRACTOR.request(resource(), kwargs)
+    assert request is not None
+    sent = EXTRACTOR.arguments(request, kwargs)
+    assert sent["extra_body"] == {
+        "top_k": 5,
+        "stream_options": {"include_obfuscation": False, "include_usage": True},
+    }
+    assert kwargs["extra_body"] is body == {"top_k": 5}
+    assert kwargs["stream_options"] is options == {"include_obfuscation": False}

@@ -1,0 +1,153 @@
+"""Settings: what the environment says, and what is said of what is wrong in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import settings_page
+from tollspan.launch import SETTINGS, read_settings
+from tollspan.usage import ConfigError
+
+SOURCE = Path(__file__).resolve().parents[3] / "instrumentation/src/tollspan/launch"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        pytest.param("TOLLSPAN_ACQUIRE_TIMEOUT", "soon", "expected seconds from 0 to 3600"),
+        pytest.param("TOLLSPAN_ACQUIRE_TIMEOUT", "-1", "expected seconds from 0 to 3600"),
+        pytest.param("TOLLSPAN_ACQUIRE_TIMEOUT", "nan", "expected seconds from 0 to 3600"),
+        pytest.param("TOLLSPAN_DURABILITY", "always", "expected one of process, fsync"),
+        pytest.param("TOLLSPAN_LOG_LEVEL", "loud", "expected one of WARNING, DEBUG"),
+        pytest.param("TOLLSPAN_STRICT", "perhaps", "expected true or false"),
+        pytest.param("TOLLSPAN_CUSTOMER", "x" * 257, "expected 1 to 256 printable ones"),
+        pytest.param("TOLLSPAN_TEAM", "a\nb", "expected 1 to 256 printable ones"),
+        pytest.param("TOLLSPAN_HOME", "~no-such-user/x", "expected a path"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_expected(
+    name: str, value: str, expected: str, tmp_path: Path
+) -> None:
+    environ = {"TOLLSPAN_HOME": str(tmp_path), name: value}
+    with pytest.raises(ConfigError, match=re.escape(expected)) as caught:
+        read_settings(environ)
+    assert str(caught.value).startswith(name)
+
+
+def test_a_wrong_value_may_be_told_and_its_default_taken(tmp_path: Path) -> None:
+    told: list[ConfigError] = []
+    environ = {
+        "TOLLSPAN_HOME": str(tmp_path),
+        "TOLLSPAN_ACQUIRE_TIMEOUT": "soon",
+        "TOLLSPAN_CUSTOMER": "\x00",
+        "TOLLSPAN_TEAM": "red",
+    }
+    settings = read_settings(environ, on_wrong=told.append)
+    assert len(told) == 2
+    assert settings.acquire_timeout_seconds == 0.25
+    assert settings.attribution.customer is None
+    assert settings.attribution.team == "red"
+
+
+def test_without_any_home_no_ledger_can_be_made() -> None:
+    told: list[ConfigError] = []
+    settings = read_settings({"TOLLSPAN_HOME": "~no-such-user"}, on_wrong=told.append)
+    assert settings.home.is_relative_to(os.devnull)
+    assert len(told) == 1
+
+
+def test_the_nearest_document_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    environ = {"TOLLSPAN_HOME": str(home)}
+    assert read_settings(environ).document is None
+    (home / "tollspan.yaml").touch()
+    assert read_settings(environ).document == home / "tollspan.yaml"
+    (here / "tollspan.yaml").touch()
+    assert read_settings(environ).document == here / "tollspan.yaml"
+    named = {**environ, "TOLLSPAN_CONFIG": "named.yaml"}
+    assert read_settings(named).document == here / "named.yaml"
+
+
+def test_a_working_folder_that_is_gone_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, gone = tmp_path / "home", tmp_path / "gone"
+    home.mkdir()
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert read_settings({"TOLLSPAN_HOME": str(home)}).document is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "makes_spans"),
+    [
+        pytest.param({}, True, id="nothing set"),
+        pytest.param({"OTEL_SDK_DISABLED": "TRUE"}, False, id="disabled"),
+        pytest.param({"OTEL_SDK_DISABLED": "1"}, True, id="nothing but true is true"),
+        pytest.param({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "redis,*"}, False, id="all"),
+        pytest.param({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "openai"}, True, id="another"),
+        pytest.param(
+            {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "redis, tollspan-openai"}, False, id="ours"
+        ),
+    ],
+)
+def test_standard_switches_silence_spans(
+    environ: dict[str, str], tmp_path: Path, *, makes_spans: bool
+) -> None:
+    assert read_settings({"TOLLSPAN_HOME": str(tmp_path), **environ}).makes_spans is makes_spans
+
+
+@pytest.mark.parametrize(
+    ("environ", "wants_tracing"),
+    [
+        pytest.param({}, False, id="nothing set"),
+        pytest.param({"OTEL_TRACES_EXPORTER": "console"}, True, id="an exporter"),
+        pytest.param({"OTEL_TRACES_EXPORTER": "None"}, False, id="none"),
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, True, id="an endpoint"),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_TRACES_EXPORTER": "none"},
+            False,
+            id="an endpoint for other signals",
+        ),
+    ],
+)
+def test_standard_variables_ask_for_traces(
+    environ: dict[str, str], tmp_path: Path, *, wants_tracing: bool
+) -> None:
+    found = read_settings({"TOLLSPAN_HOME": str(tmp_path), **environ}).wants_tracing
+    assert found is wants_tracing
+
+
+def test_the_resource_names_the_service_and_the_environment(tmp_path: Path) -> None:
+    environ = {
+        "TOLLSPAN_HOME": str(tmp_path),
+        "OTEL_RESOURCE_ATTRIBUTES": "service.name=a,deployment.environment.name=prod,x",
+    }
+    attribution = read_settings(environ).attribution
+    assert (attribution.service, attribution.environment) == ("a", "prod")
+    named = read_settings({**environ, "OTEL_SERVICE_NAME": "b"}).attribution
+    assert named.service == "b"
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    source = "".join(path.read_text() for path in SOURCE.glob("*.py"))
+    read = set(re.findall(r'"(TOLLSPAN_[A-Z_]+|OTEL_[A-Z_]+)"', source))
+    names = [setting.name for setting in SETTINGS]
+    assert len(set(names)) == len(names)
+    spelled_in_another = {
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    }
+    assert read - set(names) == spelled_in_another
+
+
+def test_the_settings_page_is_current() -> None:
+    assert settings_page.PAGE.read_text() == settings_page.page()
