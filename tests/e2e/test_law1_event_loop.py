@@ -1,4 +1,4 @@
-"""An event loop beside busy processes is late because of their CPU time, not because of the ledger."""
+"""An event loop beside busy processes is late because of their CPU time, not of the ledger."""
 
 from __future__ import annotations
 

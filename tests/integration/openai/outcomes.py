@@ -71,7 +71,7 @@ class Case:
             if self.base is not None:
                 options["base_url"] = stack.enter_context(self.base())
             if self.raises:
-                stack.enter_context(pytest.raises(Exception, match="."))
+                stack.enter_context(pytest.raises(Exception, match=r"."))
             if kind == SYNC:
                 self._sync(stage.client(**options))
             else:

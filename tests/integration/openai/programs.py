@@ -6,7 +6,10 @@ from openai import OpenAI
 client = OpenAI(max_retries=0)
 def ask(**more):
     return client.chat.completions.create(
-        model="gpt-4o-mini", messages=[{"role": "user", "content": "Say hello"}], stream=True, **more
+        model="gpt-4o-mini",
+        messages=[{"role": "user", "content": "Say hello"}],
+        stream=True,
+        **more,
     )
 def take(stream, count=4):
     for _, chunk in zip(range(count), stream):

@@ -63,7 +63,6 @@ def cut_errors(
         else:
             assert event.cost.amount_nanousd == request.billed_nanousd
     assert len(errors) == cuts * len(replies)
-    print(statistics.median(errors), statistics.median(map(abs,errors)), sorted(map(abs, errors))[-5:])
     return errors
 
 

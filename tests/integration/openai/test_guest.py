@@ -1,4 +1,4 @@
-"""Law 4: we are guests. Same objects, same signature, same exceptions, and our bugs cost nothing."""
+"""Law 4: we are guests. Same objects, signatures and exceptions, and our bugs cost no call."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def break_attribution(stage: Stage) -> None:
 
 def break_hosts(stage: Stage) -> None:
     """The extractor asks for the host: it raises."""
-    stage.installed.openai.hosts.route = broken  # type: ignore[method-assign]  # injected
+    stage.installed.openai.hosts.route = broken  # type: ignore[method-assign]  # a broken part
 
 
 def break_prices(stage: Stage) -> None:
@@ -229,7 +229,8 @@ def test_the_books_stay_right_when_only_the_spans_are_broken(
     stage: Stage, errors: dict[tuple[str, str], int]
 ) -> None:
     break_spans(stage)
-    assert call(stage, "sync") and call(stage, "stream")
+    assert call(stage, "sync")
+    assert call(stage, "stream")
     assert sum(event.cost.amount_nanousd or 0 for event in stage.events()) == (
         stage.fake.billed_nanousd
     )

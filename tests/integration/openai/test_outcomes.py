@@ -15,6 +15,7 @@ from tollspan.usage import UsageEvent
 
 PAGE = Path(__file__).parents[3] / "docs/reference/outcomes.md"
 CELLS = 9
+NOTHING = "\u2013"
 TOLERANCE = 0.35
 """Texts of some 60 tokens; `test_cut_streams.py` measures the error properly."""
 
@@ -61,7 +62,7 @@ def as_written(row: Row, event: UsageEvent, billed_nanousd: int) -> Row:
     return Row(
         name=row.name,
         outcome=event.outcome.status,
-        error_type=event.outcome.error_type or "–",
+        error_type=event.outcome.error_type or NOTHING,
         attempts=str(event.outcome.attempts),
         usage=event.usage.status if event.usage is not None else "none",
         cost=event.cost.status,

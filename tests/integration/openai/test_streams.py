@@ -27,10 +27,10 @@ class UserError(Exception):
 
 
 @pytest.fixture
-def chunks(stage: Stage) -> Iterator[Chunks]:
+def chunks(stage: Stage) -> Chunks:
     """A stream of eight chunks: the role, six words, the end."""
     stage.fake.script.default = Reply(chunks=WORDS)
-    yield stream(stage.client())
+    return stream(stage.client())
 
 
 def assert_cut(event: UsageEvent) -> None:
@@ -52,6 +52,13 @@ def take(chunks: Chunks, count: int) -> list[ChatCompletionChunk]:
         if len(taken) == count:
             break
     return taken
+
+
+def fail_in(chunks: Chunks, error: BaseException) -> None:
+    """Raise in the loop over a stream."""
+    with chunks:
+        for _ in chunks:
+            raise error
 
 
 # --- ends ---
@@ -141,9 +148,8 @@ def test_a_with_block_around_a_drained_stream_changes_nothing(stage: Stage, chun
 
 def test_an_exception_in_the_loop_is_the_callers_own(stage: Stage, chunks: Chunks) -> None:
     mine = UserError("mine")
-    with pytest.raises(UserError) as caught, chunks:
-        for _ in chunks:
-            raise mine
+    with pytest.raises(UserError) as caught:
+        fail_in(chunks, mine)
     assert caught.value is mine
     assert_cut(stage.event())
 
@@ -152,9 +158,8 @@ def test_an_exception_in_the_loop_is_the_callers_own(stage: Stage, chunks: Chunk
 def test_an_interrupt_in_a_with_block_is_a_cancellation(
     stage: Stage, chunks: Chunks, kind: type[BaseException]
 ) -> None:
-    with pytest.raises(kind), chunks:
-        for _ in chunks:
-            raise kind
+    with pytest.raises(kind):
+        fail_in(chunks, kind())
     event = stage.event()
     assert event.outcome.status == "cancelled"
     assert event.outcome.error_type == kind.__name__
@@ -207,49 +212,37 @@ def test_the_provider_may_fall_silent(stage: Stage) -> None:
     assert event.usage.status == "estimated"
 
 
-def test_a_garbage_cycle_is_an_end_like_any_other(stage: Stage) -> None:
+def leave_in_a_cycle(stage: Stage) -> None:
+    """Leave an open stream where only the garbage collector finds it."""
     stage.fake.script.default = Reply(chunks=WORDS)
     made = stream(stage.client())
     take(made, 2)
     cycle: list[object] = [made]
     cycle.append(cycle)
-    del made, cycle
+
+
+def test_a_garbage_cycle_is_an_end_like_any_other(stage: Stage) -> None:
+    leave_in_a_cycle(stage)
     gc.collect()
     assert_cut(stage.event())
 
 
-@pytest.mark.parametrize("lock", ["ledger", "spans", "queue"])
-def test_garbage_may_be_collected_inside_any_lock(stage: Stage, lock: str) -> None:
-    stage.fake.script.default = Reply(chunks=WORDS)
-    locks: dict[str, Any] = {
-        "ledger": stage.installed.ledger._lock,
-        "spans": threading.RLock(),
-        "queue": stage.installed.lifecycle.worker._jobs,
-    }
-    made = stream(stage.client())
-    take(made, 2)
-    cycle: list[object] = [made]
-    cycle.append(cycle)
-    del made
+def test_garbage_may_be_collected_inside_the_ledgers_lock(stage: Stage) -> None:
+    leave_in_a_cycle(stage)
+    with stage.installed.ledger._lock:
+        gc.collect()
+    assert_cut(stage.event())
+
+
+def test_garbage_may_be_collected_in_the_thread_that_books_it(stage: Stage) -> None:
+    leave_in_a_cycle(stage)
     collected = threading.Event()
 
     def collect() -> None:
         gc.collect()
         collected.set()
 
-    class Trigger:
-        def __del__(self) -> None:
-            collect()
-
-    held = locks[lock]
-    if lock == "queue":
-        del cycle
-        trigger: list[object] = [Trigger()]
-        held.put(trigger.clear)
-    else:
-        with held:
-            del cycle
-            collect()
+    stage.installed.lifecycle.worker.put(collect)
     assert collected.wait(5)
     assert_cut(stage.event())
 

@@ -14,6 +14,7 @@ from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
 from tests import harness
+from tests.fakes import FakeOpenAI
 from tests.fakes.calls import MODEL, PROMPT, chat, stream
 from tests.integration.openai.stage import Stage
 from tollspan.instrumentation.openai._paths import billable_path
@@ -126,13 +127,14 @@ def test_a_call_made_while_another_one_is_sent_is_gated_by_itself(stage: Stage) 
 
 
 def test_the_doctor_shows_what_was_seen(tmp_path: Path) -> None:
-    from tests.fakes import FakeOpenAI
-
     home = tmp_path / "home"
-    with FakeOpenAI() as fake, harness.installed(home):
-        with OpenAI(base_url=fake.base_url, api_key="key") as client:
-            respond(client)
-    command = harness.program("")[:1] + ["doctor"]
+    with (
+        FakeOpenAI() as fake,
+        harness.installed(home),
+        OpenAI(base_url=fake.base_url, api_key="key") as client,
+    ):
+        respond(client)
+    command = [harness.program("")[0], "doctor"]
     done = harness.run(command, harness.environment(home, "http://127.0.0.1:9/v1"))
     assert "past the gate: openai POST /responses, 1 times" in done.stdout
 

@@ -250,3 +250,23 @@ def test_rules_that_cannot_be_read_deny_until_there_are_some() -> None:
     assert "tollspan.yaml:3" in str(denial)
     gate.use(RuleSet())
     assert gate.authorize(a_call()).denial is None
+
+
+@pytest.mark.parametrize("on_unpriced", ["ceiling", "allow"])
+def test_an_unpriced_call_is_charged_as_it_was_let_through(on_unpriced: str) -> None:
+    ledger = MemoryLedger()
+    gate = a_gate(a_budget("1000"), ledger=ledger, on_unpriced=on_unpriced)
+    call = a_call(model="no-such-model")
+    decision = gate.authorize(call)
+    event = Closer(BOOK, ledger).close(
+        Closing(call, decision, Usage(input_uncached=1000, output=50), Outcome(status="ok"))
+    )
+    (charge,) = event.charges
+    if on_unpriced == "ceiling":
+        assert event.cost.is_assumed
+        assert charge.posted_nanousd == event.cost.amount_nanousd
+        assert charge.posted_nanousd > 0
+    else:
+        assert event.cost.status == "unpriced"
+        assert event.cost.amount_nanousd is None
+        assert charge.posted_nanousd == 0

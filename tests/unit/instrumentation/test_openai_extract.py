@@ -1,4 +1,4 @@
-"""What is read from the arguments of `chat.completions.create`, in every shape that the SDK takes."""
+"""What is read from the arguments of `chat.completions.create`, in every shape."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXTRACTOR = ChatExtractor(HostTable("openai", {"api.openai.com": "openai"}))
 MESSAGES: list[dict[str, object]] = [{"role": "user", "content": "Say hello"}]
 
 
-class Model(str, enum.Enum):
+class Model(str, enum.Enum):  # noqa: UP042 - it prints differently, and is what people have
     """Names of models, as programs keep them."""
 
     SMALL = "gpt-4o-mini"
@@ -129,8 +129,8 @@ def test_extra_body_overrides_what_it_overrides_on_the_wire() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "is_stream"),
     [
-        ({}, False), ({"stream": True}, True), ({"stream": False}, False), ({"stream": omit}, False),
-        ({"stream": NOT_GIVEN}, False), ({"stream": None}, False),
+        ({}, False), ({"stream": True}, True), ({"stream": False}, False),
+        ({"stream": omit}, False), ({"stream": NOT_GIVEN}, False), ({"stream": None}, False),
         ({"extra_body": {"stream": True}}, True),
         ({"stream": True, "extra_body": {"stream": False}}, False),
     ],

@@ -106,10 +106,9 @@ def test_counts_become_disjoint_buckets(given: object, usage: Usage) -> None:
 COUNTS = st.integers(-5, 10**12) | st.none() | st.floats() | st.text(max_size=3)
 TOTALS = st.integers(0, 10**12)
 PARTS = st.none() | st.fixed_dictionaries(
-    {
-        name: COUNTS
-        for name in ("cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_tokens")
-    }
+    dict.fromkeys(
+        ("cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_tokens"), COUNTS
+    )
 )
 
 
@@ -129,7 +128,10 @@ def test_buckets_add_up_to_the_totals_and_are_never_negative(
 
 
 WHOLE = st.none() | st.fixed_dictionaries(
-    {name: st.integers(-5, 10**12) for name in ("cached_tokens", "audio_tokens", "reasoning_tokens")}
+    {
+        name: st.integers(-5, 10**12)
+        for name in ("cached_tokens", "audio_tokens", "reasoning_tokens")
+    }
 )
 
 

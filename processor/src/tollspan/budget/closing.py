@@ -72,7 +72,7 @@ class Closer:
                 outcome.response,
                 usage,
                 call.started_at_unix_ns,
-                ceiling=not request.is_assumed,
+                ceiling="ceiling" in decision.note.bound_reasons,
             )
         charges: tuple[Charge, ...] = ()
         marks: tuple[str, ...] = ()

@@ -215,7 +215,7 @@ class BudgetGate:
 def _unreadable(problem: TollspanError) -> Decision:
     return Decision(
         note=DecisionNote(action="deny", is_unavailable=True),
-        denial=GateUnavailableError(f"the rules can't be read: {problem}"),
+        denial=GateUnavailableError(f"calls can't be judged: {problem}"),
     )
 
 
