@@ -316,10 +316,10 @@ Bytecodes: every instruction that the calling thread executes, by `sys.settrace`
 bare client; run until the same number comes thrice (`~`: it did not, the median). They rank without
 noise and decide.
 
-CPU: `time.thread_time_ns`, bare and wrapped calls in turn, median of 7 rounds of
-60 pairs (streams: 12), lowest to highest round, in µs and as a share of the bare call measured
-beside it: rows are minutes apart, and a share feels the machine's other work less. The first row
-shows the noise. CPU of the process includes worker threads, all of them flushed; what tollspan moves to its
+CPU: `time.thread_time_ns`, bare and wrapped calls in turn, median of 7 rounds of 60 pairs
+(streams: 12), lowest to highest round, in µs and as a share of the bare call measured beside it:
+rows are minutes apart, and a share feels the machine's other work less. The first row shows the
+noise. CPU of the process includes worker threads, all of them flushed; what tollspan moves to its
 worker (metrics) is only there.
 
 Where the program does not ask for a stream's usage, tollspan does, and hides the chunk: the SDK
