@@ -36,8 +36,9 @@ _HOLD_ONE = (
     " AND posted_nanousd + held_nanousd + unresolved_nanousd + ?2 <= ?3"
 )
 _HOLD_ALL = (
-    "WITH legs (account_id, amount, most) AS (VALUES {legs})"
-    " INSERT INTO holds (account_id, amount_nanousd, call_id, owner, started_at_unix_ns)"
+    # INSERT comes first: the driver of Python 3.11 counts rows of no statement that starts WITH.
+    "INSERT INTO holds (account_id, amount_nanousd, call_id, owner, started_at_unix_ns)"
+    " WITH legs (account_id, amount, most) AS (VALUES {legs})"
     " SELECT account_id, amount, ?, ?, ? FROM legs WHERE {count} = (SELECT count(*) FROM legs"
     " JOIN accounts ON accounts.id = legs.account_id"
     " WHERE posted_nanousd + held_nanousd + unresolved_nanousd + amount <= most)"
