@@ -19,7 +19,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         f"{_OURS}_call:Lifecycle._perform",
         f"{_OURS}_call:Lifecycle._start",
     ),
-    "new call": (f"{_OURS}_call:Lifecycle._new_call",),
+    "new call": (f"{_OURS}_call:Lifecycle._new_run",),
     "extract": (
         f"{_OURS}openai.extract:ChatExtractor.request",
         f"{_OURS}openai.extract:ChatExtractor.arguments",
@@ -65,6 +65,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "openai:AsyncStream.__stream__",
     ),
     "stream": (
+        f"{_OURS}openai._streams:ChatStreamReader.source",
         f"{_OURS}openai.extract:ChatExtractor.stream",
         f"{_OURS}_stream:SyncStreamProxy.__init__",
         f"{_OURS}_stream:AsyncStreamProxy.__init__",
@@ -72,7 +73,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         f"{_OURS}_stream:Watch.finish_async",
     ),
     "chunks": (
-        f"{_OURS}openai._streams:ChatStreamReader.see",
+        f"{_OURS}openai._streams:ChatStreamReader.look",
         f"{_OURS}_stream:SyncStreamProxy.__next__",
         f"{_OURS}_stream:AsyncStreamProxy.__anext__",
         f"{_OURS}_stream:_items",

@@ -63,17 +63,14 @@ def _check(added: Added, ceiling: int) -> None:
     assert added.bytecodes <= ceiling, added.parts
 
 
-@pytest.mark.xfail(strict=True, reason="5,660 in November 2026: see benchmarks/RESULTS.md")
 def test_a_call_with_everything_on_stays_below_its_ceiling(everything: FamilyResult) -> None:
     _check(everything.shapes["sync"], 5_500)
 
 
-@pytest.mark.xfail(strict=True, reason="2,039 in November 2026: see benchmarks/RESULTS.md")
 def test_a_call_without_span_and_metrics_stays_below_its_ceiling(core: FamilyResult) -> None:
     _check(core.shapes["sync"], 1_800)
 
 
-@pytest.mark.xfail(strict=True, reason="8,548 in November 2026: see benchmarks/RESULTS.md")
 def test_a_stream_stays_below_its_ceiling(everything: FamilyResult) -> None:
     _check(everything.shapes["stream_asked"], 7_500)
 

@@ -52,6 +52,14 @@ def patiently(action: Callable[[], _Result], wait_seconds: float, path: Path) ->
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
+def inode(path: Path) -> int:
+    """Return a file's number in its file system; 0 when there is no such file."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
 def connect(path: Path, wait_seconds: float) -> sqlite3.Connection:
     """Open a ledger's file; make an empty one, readable by its owner only, when there is none.
 

@@ -27,8 +27,11 @@ from ._session import (
 )
 
 _logger = logging.getLogger("tollspan.ledger")
+# An event makes an account that is not there with limit 0.
 _INSERT_ACCOUNT = (
-    "INSERT OR IGNORE INTO accounts (budget_id, scope, period, limit_nanousd) VALUES (?, ?, ?, ?)"
+    "INSERT INTO accounts (budget_id, scope, period, limit_nanousd) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET limit_nanousd = excluded.limit_nanousd"
+    " WHERE accounts.limit_nanousd = 0"
 )
 _INSERT_HOLD = (
     "INSERT OR IGNORE INTO holds (call_id, account_id, amount_nanousd, owner,"
@@ -111,7 +114,7 @@ def carry_over(target: Session, origin: tuple[sqlite3.Connection, str]) -> None:
 
 def _copy_facts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Copy events, accounts, holds and sightings that are not there yet, as far as readable."""
-    for copy in (_copy_events, _copy_accounts, _copy_holds, _copy_sightings):
+    for copy in (_copy_accounts, _copy_events, _copy_holds, _copy_sightings):
         try:
             copy(old, new)
         except sqlite3.DatabaseError as error:
@@ -268,11 +271,6 @@ def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
         except (msgspec.DecodeError, msgspec.ValidationError):
             unreadable += 1
     fresh.connection.executemany(_INSERT_ACCOUNT, found.accounts.values())
-    fresh.connection.executemany(
-        "UPDATE accounts SET limit_nanousd = ?4 WHERE budget_id = ?1 AND scope = ?2"
-        " AND period = ?3",
-        found.accounts.values(),
-    )
     fresh.connection.executemany(
         _INSERT_HOLD,
         [

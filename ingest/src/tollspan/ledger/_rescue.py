@@ -119,7 +119,9 @@ class Rescue:
 
     def last_words(self) -> None:
         """At exit, log what is only in memory: the log is the last place left."""
-        for event in self._in_memory:
+        with self._lock:
+            events, self._in_memory = self._in_memory, []
+        for event in events:
             _logger.critical("tollspan could not store: %s", encode_event(event).decode())
 
     def _waiting(self, owner: str) -> list[Path]:

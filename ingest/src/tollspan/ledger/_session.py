@@ -67,11 +67,12 @@ class Session:
         self._execute = self._connection.execute
         self._ids: dict[Account, int] = {}
         self._accounts: dict[int, Account] = {}
-        self._inode = 0
+        self._inode = self._log_inode = 0
         self._pid = os.getpid()
         try:
-            self._inode = path.stat().st_ino
+            self._inode = _files.inode(path)
             _files.patiently(lambda: self._set_up(is_durable=is_durable), wait_seconds, path)
+            self._log_inode = _files.inode(path.with_name(f"{path.name}-wal"))
         except BaseException:
             self.close()
             raise
@@ -141,6 +142,14 @@ class Session:
             return True
         except OSError:
             return False
+
+    def take_log_away(self) -> None:
+        """Remove this lost file's log from the path: SQLite would take it for the new file's."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        with _files.exclusively(self.path, wait_seconds=1.0):
+            if self._log_inode and _files.inode(log) == self._log_inode:
+                for suffix in _files.SUFFIXES[1:]:
+                    self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     # -- the ledger's statements: each a transaction of its own, unless one has begun --
 

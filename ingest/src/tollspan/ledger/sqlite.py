@@ -315,6 +315,8 @@ class SQLiteLedger:
             raise LedgerUnavailableError(f"other threads kept it for {_THREADS_WAIT_SECONDS} s")
         try:
             self._drop_session()
+            for lost in self._lost:
+                lost.take_log_away()
             session = self._open(wait)
             try:
                 for lost in self._lost:
@@ -406,6 +408,7 @@ class SQLiteLedger:
     def _take_last_things(self) -> None:
         """Before the file is closed for good: bring what no later process could find."""
         session = self._session
+        self._closed_until = 0.0
         try:
             if self._lost or (session is not None and session.has_lost_its_file()):
                 self._open_for_writer().close()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
+import msgspec
+
 from tollspan.usage import Attribution, Call
 
 __all__ = ["CallInFlight", "capture", "current_call", "set_default"]
 
 
-class CallInFlight:
+class CallInFlight(msgspec.Struct):
     """What happens to a call on its way: filled in by the hooks at the SDK's request funnel.
 
     Attributes:
@@ -24,14 +26,11 @@ class CallInFlight:
         maybe_billed: How many of the failed attempts were sent and never answered.
     """
 
-    __slots__ = ("call", "is_on_its_way", "is_sent", "maybe_billed", "retries")
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.is_on_its_way = True
-        self.is_sent = False
-        self.retries = 0
-        self.maybe_billed = 0
+    call: Call
+    is_on_its_way: bool = True
+    is_sent: bool = False
+    retries: int = 0
+    maybe_billed: int = 0
 
 
 current_call: ContextVar[CallInFlight | None] = ContextVar("tollspan_current_call", default=None)

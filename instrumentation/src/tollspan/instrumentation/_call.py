@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
+import msgspec
 from opentelemetry.context import attach, detach
 
 from tollspan.attribution import CallInFlight, current_call
@@ -33,35 +34,53 @@ from ._worker import Worker
 Kwargs = dict[str, object]
 
 
-class Reading:
-    """What a provider's answer says: usage (None: it does not say) and the response's facts."""
+class Reading(msgspec.Struct, frozen=True):
+    """What a provider's answer says.
 
-    __slots__ = ("is_incomplete", "response", "usage")
+    Attributes:
+        usage: What was used, `unknown` where it does not say.
+        response: What it says of itself.
+        is_incomplete: More may have been used than the usage says.
+    """
 
-    def __init__(self, usage: Usage, response: Response, *, is_incomplete: bool = False) -> None:
-        self.usage = usage
-        self.response = response
-        self.is_incomplete = is_incomplete
+    usage: Usage
+    response: Response
+    is_incomplete: bool = False
 
 
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """What an exception says of a call: how it ended, and whether it may have been billed."""
 
-    __slots__ = ("error_type", "is_maybe_billed", "status")
-
-    def __init__(self, status: OutcomeStatus, error_type: str, *, is_maybe_billed: bool) -> None:
-        self.status: OutcomeStatus = status
-        self.error_type = error_type
-        self.is_maybe_billed = is_maybe_billed
+    status: OutcomeStatus
+    error_type: str
+    is_maybe_billed: bool
 
 
 class StreamReader(Protocol):
-    """Reads a stream's chunks as they pass; nothing here may raise."""
+    """Reads a stream's chunks as they pass; nothing here may raise.
 
+    Whoever passes chunks on appends each to `kept`. Only a chunk that has something in its member
+    `sign`, and the one that makes `kept` as long as `look_at`, is shown to `look`: the others cost
+    no call.
+
+    Attributes:
+        kept: The chunks that nobody has read yet; always the same list.
+        sign: Name of the member that makes a chunk worth a look, when it is not None.
+        look_at: Length of `kept` at which a look is due.
+        first_chunk_at_ns: When the first chunk came, by `perf_counter_ns`.
+    """
+
+    kept: list[object]
+    sign: str
+    look_at: int
     first_chunk_at_ns: int | None
 
-    def see(self, chunk: object) -> bool:
-        """Take note of a chunk; True when it must be hidden from the caller."""
+    def source(self, stream: object) -> Callable[[], Any]:
+        """Return what gives the stream's next chunk, or what awaits it."""
+        ...
+
+    def look(self, chunk: object) -> bool:
+        """Take note of a chunk that was kept; True when it must be hidden from the caller."""
         ...
 
     def read(self) -> Reading:
@@ -97,18 +116,15 @@ _UNDECIDED = Decision(note=DecisionNote())
 _UNREAD = Reading(Usage(status="unknown"), Response())
 
 
-class Run:
+class Run(msgspec.Struct):
     """One call on its way: what has to be known to account for its end."""
 
-    __slots__ = ("call", "decision", "extractor", "flight", "span", "started_at_ns")
-
-    def __init__(self, call: Call, extractor: Extractor) -> None:
-        self.call = call
-        self.flight = CallInFlight(call)
-        self.decision = _UNDECIDED
-        self.extractor = extractor
-        self.span: CallSpan | None = None
-        self.started_at_ns = time.perf_counter_ns()
+    call: Call
+    flight: CallInFlight
+    extractor: Extractor
+    started_at_ns: int
+    decision: Decision = _UNDECIDED
+    span: CallSpan | None = None
 
 
 StreamProxies = Callable[[object, Run, StreamReader], object]
@@ -158,7 +174,7 @@ class Lifecycle:
             with self._before:
                 request = extractor.request(instance, kwargs)
                 if request is not None:
-                    run = Run(self._new_call(request), extractor)
+                    run = self._new_run(request, extractor)
                     run.decision = self._gate.authorize(run.call)
                     kwargs = self._start(run, request, kwargs)
             if run is None:
@@ -233,7 +249,7 @@ class Lifecycle:
             with self._before:
                 request = extractor.request(instance, kwargs)
                 if request is not None:
-                    run = Run(self._new_call(request), extractor)
+                    run = self._new_run(request, extractor)
                     run.decision = await self._gate.authorize_async(run.call)
                     kwargs = self._start(run, request, kwargs)
             if run is None:
@@ -336,14 +352,15 @@ class Lifecycle:
 
     # -- inside --
 
-    def _new_call(self, request: Request) -> Call:
+    def _new_run(self, request: Request, extractor: Extractor) -> Run:
         now = time.time_ns()
-        return Call(
+        call = Call(
             id=new_call_id(now),
             started_at_unix_ns=now,
             request=request,
             attribution=self._attribution(),
         )
+        return Run(call, CallInFlight(call), extractor, time.perf_counter_ns())
 
     def _start(self, run: Run, request: Request, kwargs: Kwargs) -> Kwargs:
         """Start the span and prepare the arguments; or record the denial."""

@@ -69,8 +69,10 @@ def _items(stream: SyncStream, watch: Watch) -> Iterator[object]:
     As with the SDK's own iterators, several of them share one stream, and one that is closed or
     thrown into ends nothing but itself: hence no `yield` inside the `try`.
     """
-    see = watch.reader.see
-    next_chunk = stream.__next__
+    reader = watch.reader
+    kept, sign, look_at = reader.kept, reader.sign, reader.look_at
+    keep = kept.append
+    next_chunk = reader.source(stream)
     while True:
         try:
             chunk = next_chunk()
@@ -80,8 +82,14 @@ def _items(stream: SyncStream, watch: Watch) -> Iterator[object]:
         except BaseException as error:
             watch.finish("error", error)
             raise
-        if not see(chunk):
+        keep(chunk)
+        if getattr(chunk, sign, None) is None and len(kept) < look_at:
             yield chunk
+        else:
+            is_hidden = reader.look(chunk)
+            look_at = reader.look_at
+            if not is_hidden:
+                yield chunk
 
 
 class SyncStreamProxy(_Proxy):
@@ -105,7 +113,8 @@ class SyncStreamProxy(_Proxy):
             except BaseException as error:
                 watch.finish("error", error)
                 raise
-            if not watch.reader.see(chunk):
+            watch.reader.kept.append(chunk)
+            if not watch.reader.look(chunk):
                 return chunk
 
     def __enter__(self) -> Self:
@@ -136,8 +145,10 @@ class SyncStreamProxy(_Proxy):
 
 async def _items_async(stream: AsyncStream, watch: Watch) -> AsyncIterator[object]:
     """Do as `_items` does; a cancelled task must not wait for us."""
-    see = watch.reader.see
-    next_chunk = stream.__anext__
+    reader = watch.reader
+    kept, sign, look_at = reader.kept, reader.sign, reader.look_at
+    keep = kept.append
+    next_chunk = reader.source(stream)
     while True:
         try:
             chunk = await next_chunk()
@@ -150,8 +161,14 @@ async def _items_async(stream: AsyncStream, watch: Watch) -> AsyncIterator[objec
         except BaseException as error:
             watch.finish_soon("cancelled", error)
             raise
-        if not see(chunk):
+        keep(chunk)
+        if getattr(chunk, sign, None) is None and len(kept) < look_at:
             yield chunk
+        else:
+            is_hidden = reader.look(chunk)
+            look_at = reader.look_at
+            if not is_hidden:
+                yield chunk
 
 
 class AsyncStreamProxy(_Proxy):
@@ -178,7 +195,8 @@ class AsyncStreamProxy(_Proxy):
             except BaseException as error:
                 watch.finish_soon("cancelled", error)
                 raise
-            if not watch.reader.see(chunk):
+            watch.reader.kept.append(chunk)
+            if not watch.reader.look(chunk):
                 return chunk
 
     async def __aenter__(self) -> Self:

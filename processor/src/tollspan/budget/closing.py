@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tollspan.usage import Charge, Cost, LedgerError, Request, Response, Usage, UsageEvent
 
-from .ports import Books, Busy, Closing
+from .ports import Books, Busy, Closing, is_asyncio
 from .values import Leg
 
 _NOT_BILLED = Cost(status="not_billed", amount_nanousd=0)
@@ -52,7 +52,11 @@ class Closer:
         event = self._event(closing)
         hold = closing.decision.hold
         try:
-            if isinstance(self._books.post_now(event, hold), Busy):
+            if not isinstance(self._books.post_now(event, hold), Busy):
+                pass
+            elif not is_asyncio():
+                self._books.post(event, hold)
+            else:
                 await asyncio.shield(asyncio.wrap_future(self._books.post_soon(event, hold)))
         except LedgerError:
             self._books.rescue(event, hold)
@@ -81,9 +85,22 @@ class Closer:
             posted = cost.amount_nanousd or 0
             keep = closing.keep_unresolved or cost.status in _INCOMPLETE
             extra = outcome.maybe_billed_attempts
-            charges = tuple([_charge(leg, posted, keep, extra) for leg in hold.legs])
-            if posted > (decision.note.bound_nanousd or 0):
-                marks = ("overrun",)
+            if keep or extra or posted > (decision.note.bound_nanousd or 0):
+                charges = tuple([_charge(leg, posted, keep, extra) for leg in hold.legs])
+                if any(charge.overrun_nanousd for charge in charges):
+                    marks = ("overrun",)
+            else:
+                charges = tuple(
+                    [
+                        Charge(
+                            budget_id=account.budget_id,
+                            scope=account.scope,
+                            period=account.period,
+                            posted_nanousd=posted,
+                        )
+                        for account, _ in hold.legs
+                    ]
+                )
             if decision.note.is_unavailable:
                 marks += ("unavailable",)
         return UsageEvent(

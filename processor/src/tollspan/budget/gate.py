@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import repeat
 from typing import Protocol
+
+import msgspec
 
 from tollspan.usage import (
     Bound,
@@ -22,7 +25,7 @@ from tollspan.usage import (
     usd,
 )
 
-from .ports import Authority, Busy
+from .ports import Authority, Busy, is_asyncio
 from .rules import Budget, RuleSet
 from .values import Account, Balance, Decision, Hold, Refusal
 from .windows import FOREVER_UNIX_NS, ends_at, period
@@ -36,6 +39,15 @@ class Bounds(Protocol):
     def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
         """Return the most that a request can cost; `ceiling` assumes the dearest for no price."""
         ...
+
+
+class _Period(msgspec.Struct, frozen=True):
+    """The accounts that calls touch while every window stays the same."""
+
+    accounts: tuple[Account, ...]
+    rule_ids: tuple[str, ...]
+    since_unix_ns: int
+    until_unix_ns: int
 
 
 class BudgetGate:
@@ -74,7 +86,7 @@ class BudgetGate:
         """Put other rules in force for the calls to come."""
         self._rules = rules
         self._refusing: TollspanError | None = None
-        self._accounts: tuple[tuple[Account, ...], int, int] = ((), 1, 0)
+        self._period = _Period((), (), 1, 0)
 
     def refuse_all(self, problem: TollspanError) -> None:
         """Deny every call until there are rules to `use`: those that there are can't be read."""
@@ -91,7 +103,7 @@ class BudgetGate:
         except LedgerError as error:
             return self._unavailable(hold, bound, error)
         if refusal is None:
-            return _allowed(hold, bound)
+            return self._allowed(hold, bound)
         return self._refused(refusal, call, bound)
 
     async def authorize_async(self, call: Call) -> Decision:
@@ -107,11 +119,13 @@ class BudgetGate:
         except LedgerError as error:
             return self._unavailable(hold, bound, error)
         if refusal is None:
-            return _allowed(hold, bound)
+            return self._allowed(hold, bound)
         return self._refused(refusal, call, bound)
 
     async def _hold_soon(self, hold: Hold) -> Refusal | None:
         """Await a hold that another thread makes; give up, and give back, when it takes long."""
+        if not is_asyncio():
+            return self._authority.hold(hold)
         held = asyncio.wrap_future(self._authority.hold_soon(hold))
         try:
             return await asyncio.wait_for(held, self._acquire_timeout_seconds)
@@ -130,10 +144,10 @@ class BudgetGate:
         if self._refusing is not None:
             return _unreadable(self._refusing)
         at_unix_ns = call.started_at_unix_ns
-        accounts, since, until = self._accounts
-        if not since <= at_unix_ns < until:
-            accounts = self._open_period(at_unix_ns)
-        if not accounts:
+        current = self._period
+        if not current.since_unix_ns <= at_unix_ns < current.until_unix_ns:
+            current = self._open_period(at_unix_ns)
+        if not current.accounts:
             return _ALLOWED_UNTOUCHED
         request = call.request
         on_unpriced = self._rules.on_unpriced
@@ -147,10 +161,10 @@ class BudgetGate:
             amount = 0
         elif request.max_output_tokens is None and self._rules.on_unbounded == "deny":
             return self._no_bound(call, bound)
-        legs = tuple([(account, amount) for account in accounts])
+        legs = tuple(zip(current.accounts, repeat(amount)))
         return Hold(call_id=call.id, started_at_unix_ns=at_unix_ns, legs=legs), bound
 
-    def _open_period(self, at_unix_ns: int) -> tuple[Account, ...]:
+    def _open_period(self, at_unix_ns: int) -> _Period:
         """Name the accounts of every budget at a moment, and keep them while they last."""
         accounts: list[Account] = []
         since, until = at_unix_ns, FOREVER_UNIX_NS
@@ -162,8 +176,22 @@ class BudgetGate:
                     budget_id=budget.id, scope="", period=key, limit_nanousd=budget.limit_nanousd
                 )
             )
-        self._accounts = (tuple(accounts), since, until)
-        return self._accounts[0]
+        rule_ids = tuple(account.budget_id for account in accounts)
+        self._period = _Period(tuple(accounts), rule_ids, since, until)
+        return self._period
+
+    def _allowed(self, hold: Hold, bound: Bound) -> Decision:
+        current = self._period
+        return Decision(
+            note=DecisionNote(
+                rule_ids=current.rule_ids
+                if len(current.rule_ids) == len(hold.legs)
+                else tuple([account.budget_id for account, _ in hold.legs]),
+                bound_nanousd=bound.amount_nanousd,
+                bound_reasons=bound.reasons,
+            ),
+            hold=hold,
+        )
 
     def _no_bound(self, call: Call, bound: Bound) -> Decision:
         model = call.request.model
@@ -216,17 +244,6 @@ def _unreadable(problem: TollspanError) -> Decision:
     return Decision(
         note=DecisionNote(action="deny", is_unavailable=True),
         denial=GateUnavailableError(f"calls can't be judged: {problem}"),
-    )
-
-
-def _allowed(hold: Hold, bound: Bound) -> Decision:
-    return Decision(
-        note=DecisionNote(
-            rule_ids=tuple([account.budget_id for account, _ in hold.legs]),
-            bound_nanousd=bound.amount_nanousd,
-            bound_reasons=bound.reasons,
-        ),
-        hold=hold,
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import Future
 from typing import Final, Literal, Protocol
+
+import msgspec
 
 from tollspan.usage import Attribution, Call, DecisionEvent, Outcome, Usage, UsageEvent
 
@@ -17,6 +20,18 @@ class Busy:
 
 
 BUSY: Final = Busy()
+
+
+def is_asyncio() -> bool:
+    """Say whether asyncio runs here; under another event loop, trio say, futures can't be awaited.
+
+    There, what would be awaited is done at once: the loop stands still for as long as it takes.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Authority(Protocol):
@@ -110,7 +125,7 @@ OnUnbounded = Literal["model_max", "deny"]
 OnUnpriced = Literal["ceiling", "allow", "deny"]
 
 
-class Closing:
+class Closing(msgspec.Struct, frozen=True):
     """What is known of a call when it ends.
 
     Attributes:
@@ -121,23 +136,12 @@ class Closing:
         keep_unresolved: Keep the rest of the hold counted: the usage says less than was spent.
     """
 
-    __slots__ = ("call", "decision", "keep_unresolved", "outcome", "traceparent", "usage")
-
-    def __init__(
-        self,
-        call: Call,
-        decision: Decision,
-        usage: Usage | None,
-        outcome: Outcome,
-        traceparent: str | None = None,
-        keep_unresolved: bool = False,  # noqa: FBT001, FBT002 - keywords cost bytecodes here
-    ) -> None:
-        self.call = call
-        self.decision = decision
-        self.usage = usage
-        self.outcome = outcome
-        self.traceparent = traceparent
-        self.keep_unresolved = keep_unresolved
+    call: Call
+    decision: Decision
+    usage: Usage | None
+    outcome: Outcome
+    traceparent: str | None = None
+    keep_unresolved: bool = False
 
 
 class AttributionSource(Protocol):

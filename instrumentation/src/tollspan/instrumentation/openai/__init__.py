@@ -66,6 +66,8 @@ class OpenAIPatches:
         self._is_hooked = False
         self._is_package_in = False
         self._patched: set[str] = set()
+        # The members of the classes whose methods another instrumentor would wrap.
+        self._members: tuple[Mapping[str, object], ...] = ({}, {}, {}, {})
         self._foreign: tuple[tuple[object, ...], bool] = ((), False)
         self._has_foreign_metrics = False
         self._undo: list[tuple[type, str, object, object]] = []
@@ -95,19 +97,16 @@ class OpenAIPatches:
 
         The answer is kept while the functions in the classes are the same objects.
         """
-        chat = sys.modules.get(_CHAT)
-        package = sys.modules.get("openai")
-        if chat is None or package is None:
-            return False
+        chat, async_chat, client, async_client = self._members
         functions = (
-            chat.Completions.__dict__["create"],
-            chat.AsyncCompletions.__dict__["create"],
-            package.OpenAI.__dict__.get("request"),
-            package.AsyncOpenAI.__dict__.get("request"),
+            chat.get("create"),
+            async_chat.get("create"),
+            client.get("request"),
+            async_client.get("request"),
         )
         seen, answer = self._foreign
         # Identity: a wrapt wrapper equals what it wraps.
-        if len(seen) != len(functions) or any(map(is_not, functions, seen)):
+        if len(seen) != 4 or any(map(is_not, functions, seen)):
             answer = any(has_foreign_layer(function) for function in functions)
             self._has_foreign_metrics = any(
                 has_foreign_layer(function, METRIC_FAMILIES) for function in functions
@@ -167,6 +166,13 @@ class OpenAIPatches:
 
         self._wrap(module.Completions, "create", create)
         self._wrap(module.AsyncCompletions, "create", create_async)
+        package = sys.modules[_PACKAGE]
+        self._members = (
+            module.Completions.__dict__,
+            module.AsyncCompletions.__dict__,
+            package.OpenAI.__dict__,
+            package.AsyncOpenAI.__dict__,
+        )
 
     def _patch_funnel(self, module: Any) -> None:
         for name in ("SyncAPIClient", "AsyncAPIClient"):

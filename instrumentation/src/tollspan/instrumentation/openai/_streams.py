@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+from openai import AsyncStream, Stream
 
 from tollspan.instrumentation._call import Reading
 from tollspan.safety import Guard
@@ -35,15 +37,16 @@ class ChatStreamReader:
     """
 
     __slots__ = (
-        "_finish_reasons", "_has_unseen_output", "_hides_usage", "_id", "_is_usage_final", "_kept",
-        "_model", "_pause_at", "_request", "_texts", "_tier", "_usage", "first_chunk_at_ns",
+        "_finish_reasons", "_has_unseen_output", "_hides_usage", "_id", "_is_usage_final", "_model",
+        "_request", "_texts", "_tier", "_usage", "first_chunk_at_ns", "kept", "look_at", "sign",
     )  # fmt: skip
 
     def __init__(self, request: Request, *, hides_usage: bool) -> None:
         self._request = request
         self._hides_usage = hides_usage
-        self._kept: list[object] = []
-        self._pause_at = 1
+        self.kept: list[object] = []
+        self.sign = "usage"
+        self.look_at = 1
         # What was said, by choice and kind: each is one text, which comes in pieces.
         self._texts: dict[tuple[int, str], list[str]] = {}
         self._finish_reasons: dict[int, str] = {}
@@ -55,16 +58,22 @@ class ChatStreamReader:
         self._tier: str | None = None
         self.first_chunk_at_ns: int | None = None
 
-    def see(self, chunk: Any) -> bool:
+    def source(self, stream: Any) -> Callable[[], Any]:
+        """Return what gives the next chunk: of the SDK's own streams, their inner iterator."""
+        if type(stream) is Stream:
+            return cast("Callable[[], Any]", getattr(stream, "_iterator", stream).__next__)
+        if type(stream) is AsyncStream:
+            return cast("Callable[[], Any]", getattr(stream, "_iterator", stream).__anext__)
+        return cast("Callable[[], Any]", getattr(stream, "__next__", None) or stream.__anext__)
+
+    def look(self, chunk: object) -> bool:
         """Take note of a chunk; True when it must be hidden from the caller."""
-        kept = self._kept
-        kept.append(chunk)
-        if len(kept) >= self._pause_at:
-            self._pause()
-        try:
-            usage = chunk.usage
-        except AttributeError:
-            return False
+        if self.first_chunk_at_ns is None:
+            self.first_chunk_at_ns = time.perf_counter_ns()
+            self.look_at = _FOLD_AFTER
+        usage = getattr(chunk, "usage", None)
+        if len(self.kept) >= self.look_at:
+            self._fold()
         if usage is None:
             return False
         self._usage = usage
@@ -111,17 +120,10 @@ class ChatStreamReader:
         )
         return Reading(usage, response, is_incomplete=is_incomplete)
 
-    def _pause(self) -> None:
-        """Do what is due at the first chunk and at each `_FOLD_AFTER` of them, not at every one."""
-        if self.first_chunk_at_ns is None:
-            self.first_chunk_at_ns = time.perf_counter_ns()
-            self._pause_at = _FOLD_AFTER
-        else:
-            self._fold()
-
     def _fold(self) -> None:
         """Keep the chunks' texts and facts, and let the chunks go."""
-        kept, self._kept = self._kept, []
+        kept = self.kept.copy()
+        self.kept.clear()
         self._note(kept)
         for chunk in kept:
             with _guard:
@@ -130,7 +132,8 @@ class ChatStreamReader:
 
     def _look_back(self) -> None:
         """Keep the facts alone, from the end back: with the final usage, nobody needs the texts."""
-        kept, self._kept = self._kept, []
+        kept = self.kept.copy()
+        self.kept.clear()
         self._note(kept)
         with _guard:
             for chunk in reversed(kept):

@@ -34,7 +34,7 @@ class _Fields:
         return _Fields(cast("dict[str, object]", value)) if isinstance(value, dict) else value
 
 
-def _read(usage: object) -> Usage:
+def _read(usage: object) -> Usage:  # noqa: C901 - a branch for each part that may be missing
     prompt = getattr(usage, "prompt_tokens", None)
     completion = getattr(usage, "completion_tokens", None)
     if type(prompt) is not int or type(completion) is not int or prompt < 0 or completion < 0:
@@ -42,13 +42,18 @@ def _read(usage: object) -> Usage:
     cached = written = audio_in = reasoning = audio_out = 0
     details = getattr(usage, "prompt_tokens_details", None)
     if details is not None:
-        cached = _count(details, "cached_tokens")
-        written = _count(details, "cache_write_tokens")
-        audio_in = _count(details, "audio_tokens")
+        if value := getattr(details, "cached_tokens", None):
+            cached = _count(value)
+        if value := getattr(details, "cache_write_tokens", None):
+            written = _count(value)
+        if value := getattr(details, "audio_tokens", None):
+            audio_in = _count(value)
     details = getattr(usage, "completion_tokens_details", None)
     if details is not None:
-        reasoning = _count(details, "reasoning_tokens")
-        audio_out = _count(details, "audio_tokens")
+        if value := getattr(details, "reasoning_tokens", None):
+            reasoning = _count(value)
+        if value := getattr(details, "audio_tokens", None):
+            audio_out = _count(value)
     flags: tuple[str, ...] = ()
     uncached = prompt - cached - written - audio_in
     if uncached < 0:
@@ -75,6 +80,5 @@ def _read(usage: object) -> Usage:
     )
 
 
-def _count(details: object, name: str) -> int:
-    value = getattr(details, name, None)
+def _count(value: object) -> int:
     return value if type(value) is int and value > 0 else 0

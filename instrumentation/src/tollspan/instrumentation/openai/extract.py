@@ -64,7 +64,7 @@ class ChatExtractor:
             input_bytes=input_bytes + more,
             unbounded=unbounded + reasons,
             max_output_tokens=_output_limit(kwargs),
-            choices=_choices(kwargs.get("n")),
+            choices=_choices(kwargs["n"]) if "n" in kwargs else 1,
             prediction_bytes=prediction,
             service_tier=str.__str__(tier) if isinstance(tier, str) else None,
             is_stream=bool(kwargs.get("stream")),
@@ -115,6 +115,9 @@ class _Injected(dict[str, object]):
 
 def _output_limit(kwargs: Mapping[str, object]) -> int | None:
     """Return the larger of the two limits, since servers differ in which one they read."""
+    limit = kwargs.get("max_completion_tokens")
+    if type(limit) is int and limit > 0 and "max_tokens" not in kwargs:
+        return limit
     limit = None
     for name in ("max_completion_tokens", "max_tokens"):
         value = kwargs.get(name)
