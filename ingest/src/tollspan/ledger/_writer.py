@@ -24,7 +24,7 @@ from ._session import Session, ledger_error
 _TICK_SECONDS = 0.5
 _REOPEN_AFTER_SECONDS = 1.0
 _CHECKPOINT_BYTES = 4 << 20
-_VALVE_BYTES = 64 << 20
+_VALVE_BYTES = 16 << 20
 
 
 class Work(Protocol):

@@ -165,12 +165,15 @@ class SpanEmitter:
 
     def start(self, call: Call, decision: Decision) -> CallSpan | None:
         """Start the span of a call, or take the one that another instrumentor has started."""
-        if not self._is_enabled or not is_instrumentation_enabled():
+        if not self._is_enabled:
             return None
         with self._guard:
-            if self._has_foreign_span() and (marked := self._mark_foreign(call, decision)):
-                return marked
+            is_foreign = self._has_foreign_span()
             tracer = self._tracer()
+            if not (is_foreign or tracer) or not is_instrumentation_enabled():
+                return None
+            if is_foreign and (marked := self._mark_foreign(call, decision)):
+                return marked
             if tracer is not None:
                 return self._start_ours(tracer, call, decision)
         return None
