@@ -334,6 +334,39 @@ def test_a_ledger_that_is_kept_locked_does_not_stop_an_event_loop(
         see_everything_come_back(home, fake, calls=2)
 
 
+def test_an_asynchronous_call_returns_only_when_its_event_is_kept(
+    tmp_path: Path, fake: FakeOpenAI
+) -> None:
+    home = tmp_path / "home"
+    blocker: list[sqlite3.Connection] = []
+
+    def respond(request: object, headers: Mapping[str, str], number: int) -> Reply:
+        blocker.append(sqlite3.connect(home / LEDGER_FILE, check_same_thread=False, timeout=5))
+        blocker[0].execute("BEGIN IMMEDIATE")
+        return Reply()
+
+    async def run() -> None:
+        async with AsyncOpenAI(base_url=fake.base_url, api_key="sk-test", max_retries=0) as client:
+            task = asyncio.ensure_future(
+                client.chat.completions.create(
+                    model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}], max_tokens=20
+                )
+            )
+            while fake.completed == 0:
+                await asyncio.sleep(0.001)
+            done, _ = await asyncio.wait([task], timeout=0.5)
+            assert not done
+            assert events_in(home) == 0
+            blocker[0].execute("ROLLBACK")
+            await task
+            assert events_in(home) == 1
+
+    with installed(home, rule="deny"):
+        fake.script.respond = respond
+        asyncio.run(run())
+    blocker[0].close()
+
+
 @pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")], ids=["the file", "all files"])
 def test_a_ledger_deleted_under_a_running_program_is_made_again_with_everything_in_it(
     tmp_path: Path, fake: FakeOpenAI, suffixes: tuple[str, ...]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import multiprocessing
 import os
+import sqlite3
 import stat
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -16,8 +22,11 @@ import pytest
 
 from tests.contract.ledger.making import account, hold, settled
 from tests.e2e.waiting import wait_until
+from tollspan.budget import Busy, Hold
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rescued_files
+from tollspan.ledger import _home as home_module
 from tollspan.ledger import _writer as writer_module
+from tollspan.ledger._session import Session
 from tollspan.usage import LedgerUnavailableError, UsageEvent
 
 WIDE = account("wide", limit=1 << 50)
@@ -53,7 +62,7 @@ def steady_calls(home: Path, barrier: Barrier, answer: Connection) -> None:
     answer.close()
 
 
-def _held(ledger: SQLiteLedger):  # type: ignore[no-untyped-def]  # a Hold
+def _held(ledger: SQLiteLedger) -> Hold:
     asked = hold((WIDE, 10), call_id=os.urandom(16).hex())
     while True:
         try:
@@ -189,3 +198,172 @@ def test_a_ledger_dropped_with_its_threads_running_closes_cleanly(tmp_path: Path
     ledger.sweep()
     ledger.close()
     assert stands(tmp_path) == (7 * len(kept(tmp_path)), 0, 0)
+
+
+def test_closing_a_lost_file_leaves_the_log_of_the_new_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / LEDGER_FILE
+    lost = Session(path)
+    path.unlink()
+    found = SQLiteLedger(tmp_path)
+    asked = hold((WIDE, 10))
+    found.hold(asked)
+    found.post(settled(asked, 7), asked)
+    lost.close()
+    del lost
+    gc.collect()
+    assert path.with_name(f"{LEDGER_FILE}-wal").exists()
+    assert kept(tmp_path) == {asked.call_id}
+    found.close()
+
+
+ENDS_WITH_A_LOST_FILE = """
+import sys
+from pathlib import Path
+from tollspan.ledger._session import Session
+lost = Session(Path(sys.argv[1]))
+print("open", flush=True)
+sys.stdin.readline()
+lost.close()
+"""
+
+
+def test_a_process_that_ends_with_a_lost_file_leaves_the_log_of_the_new_one_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / LEDGER_FILE
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDS_WITH_A_LOST_FILE, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        path.unlink()
+        found = SQLiteLedger(tmp_path)
+        asked = hold((WIDE, 10))
+        found.hold(asked)
+        found.post(settled(asked, 7), asked)
+        process.communicate("\n", timeout=30)
+        assert process.returncode == 0
+    assert path.with_name(f"{LEDGER_FILE}-wal").exists()
+    assert kept(tmp_path) == {asked.call_id}
+    found.close()
+
+
+def test_processes_with_older_rules_go_by_their_own_limit(tmp_path: Path) -> None:
+    older, newer = SQLiteLedger(tmp_path), SQLiteLedger(tmp_path)
+    high, low = account("all", limit=100), account("all", limit=50)
+    assert older.hold(hold((high, 30))) is None
+    assert newer.hold(hold((low, 30))) is not None
+    assert older.hold(hold((high, 40))) is None
+    refusal = older.hold(hold((high, 40)))
+    assert refusal is not None
+    assert [one.account.limit_nanousd for one in refusal.balances] == [100]
+    assert newer.hold(hold((low, 0))) is not None
+    older.close()
+    newer.close()
+
+
+def test_whoever_may_not_wait_is_told_at_once_that_another_thread_is_at_it(
+    tmp_path: Path,
+) -> None:
+    ledger = SQLiteLedger(tmp_path)
+    asked = hold((WIDE, 10))
+    ledger.hold(asked)
+    with ledger._lock:
+        began = time.monotonic()
+        assert isinstance(ledger.hold_now(hold((WIDE, 10))), Busy)
+        assert isinstance(ledger.post_now(settled(asked, 7), asked), Busy)
+        assert time.monotonic() - began < 0.1
+        ledger.post_soon(settled(asked, 7), asked).result(10)
+    ledger.close()
+    assert stands(tmp_path) == (7, 0, 0)
+
+
+def test_a_disk_that_must_be_waited_for_is_never_waited_for_on_a_loop(tmp_path: Path) -> None:
+    ledger = SQLiteLedger(tmp_path, is_durable=True)
+    asked = hold((WIDE, 10))
+    assert ledger.hold(asked) is None
+    assert isinstance(ledger.hold_now(hold((WIDE, 10))), Busy)
+    assert isinstance(ledger.post_now(settled(asked, 7), asked), Busy)
+    ledger.post_soon(settled(asked, 7), asked).result(10)
+    ledger.close()
+    assert stands(tmp_path) == (7, 0, 0)
+
+
+def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / LEDGER_FILE
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    ledger = SQLiteLedger(tmp_path)
+    with pytest.raises(LedgerUnavailableError, match="format 99"):
+        ledger.open()
+    ledger.close()
+
+
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home_module, "_file_system", lambda folder: "nfs4")
+    ledger = SQLiteLedger(tmp_path)
+    with pytest.raises(LedgerUnavailableError, match="network file system"):
+        ledger.open()
+    ledger.close()
+
+
+def test_the_temp_folder_of_somebody_else_gets_and_gives_no_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spare))
+    theirs = spare / f"tollspan-{os.getuid()}"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    home = tmp_path / "home"
+    home.write_text("in the way")
+    ledger = SQLiteLedger(home)
+    asked = hold((WIDE, 10))
+    ledger.rescue(settled(asked, 7), asked)
+    assert list(theirs.iterdir()) == []
+    home.unlink()
+    ledger.close()
+    assert kept(home) == {asked.call_id}
+
+
+def test_lines_that_are_no_events_are_kept_apart_and_stop_nothing(tmp_path: Path) -> None:
+    ledger = SQLiteLedger(tmp_path)
+    ledger.open()
+    asked = hold((WIDE, 10))
+    ledger.rescue(settled(asked, 7), asked)
+    (waiting,) = rescued_files(tmp_path)
+    waiting.write_bytes(b'{"type":"usage","call":{"id\n' + waiting.read_bytes() + b"{}\n")
+    assert ledger.take_rescued() == 1
+    assert kept(tmp_path) == {asked.call_id}
+    assert rescued_files(tmp_path) == ()
+    (torn,) = tmp_path.glob("*.torn")
+    assert torn.read_bytes() == b'{"type":"usage","call":{"id\n{}\n'
+    ledger.close()
+
+
+def test_events_put_aside_by_many_threads_while_others_take_them_back_are_all_kept(
+    tmp_path: Path,
+) -> None:
+    ledger = SQLiteLedger(tmp_path)
+    ledger.open()
+    made: list[str] = []
+
+    def put_aside() -> None:
+        for _ in range(100):
+            asked = hold((WIDE, 10))
+            made.append(asked.call_id)
+            ledger.rescue(settled(asked, 7), None)
+
+    threads = [threading.Thread(target=put_aside) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        ledger.take_rescued()
+    ledger.take_rescued()
+    ledger.close()
+    assert kept(tmp_path) == set(made)
+    assert stands(tmp_path) == (7 * 400, 0, 0)

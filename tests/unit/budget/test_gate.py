@@ -1,18 +1,17 @@
-"""The gate: what it bounds, what it holds, and what it says when it can't."""
+"""What the gate decides, and what the closer charges, over the memory ledger."""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import pytest
 
+from tests.contract.ledger.making import NOON_UNIX_NS, new_id
 from tollspan.budget import (
-    BUSY,
+    Balance,
     Budget,
     BudgetGate,
-    Busy,
     Closer,
     Closing,
     Decision,
@@ -21,252 +20,291 @@ from tollspan.budget import (
     Refusal,
     RuleSet,
 )
-from tollspan.pricing import PriceBook
 from tollspan.usage import (
     Attribution,
+    Bound,
     BudgetExceededError,
     Call,
-    ConfigError,
+    Cost,
     GateUnavailableError,
     LedgerUnavailableError,
     Outcome,
+    OutcomeStatus,
     Request,
+    Response,
     UnboundedCallError,
     UnpricedModelError,
     Usage,
-    new_call_id,
+    UsageEvent,
 )
 
-BOOK = PriceBook.load()
-NOVEMBER = int(datetime(2026, 11, 22, 8, 30, tzinfo=UTC).timestamp()) * 1_000_000_000
-DECEMBER = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
-USD = 1_000_000_000
+HOUR_NS = 3_600_000_000_000
 
 
-def a_call(at: int = NOVEMBER, **request: object) -> Call:
-    asked: dict[str, object] = {
-        "provider": "openai",
-        "operation": "chat",
-        "model": "gpt-4o-mini",
-        "input_bytes": 1000,
-        "max_output_tokens": 100,
-        "service_tier": "default",
-        **request,
-    }
-    return Call(
-        id=new_call_id(at),
-        started_at_unix_ns=at,
-        request=Request(**asked),  # type: ignore[arg-type]  # a table of keyword arguments
-        attribution=Attribution(),
-    )
+class Prices:
+    """Bounds and costs as a test sets them."""
+
+    def __init__(self, *, bound: int | None = 100, cost: int | None = 30) -> None:
+        self.reasons: tuple[str, ...] = ()
+        self.bound_nanousd = bound
+        self.cost = Cost(
+            status="priced" if cost is not None else "unknown",
+            amount_nanousd=cost,
+        )
+        self.ceilings: list[bool] = []
+
+    def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
+        self.ceilings.append(ceiling)
+        return Bound(amount_nanousd=self.bound_nanousd, reasons=self.reasons)
+
+    def rate(
+        self, request: Request, response: Response, usage: Usage, at_unix_ns: int, *, ceiling: bool
+    ) -> Cost:
+        return self.cost
 
 
-def a_gate(*budgets: Budget, ledger: MemoryLedger | None = None, **rules: str) -> BudgetGate:
-    found = RuleSet(budgets=budgets, **rules)  # type: ignore[arg-type]  # a table of choices
-    return BudgetGate(found, BOOK, ledger or MemoryLedger())
-
-
-def a_budget(limit_usd: str = "1", **more: str) -> Budget:
-    limit = int(float(limit_usd) * USD)
-    return Budget(id=more.pop("id", "all"), limit_nanousd=limit, **more)  # type: ignore[arg-type]  # a table of keyword arguments
-
-
-def test_without_a_budget_nothing_is_asked_and_nothing_is_held() -> None:
-    decision = a_gate().authorize(a_call())
-    assert decision == Decision(note=decision.note)
-    assert decision.note.action == "allow"
-    assert decision.note.rule_ids == ()
-
-
-def test_the_upper_bound_is_held_in_every_budget() -> None:
-    ledger = MemoryLedger()
-    gate = a_gate(a_budget(id="a"), a_budget(id="b", window="month"), ledger=ledger)
-    decision = gate.authorize(a_call())
-    assert decision.denial is None
-    assert decision.hold is not None
-    # 2,024 tokens at 0.15 USD a million and 100 at 0.60: bytes and the constant of 1,024.
-    bound = 2024 * 150 + 100 * 600
-    assert decision.note.bound_nanousd == bound
-    for account, amount in decision.hold.legs:
-        assert amount == bound
-        assert ledger.balance(account).held_nanousd == bound
-    assert [account.period for account, _ in decision.hold.legs] == ["", "2026-11"]
-
-
-def test_a_budget_without_room_denies_and_says_everything() -> None:
-    budget = a_budget(
-        "0.0001", window="month", message="Used up.", upgrade_url="https://example.com/plans"
-    )
-    denial = a_gate(budget).authorize(a_call()).denial
-    assert isinstance(denial, BudgetExceededError)
-    assert denial.rule_id == "all"
-    assert (denial.limit_nanousd, denial.spent_nanousd, denial.held_nanousd) == (100_000, 0, 0)
-    assert denial.asked_nanousd == 2024 * 150 + 100 * 600
-    assert denial.remaining_nanousd == 100_000
-    assert denial.resets_at == datetime(2026, 12, 1, tzinfo=UTC)
-    assert denial.message == "Used up."
-    assert denial.upgrade_url == "https://example.com/plans"
-    assert denial.source == "precall"
-    assert denial.recovery.retryable
-    assert "Used up." in str(denial)
-
-
-def test_every_budget_without_room_is_named() -> None:
-    gate = a_gate(a_budget("0.0001", id="a"), a_budget(id="b"), a_budget("0.0002", id="c"))
-    assert gate.authorize(a_call()).note.rule_ids == ("a", "c")
-
-
-def test_a_refused_call_leaves_nothing_held_anywhere() -> None:
-    ledger = MemoryLedger()
-    gate = a_gate(a_budget(id="wide"), a_budget("0", id="narrow"), ledger=ledger)
-    assert gate.authorize(a_call()).denial is not None
-    wide = a_gate(a_budget(id="wide"), ledger=ledger).authorize(a_call())
-    assert wide.hold is not None
-    (account, amount), *_ = wide.hold.legs
-    assert ledger.balance(account).held_nanousd == amount
-
-
-def test_a_new_month_is_a_new_account() -> None:
-    ledger = MemoryLedger()
-    bound = 2024 * 150 + 100 * 600
-    gate = a_gate(Budget(id="m", limit_nanousd=bound, window="month"), ledger=ledger)
-    assert gate.authorize(a_call(NOVEMBER)).denial is None
-    assert gate.authorize(a_call(NOVEMBER)).denial is not None
-    assert gate.authorize(a_call(DECEMBER)).denial is None
-    assert gate.authorize(a_call(NOVEMBER)).denial is not None, "a clock that jumps back"
-
-
-def test_without_a_limit_the_models_maximum_is_held_or_the_call_refused() -> None:
-    decision = a_gate(a_budget()).authorize(a_call(max_output_tokens=None))
-    assert "model_max" in decision.note.bound_reasons
-    assert decision.note.bound_nanousd == 2024 * 150 + 16384 * 600
-    refused = a_gate(a_budget(), on_unbounded="deny").authorize(a_call(max_output_tokens=None))
-    assert isinstance(refused.denial, UnboundedCallError)
-
-
-@pytest.mark.parametrize(
-    ("on_unpriced", "is_assumed", "expected"),
-    [
-        pytest.param(None, False, "ceiling", id="the provider's own host assumes the dearest"),
-        pytest.param(None, True, "allow", id="another host is let through, and shown"),
-        pytest.param("deny", True, "deny", id="or refused, if the rules say so"),
-        pytest.param("deny", False, "deny", id="on the provider's host too"),
-        pytest.param("allow", False, "allow", id="or let through there"),
-    ],
-)
-def test_a_model_without_a_price(on_unpriced: str | None, is_assumed: bool, expected: str) -> None:
-    rules = {} if on_unpriced is None else {"on_unpriced": on_unpriced}
-    decision = a_gate(a_budget("1000"), ledger=None, **rules).authorize(
-        a_call(model="no-such-model", is_assumed=is_assumed)
-    )
-    if expected == "deny":
-        assert isinstance(decision.denial, UnpricedModelError)
-        return
-    assert decision.denial is None
-    assert decision.hold is not None
-    if expected == "ceiling":
-        assert (decision.note.bound_nanousd or 0) > 2024 * 150
-        assert "ceiling" in decision.note.bound_reasons
-    else:
-        assert decision.note.bound_nanousd is None
-        assert [amount for _, amount in decision.hold.legs] == [0]
-
-
-class BusyAuthority(MemoryLedger):
-    """Always busy for those who can't wait, and as slow as it is told for those who can."""
-
-    def __init__(self, *, answers: bool) -> None:
-        super().__init__()
-        self.answers = answers
-        self.released: list[str] = []
-
-    def hold_now(self, hold: Hold) -> Refusal | Busy | None:
-        return BUSY
-
-    def hold_soon(self, hold: Hold) -> Future[Refusal | None]:
-        return super().hold_soon(hold) if self.answers else Future()
-
-    def release_soon(self, call_id: str) -> None:
-        self.released.append(call_id)
-
-
-class BrokenAuthority(MemoryLedger):
-    """Can't answer at all."""
+class Broken(MemoryLedger):
+    """An authority that can't answer."""
 
     def hold(self, hold: Hold) -> Refusal | None:
         raise LedgerUnavailableError("the disk is full")
 
-    def hold_now(self, hold: Hold) -> Refusal | Busy | None:
-        raise LedgerUnavailableError("the disk is full")
+
+class World:
+    """A gate and a closer over one ledger."""
+
+    def __init__(self, rules: RuleSet, prices: Prices, ledger: MemoryLedger | None = None) -> None:
+        self.prices = prices
+        self.ledger = ledger or MemoryLedger()
+        self.gate = BudgetGate(rules, prices, self.ledger)
+        self.closer = Closer(prices, self.ledger)
+
+    def ask(self, at_unix_ns: int = NOON_UNIX_NS, **request: object) -> tuple[Call, Decision]:
+        asked = {"provider": "openai", "operation": "chat", "model": "m", "max_output_tokens": 9}
+        call = Call(
+            id=new_id(),
+            started_at_unix_ns=at_unix_ns,
+            request=Request(**{**asked, **request}),  # type: ignore[arg-type]  # keywords of a test
+            attribution=Attribution(),
+        )
+        return call, self.gate.authorize(call)
+
+    def end(
+        self,
+        call: Call,
+        decision: Decision,
+        *,
+        usage: Usage | None = Usage(status="reported", output=1),  # noqa: B008 - frozen
+        status: OutcomeStatus = "ok",
+        maybe_billed: int = 0,
+        keep: bool = False,
+    ) -> UsageEvent:
+        outcome = Outcome(status=status, maybe_billed_attempts=maybe_billed)
+        return self.closer.close(Closing(call, decision, usage, outcome, None, keep))
+
+    def stands(self, decision: Decision) -> Balance:
+        assert decision.hold is not None
+        return self.ledger.balance(decision.hold.legs[0][0])
 
 
-def test_a_busy_authority_is_awaited() -> None:
-    gate = a_gate(a_budget(), ledger=BusyAuthority(answers=True))
-    decision = asyncio.run(gate.authorize_async(a_call()))
+def one_budget(limit: int = 250, **defaults: object) -> RuleSet:
+    return RuleSet(budgets=(Budget(id="all", limit_nanousd=limit),), **defaults)  # type: ignore[arg-type]  # keywords of a test
+
+
+def counted(balance: Balance) -> tuple[int, int, int]:
+    return balance.posted_nanousd, balance.held_nanousd, balance.unresolved_nanousd
+
+
+def test_calls_are_let_through_while_their_bounds_fit() -> None:
+    world = World(one_budget(limit=250), Prices(bound=100))
+    denials = [world.ask()[1].denial for _ in range(3)]
+    assert denials[:2] == [None, None]
+    denial = denials[2]
+    assert isinstance(denial, BudgetExceededError)
+    assert (denial.rule_id, denial.limit_nanousd, denial.asked_nanousd) == ("all", 250, 100)
+    assert (denial.spent_nanousd, denial.held_nanousd, denial.remaining_nanousd) == (0, 200, 50)
+    assert denial.resets_at is None
+    assert denial.recovery.retryable  # what is held may come back
+
+
+def test_a_denial_of_a_window_says_when_it_ends() -> None:
+    rules = RuleSet(budgets=(Budget(id="hourly", limit_nanousd=10, window="hour"),))
+    _, decision = World(rules, Prices(bound=100)).ask(NOON_UNIX_NS + HOUR_NS // 4)
+    assert isinstance(decision.denial, BudgetExceededError)
+    assert decision.denial.resets_at == datetime(2026, 11, 22, 13, tzinfo=UTC)
+    assert decision.denial.recovery.retry_after_seconds == 2700
+
+
+def test_a_call_is_counted_in_the_period_in_which_it_began() -> None:
+    rules = RuleSet(budgets=(Budget(id="hourly", limit_nanousd=150, window="hour"),))
+    world = World(rules, Prices(bound=100, cost=90))
+    late, first = world.ask(NOON_UNIX_NS + HOUR_NS - 1)
+    _, second = world.ask(NOON_UNIX_NS + HOUR_NS)
+    assert first.denial is None
+    assert second.denial is None
+    world.end(late, first)
+    assert counted(world.stands(first)) == (90, 0, 0)
+    assert counted(world.stands(second)) == (0, 100, 0)
+
+
+@pytest.mark.parametrize("jump_ns", [-HOUR_NS, HOUR_NS, -48 * HOUR_NS])
+def test_a_clock_that_jumps_moves_calls_to_the_period_it_says_and_back(jump_ns: int) -> None:
+    rules = RuleSet(budgets=(Budget(id="hourly", limit_nanousd=150, window="hour"),))
+    world = World(rules, Prices(bound=100))
+    assert world.ask(NOON_UNIX_NS)[1].denial is None
+    assert world.ask(NOON_UNIX_NS + jump_ns)[1].denial is None
+    assert world.ask(NOON_UNIX_NS + 1)[1].denial is not None
+    assert world.ask(NOON_UNIX_NS + jump_ns + 1)[1].denial is not None
+
+
+def test_new_rules_count_for_the_next_call_and_know_what_was_spent() -> None:
+    world = World(one_budget(limit=100), Prices(bound=100, cost=100))
+    world.end(*world.ask())
+    assert world.ask()[1].denial is not None
+    world.gate.use(one_budget(limit=200))
+    world.end(*world.ask())
+    world.gate.use(one_budget(limit=100))
+    assert world.ask()[1].denial is not None
+
+
+@pytest.mark.parametrize(
+    ("reasons", "rules", "error"),
+    [
+        pytest.param(("context",), one_budget(), UnboundedCallError, id="no bound at all"),
+        pytest.param(
+            ("unpriced",), one_budget(on_unpriced="deny"), UnpricedModelError, id="no price"
+        ),
+    ],
+)
+def test_a_call_without_a_bound_is_denied(
+    reasons: tuple[str, ...], rules: RuleSet, error: type[Exception]
+) -> None:
+    prices = Prices(bound=None)
+    prices.reasons = reasons
+    _, decision = World(rules, prices).ask()
+    assert isinstance(decision.denial, error)
+    assert decision.hold is None
+
+
+def test_a_call_without_a_price_holds_nothing_where_that_is_allowed() -> None:
+    prices = Prices(bound=None)
+    prices.reasons = ("unpriced",)
+    world = World(one_budget(on_unpriced="allow"), prices)
+    _, decision = world.ask()
     assert decision.denial is None
-    assert decision.hold is not None
+    assert counted(world.stands(decision)) == (0, 0, 0)
 
 
-def test_an_authority_that_does_not_answer_in_time_counts_as_unavailable() -> None:
-    authority = BusyAuthority(answers=False)
-    gate = BudgetGate(RuleSet(budgets=(a_budget(),)), BOOK, authority, acquire_timeout_seconds=0.01)
-    call = a_call()
-    decision = asyncio.run(gate.authorize_async(call))
-    assert isinstance(decision.denial, GateUnavailableError)
-    assert authority.released == [call.id], "what may still be granted is given back"
+def test_unknown_hosts_are_not_held_to_the_dearest_price_unless_the_rules_say_so() -> None:
+    world = World(one_budget(), Prices())
+    world.ask()
+    world.ask(is_assumed=True)
+    world.gate.use(one_budget(on_unpriced="ceiling"))
+    world.ask(is_assumed=True)
+    assert world.prices.ceilings == [True, False, True]
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_an_unavailable_authority_denies_unless_the_rules_allow(is_async: bool) -> None:
-    def ask(gate: BudgetGate, call: Call) -> Decision:
-        return asyncio.run(gate.authorize_async(call)) if is_async else gate.authorize(call)
+def test_calls_without_a_maximum_are_denied_where_the_rules_say_so() -> None:
+    world = World(one_budget(on_unbounded="deny"), Prices())
+    assert isinstance(world.ask(max_output_tokens=None)[1].denial, UnboundedCallError)
+    assert world.ask()[1].denial is None
 
-    denied = ask(a_gate(a_budget(), ledger=BrokenAuthority()), a_call())
+
+def test_without_an_answer_the_rule_decides() -> None:
+    denied = World(one_budget(), Prices(), Broken()).ask()[1]
     assert isinstance(denied.denial, GateUnavailableError)
-    assert "the disk is full" in str(denied.denial)
-    allowed = ask(a_gate(a_budget(), ledger=BrokenAuthority(), on_unavailable="allow"), a_call())
+    assert denied.note.is_unavailable
+    world = World(one_budget(on_unavailable="allow"), Prices(), Broken())
+    call, allowed = world.ask()
     assert allowed.denial is None
-    assert allowed.note.is_unavailable
+    event = world.end(call, allowed)
+    assert event.marks == ("unavailable",)
+    assert counted(world.stands(allowed)) == (30, 0, 0)
 
 
-def test_spending_of_a_call_let_through_in_an_outage_is_counted_and_marked() -> None:
-    ledger = MemoryLedger()
-    gate = a_gate(a_budget(), ledger=BrokenAuthority(), on_unavailable="allow")
-    call = a_call()
-    decision = gate.authorize(call)
-    event = Closer(BOOK, ledger).close(
-        Closing(call, decision, Usage(input_uncached=1000, output=50), Outcome(status="ok"))
-    )
+def test_without_budgets_every_call_goes_through_and_nothing_is_bounded() -> None:
+    world = World(RuleSet(), Prices())
+    call, decision = world.ask()
+    assert decision.denial is None
+    assert decision.hold is None
+    assert world.prices.ceilings == []
+    assert world.end(call, decision).charges == ()
+
+
+def test_a_gate_whose_rules_can_not_be_read_denies() -> None:
+    world = World(one_budget(), Prices())
+    world.gate.refuse_all(LedgerUnavailableError("line 3"))
+    assert isinstance(world.ask()[1].denial, GateUnavailableError)
+    world.gate.use(one_budget())
+    assert world.ask()[1].denial is None
+
+
+@pytest.mark.parametrize(
+    ("cost", "ending", "stands", "marks"),
+    [
+        pytest.param(30, {}, (30, 0, 0), (), id="the rest of the hold comes back"),
+        pytest.param(100, {}, (100, 0, 0), (), id="the bound itself is no overrun"),
+        pytest.param(130, {}, (130, 0, 0), ("overrun",), id="more than the bound is posted"),
+        pytest.param(30, {"keep": True}, (30, 0, 70), (), id="more may have been spent"),
+        pytest.param(130, {"keep": True}, (130, 0, 0), ("overrun",), id="no rest to keep"),
+        pytest.param(None, {}, (0, 0, 100), (), id="nobody knows what it cost"),
+        pytest.param(30, {"maybe_billed": 2}, (30, 0, 200), (), id="two attempts went unanswered"),
+        pytest.param(
+            None, {"maybe_billed": 1}, (0, 0, 200), (), id="an attempt and the call itself"
+        ),
+        pytest.param(30, {"usage": None, "status": "error"}, (0, 0, 0), (), id="not billed"),
+    ],
+)
+def test_a_call_is_charged_for_what_it_cost_and_may_have_cost(
+    cost: int | None,
+    ending: dict[str, object],
+    stands: tuple[int, int, int],
+    marks: tuple[str, ...],
+) -> None:
+    world = World(one_budget(limit=1000), Prices(bound=100, cost=cost))
+    call, decision = world.ask()
+    event = world.end(call, decision, **ending)  # type: ignore[arg-type]  # keywords of a table
+    assert counted(world.stands(decision)) == stands
+    assert event.marks == marks
     (charge,) = event.charges
-    assert charge.posted_nanousd == 1000 * 150 + 50 * 600
-    assert "unavailable" in event.marks
+    assert (charge.posted_nanousd, charge.unresolved_nanousd) == (stands[0], stands[2])
+    assert charge.overrun_nanousd == max(0, stands[0] - 100)
 
 
-def test_rules_that_cannot_be_read_deny_until_there_are_some() -> None:
-    gate = a_gate()
-    gate.refuse_all(ConfigError("tollspan.yaml:3: a budget has no `limit`"))
-    denial = gate.authorize(a_call()).denial
-    assert isinstance(denial, GateUnavailableError)
-    assert "tollspan.yaml:3" in str(denial)
-    gate.use(RuleSet())
-    assert gate.authorize(a_call()).denial is None
-
-
-@pytest.mark.parametrize("on_unpriced", ["ceiling", "allow"])
-def test_an_unpriced_call_is_charged_as_it_was_let_through(on_unpriced: str) -> None:
-    ledger = MemoryLedger()
-    gate = a_gate(a_budget("1000"), ledger=ledger, on_unpriced=on_unpriced)
-    call = a_call(model="no-such-model")
-    decision = gate.authorize(call)
-    event = Closer(BOOK, ledger).close(
-        Closing(call, decision, Usage(input_uncached=1000, output=50), Outcome(status="ok"))
+def test_every_budget_is_charged_alike() -> None:
+    rules = RuleSet(
+        budgets=(
+            Budget(id="all", limit_nanousd=1000),
+            Budget(id="daily", limit_nanousd=1000, window="day"),
+        )
     )
-    (charge,) = event.charges
-    if on_unpriced == "ceiling":
-        assert event.cost.is_assumed
-        assert charge.posted_nanousd == event.cost.amount_nanousd
-        assert charge.posted_nanousd > 0
-    else:
-        assert event.cost.status == "unpriced"
-        assert event.cost.amount_nanousd is None
-        assert charge.posted_nanousd == 0
+    world = World(rules, Prices(bound=100, cost=30))
+    call, decision = world.ask()
+    event = world.end(call, decision)
+    assert [(one.budget_id, one.period, one.posted_nanousd) for one in event.charges] == [
+        ("all", "", 30),
+        ("daily", "2026-11-22", 30),
+    ]
+
+
+def test_a_call_that_is_given_up_holds_nothing() -> None:
+    world = World(one_budget(), Prices())
+    call, decision = world.ask()
+    world.gate.abandon(call.id)
+    assert counted(world.stands(decision)) == (0, 0, 0)
+
+
+def test_the_asynchronous_ways_decide_and_charge_alike() -> None:
+    world = World(one_budget(limit=250), Prices(bound=100, cost=30))
+
+    async def run() -> list[Decision]:
+        decisions = []
+        for _ in range(3):
+            call, _ = world.ask()
+            world.gate.abandon(call.id)
+            decision = await world.gate.authorize_async(call)
+            decisions.append(decision)
+        return decisions
+
+    decisions = asyncio.run(run())
+    assert [decision.denial is None for decision in decisions] == [True, True, False]

@@ -75,8 +75,8 @@ class StreamReader(Protocol):
     look_at: int
     first_chunk_at_ns: int | None
 
-    def source(self, stream: object) -> Callable[[], Any]:
-        """Return what gives the stream's next chunk, or what awaits it."""
+    def source(self, stream: object) -> Any:
+        """Return what gives the stream's chunks one by one: itself, or what it has inside."""
         ...
 
     def look(self, chunk: object) -> bool:

@@ -72,7 +72,7 @@ def _items(stream: SyncStream, watch: Watch) -> Iterator[object]:
     reader = watch.reader
     kept, sign, look_at = reader.kept, reader.sign, reader.look_at
     keep = kept.append
-    next_chunk = reader.source(stream)
+    next_chunk = reader.source(stream).__next__
     while True:
         try:
             chunk = next_chunk()
@@ -148,7 +148,7 @@ async def _items_async(stream: AsyncStream, watch: Watch) -> AsyncIterator[objec
     reader = watch.reader
     kept, sign, look_at = reader.kept, reader.sign, reader.look_at
     keep = kept.append
-    next_chunk = reader.source(stream)
+    next_chunk = reader.source(stream).__anext__
     while True:
         try:
             chunk = await next_chunk()

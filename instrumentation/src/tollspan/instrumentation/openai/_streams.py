@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from openai import AsyncStream, Stream
@@ -58,13 +57,11 @@ class ChatStreamReader:
         self._tier: str | None = None
         self.first_chunk_at_ns: int | None = None
 
-    def source(self, stream: Any) -> Callable[[], Any]:
-        """Return what gives the next chunk: of the SDK's own streams, their inner iterator."""
-        if type(stream) is Stream:
-            return cast("Callable[[], Any]", getattr(stream, "_iterator", stream).__next__)
-        if type(stream) is AsyncStream:
-            return cast("Callable[[], Any]", getattr(stream, "_iterator", stream).__anext__)
-        return cast("Callable[[], Any]", getattr(stream, "__next__", None) or stream.__anext__)
+    def source(self, stream: Any) -> Any:
+        """Return what gives the chunks: of the SDK's own streams, their inner iterator."""
+        if type(stream) is Stream or type(stream) is AsyncStream:
+            return getattr(stream, "_iterator", stream)
+        return stream
 
     def look(self, chunk: object) -> bool:
         """Take note of a chunk; True when it must be hidden from the caller."""
