@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -35,7 +36,7 @@ def _p99(rounds: list[Round]) -> float:
 
 
 def test_a_loop_beside_seven_busy_processes_is_at_most_three_times_as_late_as_beside_spinners(
-    tmp_path: Path, record_property: pytest.RecordProperty
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Seven processes hold and post without a pause to speak of; 20 tasks call on the loop.
 

@@ -7,10 +7,10 @@ their order; the provider, the program, the ledger and an auditor must all agree
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
 from openai import OpenAI
 
 from tests import harness
@@ -151,7 +151,7 @@ LIMIT_BOUNDS = 64
 
 
 def test_holds_strand_at_most_three_per_cent_of_a_limit(
-    tmp_path: Path, record_property: pytest.RecordProperty
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Money that is denied though it would have been enough, beside 64 callers at once.
 

@@ -320,7 +320,7 @@ def test_long_streams_are_read_with_flat_memory(stage: Stage) -> None:
     made = stream(stage.client())
     run, reader = next(iter(stage.installed.lifecycle.open_streams.values()))
     assert sum(1 for _ in take(made, 1500)) == 1500
-    assert len(reader.kept) <= 256  # type: ignore[attr-defined]  # this reader's own
+    assert len(reader.kept) <= 256
     assert run.call.request.is_stream
     made.close()
     event = stage.event()

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, Omit, omit
+from openai import AsyncOpenAI, BadRequestError, Omit, omit
 from openai._types import NOT_GIVEN
 
 from tests.fakes import Reply
@@ -126,3 +126,42 @@ def test_a_provider_without_usage_is_estimated_from_the_whole_stream(stage: Stag
     assert event.usage is not None
     assert event.usage.status == "estimated"
     assert event.usage.output == pytest.approx(400, rel=0.1)
+
+
+def an_older_server(request: object, headers: object, hit: int) -> Reply:
+    """Refuse `stream_options`, as servers do that do not know it."""
+    if "stream_options" in str(request):
+        return Reply(status=400, error_message="Unrecognized request argument: stream_options")
+    return Reply(output_tokens=20)
+
+
+def test_a_server_that_refuses_our_request_for_usage_is_asked_without_it(stage: Stage) -> None:
+    stage.fake.script.respond = an_older_server
+    client = stage.client()
+    assert all(chunk.choices for chunk in stream(client))
+    assert all(chunk.choices for chunk in stream(client))
+    sent = ["stream_options" in str(request.json) for request in stage.fake.requests]
+    assert sent == [True, False, False], "it is told once, and remembered"
+    first, second = stage.events()
+    assert (first.outcome.status, first.outcome.attempts) == ("ok", 2)
+    assert (second.outcome.status, second.outcome.attempts) == ("ok", 1)
+    assert first.usage is not None
+    assert first.usage.status == "estimated"
+
+
+def test_the_same_in_a_task(stage: Stage) -> None:
+    stage.fake.script.respond = an_older_server
+
+    async def work(client: AsyncOpenAI) -> int:
+        return len([chunk async for chunk in await ask_stream(client)])
+
+    assert stage.run(work) > 0
+    (event,) = stage.events()
+    assert (event.outcome.status, event.outcome.attempts) == ("ok", 2)
+
+
+def test_a_refusal_of_what_the_caller_asked_is_the_callers(stage: Stage) -> None:
+    stage.fake.script.respond = an_older_server
+    with pytest.raises(BadRequestError, match="stream_options"):
+        stream(stage.client(), stream_options={"include_usage": True})
+    assert stage.fake.hits == 1

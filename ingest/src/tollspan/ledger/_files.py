@@ -10,7 +10,7 @@ import random
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,7 +81,7 @@ def connect(path: Path, wait_seconds: float) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def exclusively(path: Path, wait_seconds: float) -> Iterator[None]:
+def exclusively(path: Path, wait_seconds: float) -> Generator[None]:
     """Make or move a ledger's files while no other process does.
 
     Raises:

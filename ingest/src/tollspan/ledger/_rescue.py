@@ -56,6 +56,7 @@ class Rescue:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._lock = threading.Lock()
+        self._handing_over = threading.Lock()
         self._in_memory: list[Event] = []
         self.dropped = 0
 
@@ -92,6 +93,10 @@ class Rescue:
         Raises:
             LedgerError: The ledger still can't take them; they stay where they are.
         """
+        with self._handing_over:
+            return self._hand_over_all(owner, store)
+
+    def _hand_over_all(self, owner: str, store: Callable[[list[Event]], None]) -> int:
         count = self._hand_over_memory(store)
         for path in self._waiting(owner):
             claimed = path.with_suffix(f".{owner}{_CLAIMED}")

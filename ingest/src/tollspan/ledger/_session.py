@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from tollspan.budget import Account, Balance, Hold, Refusal
@@ -224,6 +225,23 @@ class Session:
             " SET count = count + ?3, last_unix_ns = max(last_unix_ns, ?4)",
             (kind, name, count, unix_ns),
         )
+
+    def checkpoint(self, *, wait_seconds: float | None = None) -> bool:
+        """Move the log into the file; True when all of it was moved.
+
+        Args:
+            wait_seconds: With None, move what can be moved without keeping anybody. Else how long
+                to try for a moment in which nobody writes; then writers wait till the log is empty.
+        """
+        if wait_seconds is None:
+            _, logged, moved = self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return bool(logged == moved)
+        give_up_at = time.monotonic() + wait_seconds
+        while self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() >= give_up_at:
+                return False
+            time.sleep(0.0005)
+        return True
 
     def touch(self) -> None:
         """Write something that means nothing, unless somebody else writes this instant."""

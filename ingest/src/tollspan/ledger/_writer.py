@@ -199,10 +199,9 @@ class Writer:
             return
         if size <= _CHECKPOINT_BYTES:
             return
-        execute = session.connection.execute
-        _, logged, moved = execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        is_empty = session.checkpoint()
         if size > _VALVE_BYTES:  # writers wait, but only for what came since the line before
-            _, logged, moved = execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if logged == moved:
+            is_empty = session.checkpoint(wait_seconds=self._hasty_wait_seconds)
+        if is_empty:
             # Whoever writes next begins the log anew and waits for the disk: us, not an event loop.
             session.touch()

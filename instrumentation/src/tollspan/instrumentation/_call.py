@@ -99,6 +99,10 @@ class Extractor(Protocol):
         """Return the arguments to call with, changed where metering needs it; never in place."""
         ...
 
+    def again(self, request: Request, error: Exception, kwargs: Kwargs) -> Kwargs | None:
+        """Return the caller's own arguments when the provider refused what we had put in."""
+        ...
+
     def result(self, result: object) -> Reading:
         """Read a whole answer."""
         ...
@@ -208,11 +212,25 @@ class Lifecycle:
         span_token = attach(span.context) if span is not None else None
         try:
             return wrapped(*args, **kwargs)
+        except Exception as error:
+            theirs = self._without_ours(run, error, kwargs)
+            if theirs is None:
+                raise
+            return wrapped(*args, **theirs)
         finally:
             flight.is_on_its_way = False
             if span_token is not None:
                 detach(span_token)
             current_call.reset(token)
+
+    def _without_ours(self, run: Run, error: Exception, kwargs: Kwargs) -> Kwargs | None:
+        """Return what to call with once more, when it was our change that the provider refused."""
+        theirs = None
+        with self._after:
+            theirs = run.extractor.again(run.call.request, error, kwargs)
+        if theirs is not None:
+            run.flight.retries += 1
+        return theirs
 
     def succeed(self, run: Run, reading: Reading) -> None:
         """Account for a call that was answered."""
@@ -288,6 +306,11 @@ class Lifecycle:
         span_token = attach(span.context) if span is not None else None
         try:
             return await wrapped(*args, **kwargs)
+        except Exception as error:
+            theirs = self._without_ours(run, error, kwargs)
+            if theirs is None:
+                raise
+            return await wrapped(*args, **theirs)
         finally:
             flight.is_on_its_way = False
             if span_token is not None:

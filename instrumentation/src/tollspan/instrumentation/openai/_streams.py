@@ -16,6 +16,7 @@ from tollspan.usage import Request, Response, Usage, estimate_input_tokens, esti
 from ._usage import read_usage
 
 _FOLD_AFTER = 256
+_SDK_STREAMS: tuple[type[Any], ...] = (Stream, AsyncStream)
 # Families that never reason out of sight: for others, what was not seen may have been billed.
 _REASONS_ALOUD = ("gpt-3.5", "gpt-4", "chatgpt-4o", "ft:gpt-3.5", "ft:gpt-4")
 _SAID = ("content", "refusal", "reasoning_content", "reasoning")
@@ -59,7 +60,7 @@ class ChatStreamReader:
 
     def source(self, stream: Any) -> Any:
         """Return what gives the chunks: of the SDK's own streams, their inner iterator."""
-        if type(stream) is Stream or type(stream) is AsyncStream:
+        if type(stream) in _SDK_STREAMS:
             return getattr(stream, "_iterator", stream)
         return stream
 

@@ -7,6 +7,7 @@ reference for chat completions, both read in November 2026.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import cast
@@ -25,6 +26,8 @@ from ._sizes import further_size, is_given, message_size
 from ._streams import ChatStreamReader
 from ._usage import read_usage
 
+_REFUSALS = frozenset({400, 422})
+_OURS = re.compile(r"stream_options|include_usage")
 _base_url = attrgetter("_client.base_url")  # of a resource: the SDK has no public way to it
 
 
@@ -37,6 +40,7 @@ class ChatExtractor:
 
     def __init__(self, hosts: HostTable) -> None:
         self._hosts = hosts
+        self._refusing: set[tuple[str, int | None]] = set()
 
     def request(self, instance: object, kwargs: Mapping[str, object]) -> Request | None:
         """Read what is asked; `extra_body` overrides arguments, as it does on the wire.
@@ -78,13 +82,25 @@ class ChatExtractor:
         """
         if not request.is_stream or _is_raw(kwargs):
             return kwargs
+        if (request.host, request.port) in self._refusing:
+            return kwargs
         options = _stream_options(kwargs)
         if options.get("include_usage"):
             return kwargs
         extra = kwargs.get("extra_body")
         body = dict(cast("Mapping[str, object]", extra)) if isinstance(extra, Mapping) else {}
         body["stream_options"] = {**options, "include_usage": True}
-        return _Injected({**kwargs, "extra_body": body})
+        return _Injected({**kwargs, "extra_body": body}, kwargs)
+
+    def again(self, request: Request, error: Exception, kwargs: Kwargs) -> Kwargs | None:
+        """Take back our request for usage from a server that does not know it, for good."""
+        if not isinstance(kwargs, _Injected):
+            return None
+        if getattr(error, "status_code", None) not in _REFUSALS or not _OURS.search(str(error)):
+            return None
+        self._refusing.add((request.host, request.port))
+        kwargs.is_taken_back = True
+        return kwargs.given
 
     def result(self, result: object) -> Reading:
         """Read a whole answer; a raw response is read from its bytes, if they are there."""
@@ -100,7 +116,7 @@ class ChatExtractor:
         """Watch a stream, and a raw response that can be parsed into one."""
         if not request.is_stream or not (is_stream(result) or hasattr(result, "parse")):
             return None
-        return ChatStreamReader(request, hides_usage=isinstance(kwargs, _Injected))
+        return ChatStreamReader(request, hides_usage=_is_injected(kwargs))
 
     def failure(self, error: BaseException, *, is_sent: bool) -> Failure:
         """Read an exception: see `docs/reference/outcomes.md` for the table."""
@@ -108,9 +124,18 @@ class ChatExtractor:
 
 
 class _Injected(dict[str, object]):
-    """Arguments into which we put the request for usage."""
+    """Arguments into which we put the request for usage, and those that the caller gave."""
 
-    __slots__ = ()
+    __slots__ = ("given", "is_taken_back")
+
+    def __init__(self, arguments: Kwargs, given: Kwargs) -> None:
+        super().__init__(arguments)
+        self.given = given
+        self.is_taken_back = False
+
+
+def _is_injected(kwargs: Kwargs) -> bool:
+    return isinstance(kwargs, _Injected) and not kwargs.is_taken_back
 
 
 def _output_limit(kwargs: Mapping[str, object]) -> int | None:
