@@ -247,17 +247,17 @@ def kill_in_heavy_traffic(home: Path, fake: FakeOpenAI, *, calls: int) -> Counte
         for number in range(PROCESSES):
             ours, theirs = context.Pipe(duplex=False)
             stack.enter_context(ours)
-            process = context.Process(target=traffic, args=(home, fake.base_url, number, theirs))
-            process.start()
+            started = context.Process(target=traffic, args=(home, fake.base_url, number, theirs))
+            started.start()
             theirs.close()
-            stack.callback(process.kill)
-            running.append((process, ours))
+            stack.callback(started.kill)
+            running.append((started, ours))
         wait_until(lambda: fake.hits >= enough)
-        for process, _ in running:
-            process.kill()
-        for number, (process, ours) in enumerate(running):
-            process.join()
-            while data := os.read(ours.fileno(), 65536):
+        for killed, _ in running:
+            killed.kill()
+        for number, (killed, answers) in enumerate(running):
+            killed.join()
+            while data := os.read(answers.fileno(), 65536):
                 returned[f"process {number}"] += len(data)
     assert fake.wait_idle(30)
     return returned

@@ -332,12 +332,11 @@ def test_the_temp_folder_of_somebody_else_gets_and_gives_no_events(
 
 def test_lines_that_are_no_events_are_kept_apart_and_stop_nothing(tmp_path: Path) -> None:
     ledger = SQLiteLedger(tmp_path)
-    ledger.open()
     asked = hold((WIDE, 10))
     ledger.rescue(settled(asked, 7), asked)
     (waiting,) = rescued_files(tmp_path)
     waiting.write_bytes(b'{"type":"usage","call":{"id\n' + waiting.read_bytes() + b"{}\n")
-    assert ledger.take_rescued() == 1
+    ledger.take_rescued()
     assert kept(tmp_path) == {asked.call_id}
     assert rescued_files(tmp_path) == ()
     (torn,) = tmp_path.glob("*.torn")

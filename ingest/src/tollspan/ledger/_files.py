@@ -112,9 +112,7 @@ def exclusively(path: Path, wait_seconds: float) -> Generator[None]:
 def keep_open(connection: sqlite3.Connection) -> None:
     """Let nothing ever close a connection, not even the interpreter's end.
 
-    The last connection to close deletes the log *by its name*: when the file was deleted, moved or
-    replaced, that is the log of the file that is there now (SQLite, "How To Corrupt", 2.4). And a
-    forked child must not close what its parent uses.
+    A forked child must not close what its parent uses (SQLite, "How To Corrupt", section 2.6).
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import sqlite3
 import time
 from pathlib import Path
@@ -69,7 +68,6 @@ class Session:
         self._ids: dict[Account, int] = {}
         self._accounts: dict[int, Account] = {}
         self._inode = self._log_inode = 0
-        self._pid = os.getpid()
         try:
             self._inode = _files.inode(path)
             _files.patiently(lambda: self._set_up(is_durable=is_durable), wait_seconds, path)
@@ -118,16 +116,11 @@ class Session:
 
     def close(self) -> None:
         """Close the connection; never raises."""
-        if self.has_lost_its_file():
-            self.abandon()
-            return
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
     def abandon(self) -> None:
-        """End the connection without closing it: in a forked child, or when its file is gone."""
-        if os.getpid() == self._pid:
-            self.rollback()
+        """Let go of the connection without closing it: in a forked child, whose parent uses it."""
         _files.keep_open(self._connection)
 
     @property

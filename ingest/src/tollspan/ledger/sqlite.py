@@ -325,7 +325,7 @@ class SQLiteLedger:
                 session.close()
                 raise
             for lost in self._lost:
-                lost.abandon()
+                lost.close()  # SQLite leaves the log of a file alone that is not at its path
             self._lost.clear()
             return session
         finally:
