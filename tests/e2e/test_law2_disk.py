@@ -1,42 +1,39 @@
-"""Law 2 and the disk: full, missing, locked, damaged, deleted. No call suffers, nothing is lost."""
+"""Law 2 and the disk: full, missing, locked. No call suffers, nothing is lost."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import resource
 import sqlite3
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI
 
 from tests import harness
-from tests.contract.ledger.making import NOON_UNIX_NS
+from tests.e2e.outages import (
+    LONGEST_WAIT_SECONDS,
+    RULES,
+    call,
+    denials_in,
+    events_in,
+    installed,
+    marks,
+    see_calls_allowed,
+    see_calls_denied,
+    see_everything_come_back,
+    shouts,
+)
 from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI, Reply
-from tollspan.api import BudgetExceededError, GateUnavailableError
-from tollspan.launch import Installed, install_or_raise, read_settings, uninstall
-from tollspan.ledger import LEDGER_FILE, LedgerReader, rebuild, rescued_files
-from tollspan.usage import LedgerError, UsageEvent, format_usd
-
-RULES = """
-version: 1
-defaults: {{on_unavailable: {rule}}}
-budgets:
-  - {{id: all, limit: {limit} USD}}
-hosts: {{127.0.0.1: openai}}
-"""
-LONGEST_WAIT_SECONDS = 0.25 + 2.0
-"""What a call may lose on a ledger that others keep locked: asking, and storing its event."""
+from tollspan.launch import install_or_raise, read_settings, uninstall
+from tollspan.ledger import LEDGER_FILE, rescued_files
 
 
 @pytest.fixture(autouse=True)
@@ -52,82 +49,6 @@ def spare_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fake() -> Iterator[FakeOpenAI]:
     with FakeOpenAI() as started:
         yield started
-
-
-@contextmanager
-def installed(home: Path, *, rule: str, limit: str = "100") -> Iterator[Installed]:
-    """Install with one budget, its rules kept elsewhere than the home."""
-    document = home.parent / "rules.yaml"
-    document.write_text(RULES.format(rule=rule, limit=limit))
-    settings = read_settings({"TOLLSPAN_HOME": str(home), "TOLLSPAN_CONFIG": str(document)})
-    try:
-        yield install_or_raise(settings)
-    finally:
-        uninstall()
-
-
-def call(fake: FakeOpenAI) -> str | None:
-    """Make one call of the real SDK; return its text."""
-    with OpenAI(base_url=fake.base_url, api_key="sk-test", max_retries=0) as client:
-        answer = client.chat.completions.create(
-            model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}], max_tokens=20
-        )
-    return answer.choices[0].message.content
-
-
-def see_calls_denied(fake: FakeOpenAI) -> None:
-    """See that a call is denied, at once, and never sent."""
-    hits = fake.hits
-    began = time.monotonic()
-    with pytest.raises(GateUnavailableError):
-        call(fake)
-    assert time.monotonic() - began < LONGEST_WAIT_SECONDS
-    assert fake.hits == hits
-
-
-def see_calls_allowed(fake: FakeOpenAI, *, number: int = 3) -> None:
-    """See that calls go through, without a delay worth the name."""
-    for _ in range(number):
-        began = time.monotonic()
-        assert call(fake)
-        assert time.monotonic() - began < LONGEST_WAIT_SECONDS
-
-
-def shouts(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what was said at the level of an error about the ledger."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelno >= logging.ERROR and record.name == "tollspan.ledger"
-    ]
-
-
-def marks(event: UsageEvent) -> bool:
-    """Say whether an event says of itself that the gate could not be asked."""
-    return event.decision.is_unavailable and "unavailable" in event.marks
-
-
-def events_in(home: Path) -> int:
-    """Count the usage events of a ledger that may not be there yet."""
-    with contextlib.suppress(LedgerError):
-        return len(harness.usage_events(home))
-    return 0
-
-
-def denials_in(home: Path) -> int:
-    """Count the refusals of a ledger that may not be there yet."""
-    with contextlib.suppress(LedgerError):
-        return len(harness.denials(home))
-    return 0
-
-
-def see_everything_come_back(home: Path, fake: FakeOpenAI, *, calls: int) -> None:
-    """See that every event is in the ledger, once, and every sum is right."""
-    wait_until(lambda: events_in(home) == calls)
-    assert rescued_files(home) == ()
-    balance = harness.balance(home)
-    assert balance.posted_nanousd == fake.billed_nanousd
-    wait_until(lambda: harness.balance(home).held_nanousd == 0)
 
 
 def test_without_a_home_calls_are_denied_by_the_rule_and_the_log_says_so_once(
@@ -365,162 +286,3 @@ def test_an_asynchronous_call_returns_only_when_its_event_is_kept(
         fake.script.respond = respond
         asyncio.run(run())
     blocker[0].close()
-
-
-@pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")], ids=["the file", "all files"])
-def test_a_ledger_deleted_under_a_running_program_is_made_again_with_everything_in_it(
-    tmp_path: Path, fake: FakeOpenAI, suffixes: tuple[str, ...]
-) -> None:
-    home = tmp_path / "home"
-    with installed(home, rule="deny"):
-        see_calls_allowed(fake, number=5)
-        for suffix in suffixes:
-            (home / f"{LEDGER_FILE}{suffix}").unlink()
-        see_calls_allowed(fake, number=5)
-        see_everything_come_back(home, fake, calls=10)
-        see_calls_allowed(fake, number=1)
-    see_everything_come_back(home, fake, calls=11)
-
-
-def test_a_program_that_ends_right_after_the_deletion_still_leaves_its_events(
-    tmp_path: Path, fake: FakeOpenAI
-) -> None:
-    home = tmp_path / "home"
-    with installed(home, rule="deny"):
-        see_calls_allowed(fake)
-        (home / LEDGER_FILE).unlink()
-    see_everything_come_back(home, fake, calls=3)
-
-
-def test_budgets_go_on_after_a_deletion_where_they_were(tmp_path: Path, fake: FakeOpenAI) -> None:
-    probe = tmp_path / "probe"
-    with harness.installed(probe):
-        call(fake)
-    (event,) = harness.usage_events(probe)
-    bound, cost = event.decision.bound_nanousd, event.cost.amount_nanousd
-    assert bound is not None
-    assert cost is not None
-    home = tmp_path / "home"
-    with installed(home, rule="deny", limit=format_usd(3 * cost + bound - 1)):
-        see_calls_allowed(fake)
-        (home / LEDGER_FILE).unlink()
-        wait_until(lambda: events_in(home) == 3)
-        with pytest.raises(BudgetExceededError):
-            call(fake)
-
-
-def test_another_ledger_in_the_place_of_ours_gets_our_events_too(
-    tmp_path: Path, fake: FakeOpenAI
-) -> None:
-    other = tmp_path / "other"
-    with installed(other, rule="deny"):
-        see_calls_allowed(fake, number=2)
-    home = tmp_path / "home"
-    with installed(home, rule="deny"):
-        see_calls_allowed(fake, number=3)
-        (other / LEDGER_FILE).rename(home / LEDGER_FILE)
-        see_everything_come_back(home, fake, calls=5)
-
-
-def test_rubbish_in_the_place_of_the_ledger_lets_the_rule_decide_until_it_is_gone(
-    tmp_path: Path, fake: FakeOpenAI
-) -> None:
-    home = tmp_path / "home"
-    with installed(home, rule="allow"):
-        see_calls_allowed(fake)
-        rubbish = tmp_path / "rubbish"
-        rubbish.write_bytes(b"this is no ledger " * 1000)
-        rubbish.rename(home / LEDGER_FILE)
-        calls = 3
-        while not rescued_files(home):
-            see_calls_allowed(fake, number=1)
-            calls += 1
-        (home / LEDGER_FILE).unlink()
-        see_everything_come_back(home, fake, calls=calls)
-
-
-@pytest.mark.parametrize("rule", ["deny", "allow"])
-def test_a_damaged_ledger_lets_the_rule_decide_and_a_rebuild_makes_it_whole(
-    tmp_path: Path, fake: FakeOpenAI, rule: str
-) -> None:
-    home = tmp_path / "home"
-    with installed(home, rule=rule):
-        see_calls_allowed(fake, number=20)
-    events = harness.usage_events(home)
-    balance = harness.balance(home)
-    path = home / LEDGER_FILE
-    path.write_bytes(b"\xff" * 4096 + path.read_bytes()[4096:])
-    put_aside = 0
-    with installed(home, rule=rule):
-        if rule == "deny":
-            see_calls_denied(fake)
-        else:
-            see_calls_allowed(fake, number=2)
-            put_aside = 2
-    done = harness.run(
-        [str(Path(sys.executable).parent / "tollspan"), "ledger", "rebuild"],
-        harness.environment(home, fake.base_url, TMPDIR=str(tmp_path / "spare")),
-    )
-    assert done.returncode == 0, done.stderr
-    assert "20 events" in done.stdout
-    assert harness.usage_events(home)[:20] == events
-    if rule == "deny":
-        assert harness.balance(home) == balance
-    limit = format_usd(fake.billed_nanousd + 1)
-    with installed(home, rule=rule, limit=limit), pytest.raises(BudgetExceededError):
-        call(fake)
-    see_everything_come_back(home, fake, calls=20 + put_aside)
-
-
-def test_a_running_program_takes_up_a_ledger_that_was_rebuilt(
-    tmp_path: Path, fake: FakeOpenAI
-) -> None:
-    home = tmp_path / "home"
-    with installed(home, rule="deny"):
-        see_calls_allowed(fake)
-        rebuild(home / LEDGER_FILE)
-        see_calls_allowed(fake)
-        see_everything_come_back(home, fake, calls=6)
-    see_everything_come_back(home, fake, calls=6)
-
-
-@pytest.mark.parametrize("hours", [-1, 1])
-def test_a_clock_that_jumps_an_hour_keeps_holds_and_periods_right(
-    tmp_path: Path, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, hours: int
-) -> None:
-    document = tmp_path / "rules.yaml"
-    document.write_text(
-        "version: 1\nbudgets:\n  - {id: hourly, limit: 1 USD, window: hour}\n"
-        "  - {id: all, limit: 1 USD}\nhosts: {127.0.0.1: openai}\n"
-    )
-    home = tmp_path / "home"
-    real, offset_ns = time.time_ns, 0
-    monkeypatch.setattr(time, "time_ns", lambda: NOON_UNIX_NS + offset_ns + real() % 1_000_000_000)
-    jumped = threading.Event()
-
-    def respond(request: object, headers: Mapping[str, str], number: int) -> Reply:
-        nonlocal offset_ns
-        if number == 2:  # in the middle of a call
-            offset_ns = hours * 3_600_000_000_000
-            jumped.set()
-        return Reply()
-
-    fake.script.respond = respond
-    install_or_raise(read_settings({"TOLLSPAN_HOME": str(home), "TOLLSPAN_CONFIG": str(document)}))
-    try:
-        see_calls_allowed(fake, number=4)
-    finally:
-        uninstall()
-    assert jumped.is_set()
-    each = fake.billed_nanousd // 4
-    found = {
-        one.account.period: (one.posted_nanousd, one.held_nanousd)
-        for one in LedgerReader(home / LEDGER_FILE).balances()
-        if one.account.budget_id == "hourly"
-    }
-    assert found == {
-        "2026-11-22T12": (2 * each, 0),
-        f"2026-11-22T{12 + hours}": (2 * each, 0),
-    }
-    see_everything_come_back(home, fake, calls=4)
-    assert [event.outcome.duration_ns > 0 for event in harness.usage_events(home)] == [True] * 4

@@ -276,7 +276,7 @@ def test_whoever_may_not_wait_is_told_at_once_that_another_thread_is_at_it(
         assert isinstance(ledger.hold_now(hold((WIDE, 10))), Busy)
         assert isinstance(ledger.post_now(settled(asked, 7), asked), Busy)
         assert time.monotonic() - began < 0.1
-        ledger.post_soon(settled(asked, 7), asked).result(10)
+    ledger.post_soon(settled(asked, 7), asked).result(10)
     ledger.close()
     assert stands(tmp_path) == (7, 0, 0)
 

@@ -214,9 +214,9 @@ class Lifecycle:
             return wrapped(*args, **kwargs)
         except Exception as error:
             theirs = self._without_ours(run, error, kwargs)
-            if theirs is None:
-                raise
-            return wrapped(*args, **theirs)
+            if theirs is not None:
+                return wrapped(*args, **theirs)
+            raise
         finally:
             flight.is_on_its_way = False
             if span_token is not None:
@@ -308,9 +308,9 @@ class Lifecycle:
             return await wrapped(*args, **kwargs)
         except Exception as error:
             theirs = self._without_ours(run, error, kwargs)
-            if theirs is None:
-                raise
-            return await wrapped(*args, **theirs)
+            if theirs is not None:
+                return await wrapped(*args, **theirs)
+            raise
         finally:
             flight.is_on_its_way = False
             if span_token is not None:
