@@ -110,7 +110,8 @@ def measure(home: Path, *, seconds: float, spin_seconds: float | None) -> Round:
 def _gate(books: MemoryLedger | SQLiteLedger) -> tuple[BudgetGate, Closer]:
     price = FixedPrice()
     rules = RuleSet(budgets=(Budget(id="all", limit_nanousd=1 << 60),))
-    return BudgetGate(rules, price, books), Closer(price, books)
+    gate = BudgetGate(rules, price, books, acquire_timeout_seconds=5.0)
+    return gate, Closer(price, books)
 
 
 def _call() -> Call:

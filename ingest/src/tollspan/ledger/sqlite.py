@@ -310,7 +310,7 @@ class SQLiteLedger:
         wait = self._post_wait_seconds
         main = self._session
         if not self._lost and (main is None or not main.has_lost_its_file()):
-            return self._open(wait)
+            session=self._open(wait); session._execute("PRAGMA busy_timeout = 10"); return session
         if not self._lock.acquire(timeout=_THREADS_WAIT_SECONDS):
             raise LedgerUnavailableError(f"other threads kept it for {_THREADS_WAIT_SECONDS} s")
         try:
