@@ -149,10 +149,16 @@ def test_only_the_owner_may_read_the_ledger(tmp_path: Path) -> None:
     home = tmp_path / "home"
     ledger = SQLiteLedger(home)
     asked = hold((WIDE, 10))
+    ledger.rescue(settled(asked, 7), asked)  # before its thread runs, which would take it back
+    (waiting,) = rescued_files(home)
+    files = [home, waiting]
+    assert [oct(stat.S_IMODE(path.stat().st_mode) & 0o077) for path in files] == ["0o0"] * 2
     ledger.hold(asked)
-    ledger.rescue(settled(asked, 7), asked)
-    for path in (home, *home.rglob("*")):
-        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    files = [home / f"{LEDGER_FILE}{suffix}" for suffix in ("", "-wal", "-shm", ".lock")]
+    files += (home / "run").iterdir()
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in files} == {
+        path.name: 0 for path in files
+    }
     ledger.close()
 
 

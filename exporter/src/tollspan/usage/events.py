@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
@@ -109,8 +109,28 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 Event = UsageEvent | DecisionEvent
 
-encode_event = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 _decode: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def encode_event(event: Event) -> bytes:
+    """Write an event in the ledger's own form; text that is no Unicode loses what is not."""
+    try:
+        return _encode(event)
+    except UnicodeEncodeError:
+        return _encode(_as_unicode(msgspec.to_builtins(event)))
+
+
+def _as_unicode(value: object) -> object:
+    """Put `?` for lone surrogates, which JSON may name but UTF-8 can't write."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return {name: _as_unicode(item) for name, item in fields.items()}
+    if isinstance(value, list | tuple):
+        return [_as_unicode(item) for item in cast("list[object]", value)]
+    return value
 
 
 def decode_event(data: bytes | str) -> Event:

@@ -21,7 +21,7 @@ SUFFIXES = ("", "-wal", "-shm")
 _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _FIRST_PAUSE_SECONDS = 20e-6
 _LONGEST_PAUSE_SECONDS = 1e-3
-_LEAST_TRIES = 50
+_LEAST_TRIES = 12
 _Result = TypeVar("_Result")
 
 
@@ -33,8 +33,7 @@ def is_busy(error: Exception) -> bool:
 def patiently(action: Callable[[], _Result], wait_seconds: float, path: Path) -> _Result:
     """Do something that needs the file for itself, again and again while others have it.
 
-    SQLite's own busy handler sleeps 1 to 100 ms at a time; these pauses start at 20 µs. Where the
-    CPU is short, time goes by without a try: it is not given up before some have been made.
+    Where the CPU is short, time goes by without a try: it is not given up before some were made.
 
     Raises:
         LedgerUnavailableError: Others had it all the time.

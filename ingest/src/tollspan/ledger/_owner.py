@@ -14,7 +14,8 @@ class Owner:
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "run"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (home, self._folder):  # one by one: parents would get the default mode
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.name = secrets.token_hex(8)
         self._path = self._folder / f"{self.name}.lock"
         self._descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -12,6 +12,7 @@ import os
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,14 +100,18 @@ class Rescue:
     def _hand_over_all(self, owner: str, store: Callable[[list[Event]], None]) -> int:
         count = self._hand_over_memory(store)
         for path in self._waiting(owner):
-            claimed = path.with_suffix(f".{owner}{_CLAIMED}")
-            try:
-                # Under the lock: no event of ours may be on its way into a file that is taken.
-                with self._lock:
-                    path.rename(claimed)
-            except OSError:
-                continue
-            count += self._hand_over_file(claimed, path, store)
+            claimed = path
+            if not path.name.endswith(f".{owner}{_CLAIMED}"):
+                # A name of its own: a file that could not be handed over yet may still be there.
+                stem = path.name.split(".")[0]
+                claimed = path.with_name(f"{stem}.{time.time_ns()}.{owner}{_CLAIMED}")
+                try:
+                    # Under the lock: no event of ours may be on its way into a file that is taken.
+                    with self._lock:
+                        path.rename(claimed)
+                except OSError:
+                    continue
+            count += self._hand_over_file(claimed, store)
         return count
 
     def _hand_over_memory(self, store: Callable[[list[Event]], None]) -> int:
@@ -142,21 +147,14 @@ class Rescue:
                     found.append(path)
         return found
 
-    def _hand_over_file(
-        self, claimed: Path, path: Path, store: Callable[[list[Event]], None]
-    ) -> int:
+    def _hand_over_file(self, claimed: Path, store: Callable[[list[Event]], None]) -> int:
+        """Store a file's events; where that fails it stays claimed, and is taken again later."""
         events, torn = _read(claimed)
-        try:
-            store(events)
-        except LedgerError:
-            if not path.exists():
-                with contextlib.suppress(OSError):
-                    claimed.rename(path)
-            raise
+        store(events)
         if torn:
             with contextlib.suppress(OSError):
                 claimed.with_suffix(".torn").write_bytes(b"\n".join(torn) + b"\n")
-            _logger.error("tollspan can't read %d lines of %s; see its .torn", len(torn), path)
+            _logger.error("tollspan can't read %d lines of %s; see its .torn", len(torn), claimed)
         claimed.unlink(missing_ok=True)
         return len(events)
 

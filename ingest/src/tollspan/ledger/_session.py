@@ -236,6 +236,10 @@ class Session:
             time.sleep(0.0005)
         return True
 
+    def wait_inside(self, milliseconds: int) -> None:
+        """Let each statement wait so long for the file, inside SQLite."""
+        self._execute(f"PRAGMA busy_timeout = {milliseconds}")
+
     def touch(self) -> None:
         """Write something that means nothing, unless somebody else writes this instant."""
         with contextlib.suppress(sqlite3.OperationalError):

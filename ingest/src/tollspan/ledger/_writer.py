@@ -75,7 +75,7 @@ class Writer:
         self._wait_seconds = wait_seconds
         self._hasty_wait_seconds = hasty_wait_seconds
         self._starting = threading.Lock()
-        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[float, Work] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._session: Session | None = None
         self._closed_until = 0.0
@@ -84,7 +84,7 @@ class Writer:
 
     def put(self, work: Work) -> None:
         """Hand work over. Takes no lock and never blocks."""
-        self._queue.put(work)
+        self._queue.put((time.monotonic(), work))
 
     def start(self) -> None:
         """Start the thread if it does not run; call it outside of finalisers."""
@@ -95,10 +95,12 @@ class Writer:
         try:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="tollspan-ledger", daemon=True)
-                # From Python 3.12 on, no thread starts any more while the interpreter ends.
-                with contextlib.suppress(RuntimeError):
+                try:
                     thread.start()
                     self._thread = thread
+                except RuntimeError:
+                    # No thread to be had, or, from Python 3.12 on, the interpreter ends.
+                    self._drain()
         finally:
             self._starting.release()
 
@@ -112,24 +114,28 @@ class Writer:
         else:
             self._queue.put(None)
             thread.join(wait_seconds)
+            if thread.is_alive():
+                self._give_up()
         self._thread = None
         self._drop_session()
 
     def resume(self) -> None:
-        """Work again after `stop`: the thread starts with the next piece of work."""
+        """Work again after `stop`: the thread starts when there is work."""
         self._stopping = False
+        if not self._queue.empty():
+            self.start()
 
     def _run(self) -> None:
         next_tick = time.monotonic()
         while True:
-            work = None
+            asked = None
             with contextlib.suppress(queue.Empty):
-                work = self._queue.get(timeout=max(0.0, next_tick - time.monotonic()))
-                if work is None:
+                asked = self._queue.get(timeout=max(0.0, next_tick - time.monotonic()))
+                if asked is None:
                     self._drain()
                     return
-            if work is not None:
-                self._do(work)
+            if asked is not None:
+                self._do(*asked)
             if time.monotonic() >= next_tick:
                 with self._guard:
                     self._tick()
@@ -139,19 +145,33 @@ class Writer:
         """Do what is queued, until nothing is."""
         with contextlib.suppress(queue.Empty):
             while True:
-                work = self._queue.get_nowait()
-                if work is not None:
-                    self._do(work)
+                asked = self._queue.get_nowait()
+                if asked is not None:
+                    self._do(*asked)
 
-    def _do(self, work: Work) -> None:
-        """Do one piece of work and tell it how it ended, whatever happens."""
+    def _give_up(self) -> None:
+        """Tell whatever still waits that it will not be done: events are put aside then."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                asked = self._queue.get_nowait()
+                if asked is not None:
+                    with self._guard:
+                        asked[1].failed(LedgerError("the ledger's writer did not end in time"))
+
+    def _do(self, asked_at: float, work: Work) -> None:
+        """Do one piece of work and tell it how it ended, whatever happens.
+
+        Patience counts from when it was asked for: a queue behind a file that others keep does not
+        add up to minutes.
+        """
         failure = LedgerError("the ledger's writer failed; see the log")
         is_done = False
         with self._guard:
             try:
                 session = self._ready_session()
                 wait = self._hasty_wait_seconds if work.is_hasty else self._wait_seconds
-                patiently(lambda: work.apply(session), wait, session.path)
+                left = max(0.0, asked_at + wait - time.monotonic())
+                patiently(lambda: work.apply(session), left, session.path)
                 is_done = True
             except (sqlite3.Error, OSError, LedgerError) as error:
                 failure = self._trouble(error)

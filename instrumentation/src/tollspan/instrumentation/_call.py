@@ -5,6 +5,7 @@ Providers bring an `Extractor`; everything that is the same for all of them is h
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -99,7 +100,7 @@ class Extractor(Protocol):
         """Return the arguments to call with, changed where metering needs it; never in place."""
         ...
 
-    def again(self, request: Request, error: Exception, kwargs: Kwargs) -> Kwargs | None:
+    def again(self, error: Exception, kwargs: Kwargs) -> Kwargs | None:
         """Return the caller's own arguments when the provider refused what we had put in."""
         ...
 
@@ -117,6 +118,7 @@ class Extractor(Protocol):
 
 
 _UNDECIDED = Decision(note=DecisionNote())
+_OUR_FAILURE = Decision(note=DecisionNote(is_unavailable=True))
 _UNREAD = Reading(Usage(status="unknown"), Response())
 
 
@@ -183,6 +185,8 @@ class Lifecycle:
                     kwargs = self._start(run, request, kwargs)
             if run is None:
                 return wrapped(*args, **kwargs)
+            if run.decision is _UNDECIDED:
+                self._go_undecided(run)
             if run.decision.denial is not None:
                 raise run.decision.denial
             result = self._perform(run, wrapped, args, kwargs)
@@ -221,13 +225,19 @@ class Lifecycle:
             flight.is_on_its_way = False
             if span_token is not None:
                 detach(span_token)
-            current_call.reset(token)
+            with contextlib.suppress(ValueError):  # closed by the collector, in another context
+                current_call.reset(token)
+
+    def _go_undecided(self, run: Run) -> None:
+        """Let a call go on that our own failure left undecided, and meter it all the same."""
+        self._gate.abandon(run.call.id)
+        run.decision = _OUR_FAILURE
 
     def _without_ours(self, run: Run, error: Exception, kwargs: Kwargs) -> Kwargs | None:
         """Return what to call with once more, when it was our change that the provider refused."""
         theirs = None
         with self._after:
-            theirs = run.extractor.again(run.call.request, error, kwargs)
+            theirs = run.extractor.again(error, kwargs)
         if theirs is not None:
             run.flight.retries += 1
         return theirs
@@ -272,6 +282,8 @@ class Lifecycle:
                     kwargs = self._start(run, request, kwargs)
             if run is None:
                 return await wrapped(*args, **kwargs)
+            if run.decision is _UNDECIDED:
+                self._go_undecided(run)
             if run.decision.denial is not None:
                 raise run.decision.denial
             result = await self._perform_async(run, wrapped, args, kwargs)
@@ -315,7 +327,8 @@ class Lifecycle:
             flight.is_on_its_way = False
             if span_token is not None:
                 detach(span_token)
-            current_call.reset(token)
+            with contextlib.suppress(ValueError):  # closed by the collector, in another context
+                current_call.reset(token)
 
     async def fail_async(self, run: Run, error: BaseException) -> None:
         """Account for a failed call; in the worker when the task is cancelled and must not wait."""

@@ -33,8 +33,9 @@ class Worker:
     def start(self) -> None:
         """Start the thread if it does not run; not for finalisers."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="tollspan-worker", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="tollspan-worker", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def drain(self, wait_seconds: float) -> None:
         """Do what is queued, and end the thread; it starts again when it is needed."""

@@ -45,6 +45,10 @@ class Closer:
             self._books.post(event, hold)
         except LedgerError:
             self._books.rescue(event, hold)
+        except BaseException:
+            # Storing twice changes nothing; an interrupt in the middle may have stored nothing.
+            self._books.rescue(event, hold)
+            raise
         return event
 
     async def close_async(self, closing: Closing) -> UsageEvent:

@@ -42,8 +42,9 @@ class Bounds(Protocol):
 
 
 class _Period(msgspec.Struct, frozen=True):
-    """The accounts that calls touch while every window stays the same."""
+    """The accounts that calls touch while the rules and every window stay the same."""
 
+    rules: RuleSet
     accounts: tuple[Account, ...]
     rule_ids: tuple[str, ...]
     since_unix_ns: int
@@ -73,6 +74,7 @@ class BudgetGate:
         acquire_timeout_seconds: float = 0.25,
     ) -> None:
         self._acquire_timeout_seconds = acquire_timeout_seconds
+        self._period = _Period(RuleSet(), (), (), 1, 0)
         self._bounds = bounds
         self._authority = authority
         self.use(rules)
@@ -86,7 +88,6 @@ class BudgetGate:
         """Put other rules in force for the calls to come."""
         self._rules = rules
         self._refusing: TollspanError | None = None
-        self._period = _Period((), (), 1, 0)
 
     def refuse_all(self, problem: TollspanError) -> None:
         """Deny every call until there are rules to `use`: those that there are can't be read."""
@@ -145,8 +146,11 @@ class BudgetGate:
             return _unreadable(self._refusing)
         at_unix_ns = call.started_at_unix_ns
         current = self._period
-        if not current.since_unix_ns <= at_unix_ns < current.until_unix_ns:
-            current = self._open_period(at_unix_ns)
+        if (
+            current.rules is not self._rules
+            or not current.since_unix_ns <= at_unix_ns < current.until_unix_ns
+        ):
+            current = self._open_period(self._rules, at_unix_ns)
         if not current.accounts:
             return _ALLOWED_UNTOUCHED
         request = call.request
@@ -164,11 +168,11 @@ class BudgetGate:
         legs = tuple(zip(current.accounts, repeat(amount)))
         return Hold(call_id=call.id, started_at_unix_ns=at_unix_ns, legs=legs), bound
 
-    def _open_period(self, at_unix_ns: int) -> _Period:
+    def _open_period(self, rules: RuleSet, at_unix_ns: int) -> _Period:
         """Name the accounts of every budget at a moment, and keep them while they last."""
         accounts: list[Account] = []
         since, until = at_unix_ns, FOREVER_UNIX_NS
-        for budget in self._rules.budgets:
+        for budget in rules.budgets:
             key, end = period(budget.window, at_unix_ns)
             until = min(until, end)
             accounts.append(
@@ -177,8 +181,8 @@ class BudgetGate:
                 )
             )
         rule_ids = tuple(account.budget_id for account in accounts)
-        self._period = _Period(tuple(accounts), rule_ids, since, until)
-        return self._period
+        current = self._period = _Period(rules, tuple(accounts), rule_ids, since, until)
+        return current
 
     def _allowed(self, hold: Hold, bound: Bound) -> Decision:
         current = self._period

@@ -92,13 +92,12 @@ class ChatExtractor:
         body["stream_options"] = {**options, "include_usage": True}
         return _Injected({**kwargs, "extra_body": body}, kwargs)
 
-    def again(self, request: Request, error: Exception, kwargs: Kwargs) -> Kwargs | None:
-        """Take back our request for usage from a server that does not know it, for good."""
+    def again(self, error: Exception, kwargs: Kwargs) -> Kwargs | None:
+        """Take back our request for usage from a server that may not know it."""
         if not isinstance(kwargs, _Injected):
             return None
         if getattr(error, "status_code", None) not in _REFUSALS or not _OURS.search(str(error)):
             return None
-        self._refusing.add((request.host, request.port))
         kwargs.is_taken_back = True
         return kwargs.given
 
@@ -114,6 +113,8 @@ class ChatExtractor:
 
     def stream(self, request: Request, result: object, kwargs: Kwargs) -> StreamReader | None:
         """Watch a stream, and a raw response that can be parsed into one."""
+        if isinstance(kwargs, _Injected) and kwargs.is_taken_back:
+            self._refusing.add((request.host, request.port))  # without ours it worked: remember
         if not request.is_stream or not (is_stream(result) or hasattr(result, "parse")):
             return None
         return ChatStreamReader(request, hides_usage=_is_injected(kwargs))
@@ -156,7 +157,7 @@ def _output_limit(kwargs: Mapping[str, object]) -> int | None:
 def _choices(value: object) -> int:
     """Return how many answers are asked for; 1 for what is not given or makes no sense."""
     if isinstance(value, str):
-        value = int(value) if value.isdecimal() else 1
+        value = int(value[:10]) if value.isdecimal() else 1
     if isinstance(value, int | float) and math.isfinite(value):
         return max(1, math.ceil(value))
     return 1
