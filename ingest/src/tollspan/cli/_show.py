@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import time
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ import msgspec
 
 from tollspan.budget import Balance
 from tollspan.launch import read_settings
-from tollspan.ledger import LEDGER_FILE, LedgerReader, ReportRow
-from tollspan.usage import Event, UsageEvent, format_usd, rfc3339
+from tollspan.ledger import LEDGER_FILE, LedgerReader, ReportRow, SQLiteLedger
+from tollspan.usage import Event, LedgerError, UsageEvent, format_usd, rfc3339
 
 from ._table import print_table
 
@@ -65,8 +66,14 @@ def report(parsed: argparse.Namespace) -> int:
 
 
 def budgets(parsed: argparse.Namespace) -> int:
-    """Show every budget."""
-    found = _reader().balances()
+    """Show every budget; what dead processes held is shown as unresolved."""
+    reader = _reader()
+    reader.balances()  # says so when there is no ledger, before one is made
+    ledger = SQLiteLedger(reader.path.parent)
+    with contextlib.suppress(LedgerError):  # a ledger that can only be read is shown as it is
+        ledger.sweep()
+    ledger.close()
+    found = reader.balances()
     if parsed.json:
         for balance in found:
             print(msgspec.json.encode(_balance_json(balance)).decode())
