@@ -283,6 +283,9 @@ class InterruptedBooks(MemoryLedger):
     def post(self, event: UsageEvent, hold: Hold | None) -> None:
         raise KeyboardInterrupt
 
+    def post_now(self, event: UsageEvent, hold: Hold | None) -> Busy | None:
+        raise KeyboardInterrupt
+
     def rescue(self, event: UsageEvent, hold: Hold | None) -> None:
         self.rescued.append(event.call.id)
 
@@ -293,7 +296,9 @@ def test_an_interrupt_while_an_event_is_stored_puts_it_aside() -> None:
     closing = Closing(call, a_gate().authorize(call), Usage(output=1), Outcome(status="ok"))
     with pytest.raises(KeyboardInterrupt):
         Closer(BOOK, books).close(closing)
-    assert books.rescued == [call.id]
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(Closer(BOOK, books).close_async(closing))
+    assert books.rescued == [call.id, call.id]
 
 
 def test_a_lowered_limit_is_in_force_for_the_next_call() -> None:

@@ -64,6 +64,11 @@ class Closer:
                 await asyncio.shield(asyncio.wrap_future(self._books.post_soon(event, hold)))
         except LedgerError:
             self._books.rescue(event, hold)
+        except asyncio.CancelledError:
+            raise  # the writer has it already
+        except BaseException:
+            self._books.rescue(event, hold)
+            raise
         return event
 
     def _event(self, closing: Closing) -> UsageEvent:
