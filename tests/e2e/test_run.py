@@ -221,13 +221,17 @@ def test_child_processes_are_gated_and_metered(
         f"""{CALL}
 import multiprocessing
 
+def start():
+    global client  # a forked child must not write into its parent's connections
+    client = openai.OpenAI(max_retries=0)
+
 def work(number):
     return call().split(":")[0]
 
 if __name__ == "__main__":
     print(call())
     context = multiprocessing.get_context("{method}")
-    with context.Pool(2) as pool:
+    with context.Pool(2, start) as pool:
         print(*sorted(pool.map(work, range(6))))
 """
     )
