@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import resource
 import sqlite3
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI
 
 from tests import harness
+from tests.e2e.disks import full_disk, locked
 from tests.e2e.outages import (
     LONGEST_WAIT_SECONDS,
     RULES,
@@ -35,20 +32,7 @@ from tests.fakes import FakeOpenAI, Reply
 from tollspan.launch import install_or_raise, read_settings, uninstall
 from tollspan.ledger import LEDGER_FILE, rescued_files
 
-
-@pytest.fixture(autouse=True)
-def spare_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the last resort for events a temp folder of its own."""
-    spare = tmp_path / "spare"
-    spare.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(spare))
-    return spare
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as started:
-        yield started
+pytestmark = pytest.mark.usefixtures("spare_place")
 
 
 def test_without_a_home_calls_are_denied_by_the_rule_and_the_log_says_so_once(
@@ -112,17 +96,6 @@ def test_a_home_that_can_not_be_made_lets_the_rule_decide(
         finally:
             uninstall()
     assert rescued_files(home)
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_denies_by_the_rule(tmp_path: Path, fake: FakeOpenAI) -> None:
@@ -198,17 +171,6 @@ def test_events_that_no_disk_takes_wait_in_memory(
         process.communicate("\n", timeout=30)
         assert process.returncode == 0
     see_everything_come_back(home, fake, calls=4)
-
-
-@contextmanager
-def locked(home: Path) -> Iterator[None]:
-    """Keep the ledger's file locked, as a person's own SQL session could."""
-    with contextlib.closing(sqlite3.connect(home / LEDGER_FILE)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            connection.execute("ROLLBACK")
 
 
 def test_a_ledger_that_is_kept_locked_delays_a_call_by_no_more_than_is_said(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -28,20 +27,7 @@ from tollspan.launch import install_or_raise, read_settings, uninstall
 from tollspan.ledger import LEDGER_FILE, LedgerReader, rebuild, rescued_files
 from tollspan.usage import format_usd
 
-
-@pytest.fixture(autouse=True)
-def spare_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the last resort for events a temp folder of its own."""
-    spare = tmp_path / "spare"
-    spare.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(spare))
-    return spare
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI() as started:
-        yield started
+pytestmark = pytest.mark.usefixtures("spare_place")
 
 
 @pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")], ids=["the file", "all files"])

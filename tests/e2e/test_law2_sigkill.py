@@ -177,7 +177,8 @@ def test_a_call_killed_in_flight_stays_counted_and_keeps_the_next_process_out(
         assert spent is not None
         assert harness.balance(home).held_nanousd == bound
         ledger = SQLiteLedger(home)
-        assert ledger.sweep() == 1
+        ledger.sweep()  # unless its own thread is just at it
+        wait_until(lambda: harness.balance(home).held_nanousd == 0)
         assert ledger.sweep() == 0
         ledger.close()
         shown = shown_budget(home, fake.base_url)

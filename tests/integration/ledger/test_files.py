@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import multiprocessing
 import os
@@ -220,6 +221,56 @@ def test_closing_a_lost_file_leaves_the_log_of_the_new_one_alone(tmp_path: Path)
     assert path.with_name(f"{LEDGER_FILE}-wal").exists()
     assert kept(tmp_path) == {asked.call_id}
     found.close()
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / LEDGER_FILE, tmp_path / "other" / LEDGER_FILE
+    Session(path).close()
+    found = SQLiteLedger(other.parent)
+    found.open()
+    connect = sqlite3.connect
+
+    def connect_and_replace(*arguments: object, **named: object) -> sqlite3.Connection:
+        monkeypatch.setattr(sqlite3, "connect", connect)
+        connection: sqlite3.Connection = connect(*arguments, **named)  # type: ignore[call-overload]  # as given
+        for suffix in ("", "-wal", "-shm"):
+            os.rename(f"{other}{suffix}", f"{path}{suffix}")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_and_replace)
+    with pytest.raises(LedgerUnavailableError, match="moved"):
+        Session(path)
+    found.close()
+
+
+def test_what_is_held_in_a_new_file_before_the_old_one_is_carried_over_stays_held(
+    tmp_path: Path,
+) -> None:
+    ledger = SQLiteLedger(tmp_path)
+    ledger.open()
+    asked = hold((WIDE, 10))
+    ledger.hold(asked)
+    wait_until(lambda: ledger._writer._session is not None)
+    with ledger._lock:
+        ledger._trouble(OSError(errno.ENOSPC, "no space left"))
+    for suffix in ("", "-wal", "-shm"):  # people make room
+        (tmp_path / f"{LEDGER_FILE}{suffix}").unlink()
+    ledger._closed_until = 0.0
+    later = hold((WIDE, 20))
+    while True:
+        with contextlib.suppress(LedgerUnavailableError):
+            assert ledger.hold(later) is None
+            break
+        ledger._closed_until = 0.0
+        time.sleep(0.01)
+    time.sleep(1.2)  # the thread looks twice a second
+    assert {one.call_id for one in LedgerReader(tmp_path / LEDGER_FILE).open_holds()} == {
+        asked.call_id,
+        later.call_id,
+    }
+    ledger.close()
 
 
 ENDS_WITH_A_LOST_FILE = """

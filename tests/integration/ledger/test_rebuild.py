@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from hypothesis import strategies as st
 from tests.contract.ledger.making import account, charge, event, hold, new_id, refused, settled
 from tollspan.budget import Balance
 from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger, rebuild
-from tollspan.usage import Event
+from tollspan.usage import Event, LedgerCorruptError, LedgerUnavailableError
 
 PAGE = 4096
 Facts = tuple[list[Event], list[Balance], list[OpenHold]]
@@ -25,7 +29,7 @@ def fill(home: Path, *, calls: int, seed: int = 0) -> Path:
     """Live a life: calls that ended, were refused, given up, are in flight, or died in flight."""
     rng = random.Random(seed)
     accounts = [account("wide", limit=1 << 40), account("day", limit=1 << 30, period="2026-11-22")]
-    dead, alive = SQLiteLedger(home), SQLiteLedger(home)
+    dead, alive = (SQLiteLedger(home, wait_seconds=10) for _ in range(2))
     for number in range(calls):
         owner = rng.choice((dead, alive))
         asked = hold(*((one, rng.randrange(1, 1000)) for one in rng.sample(accounts, 2)))
@@ -72,6 +76,16 @@ def test_a_sound_ledger_comes_out_as_it_went_in(
     assert done.unreadable == 0
     assert done.old_path is not None
     assert facts(done.old_path) == before
+
+
+def counted(balance: Balance) -> tuple[str, int, int, int]:
+    """Return what an account counts; a limit is the rules' affair."""
+    return (
+        balance.account.budget_id,
+        balance.posted_nanousd,
+        balance.held_nanousd,
+        balance.unresolved_nanousd,
+    )
 
 
 def roots(path: Path) -> dict[str, int]:
@@ -202,6 +216,162 @@ def test_two_rebuilds_in_one_second_keep_both_old_files(tmp_path: Path) -> None:
     assert first.old_path is not None
     assert second.old_path is not None
     assert facts(first.old_path) == facts(second.old_path) == facts(path)
+
+
+def test_lost_accounts_keep_what_was_held_in_them(tmp_path: Path) -> None:
+    path = fill(tmp_path, calls=40)
+    before = facts(path)
+    overwrite(path, roots(path)["accounts"])
+    rebuild(path)
+    events, balances, holds = facts(path)
+    assert (events, holds) == (before[0], before[2])
+    assert [counted(one) for one in balances] == [counted(one) for one in before[1]]
+    assert any(one.unresolved_nanousd for one in balances)
+
+
+def test_an_event_that_is_damaged_inside_is_left_out_alone(tmp_path: Path) -> None:
+    path = fill(tmp_path, calls=20)
+    before = facts(path)[0]
+    roots(path)
+    data = path.read_bytes()
+    text = b"gpt-4o-mini"
+    for at, damage in ((data.index(text), b'"'), (data.rindex(text), b"\xff")):
+        data = data[:at] + damage + data[at + 1 :]
+    path.write_bytes(data)
+    with pytest.raises(LedgerCorruptError, match="rebuild"):
+        facts(path)
+    done = rebuild(path)
+    events = facts(path)[0]
+    assert (done.events, done.unreadable) == (len(before) - 2, 2)
+    assert events == [one for one in before if one in events]
+
+
+def test_a_lost_file_with_a_damaged_event_is_carried_over_all_the_same(tmp_path: Path) -> None:
+    path = fill(tmp_path, calls=20)
+    before = facts(path)[0]
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE events SET data = CAST('{' AS BLOB) WHERE seq = 7")
+    ledger = SQLiteLedger(tmp_path)
+    ledger.open()
+    path.unlink()
+    ledger.close()
+    assert facts(path)[0] == before[:6] + before[7:]
+
+
+@pytest.mark.parametrize("size", [b"\0\0", b"\0\x07", b"\0\x04"], ids=["none", "odd", "tiny"])
+def test_a_header_with_a_senseless_size_of_pages_is_not_believed(
+    tmp_path: Path, size: bytes
+) -> None:
+    path = fill(tmp_path, calls=20)
+    before = facts(path)
+    roots(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:16] + size + data[18:])
+    rebuild(path)
+    assert facts(path) == before
+
+
+def test_two_events_that_damage_gave_one_number_are_both_kept(tmp_path: Path) -> None:
+    path = fill(tmp_path, calls=60)
+    before = facts(path)[0]
+    roots(path)
+    data = bytearray(path.read_bytes())
+    page = (leaves(path)[0] - 1) * PAGE
+    first, second = (
+        page + int.from_bytes(data[page + at : page + at + 2], "big") for at in (8, 10)
+    )
+    data[first + 2] = data[second + 2]  # two bytes of length, then the number
+    path.write_bytes(data)
+    rebuild(path)
+    events = facts(path)[0]
+    assert {one.call.id for one in events} == {one.call.id for one in before}
+
+
+def test_holds_that_were_given_back_do_not_come_back_from_free_pages(tmp_path: Path) -> None:
+    path = fill(tmp_path, calls=20)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA secure_delete = OFF")  # as SQLite is built in many places
+        connection.executemany(
+            "INSERT INTO holds VALUES (?, 1, 10, 'nobody', 0, 0)",
+            [(f"{number:032x}",) for number in range(1 << 20, (1 << 20) + 500)],
+        )
+        connection.execute("DELETE FROM holds WHERE owner = 'nobody'")
+    before = facts(path)
+    overwrite(path, roots(path)["events"])
+    rebuild(path)
+    assert facts(path) == before
+
+
+def test_a_file_that_leads_in_a_circle_comes_to_an_end(tmp_path: Path) -> None:
+    length = 1500 + (PAGE - 4) * (1 << 40)  # 1500 bytes in the cell, the rest in other pages
+    digits = [length >> 7 * place & 0x7F for place in range(7, -1, -1)]
+    head = bytes([*(digit | 0x80 for digit in digits[:-1]), digits[-1], 1])
+    cell = head + b"\x00" * 1500 + b"\x00\x00\x00\x03"
+    at = PAGE - len(cell)
+    leaf = b"\x0d\x00\x00\x00\x01" + b"\x00" * 3 + at.to_bytes(2, "big")
+    overflow = b"\x00\x00\x00\x03"  # what follows is this page again
+    path = tmp_path / LEDGER_FILE
+    path.write_bytes(b"\x00" * PAGE + leaf.ljust(at, b"\x00") + cell + overflow.ljust(PAGE, b"x"))
+    assert rebuild(path).events == 0
+
+
+REBUILDS = """
+import os, sys
+from pathlib import Path
+from tollspan.ledger import rebuild
+renamed = 0
+def rename(old, new, rename=os.rename):
+    global renamed
+    renamed += 1
+    if renamed == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+    rename(old, new)
+os.rename = rename
+rebuild(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+def test_a_rebuild_that_is_killed_at_any_step_loses_nothing(tmp_path: Path, at: int) -> None:
+    path = fill(tmp_path, calls=40)
+    before = facts(path)
+    done = subprocess.run([sys.executable, "-c", REBUILDS, str(path), str(at)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    ledger = SQLiteLedger(tmp_path)
+    ledger.open()
+    ledger.close()
+    assert facts(path) == before
+    rebuild(path)
+    assert facts(path) == before
+    left = {one.name for one in tmp_path.iterdir() if "ready" in one.name or "ing" in one.name}
+    assert left == set()
+
+
+def test_what_another_process_wants_to_store_during_a_rebuild_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fill(tmp_path, calls=10)
+    before = {one.call.id for one in facts(path)[0]}
+    asked = hold((account("wide", limit=1 << 40), 5))
+    rename = os.rename
+
+    def call_and_rename(old: str, new: str) -> None:
+        """Be a short-lived process, at the last moment before the file is moved."""
+        monkeypatch.setattr(os, "rename", rename)
+        other = SQLiteLedger(tmp_path, post_wait_seconds=0.1)
+        try:
+            other.post(settled(asked, 3), asked)
+        except LedgerUnavailableError:
+            other.rescue(settled(asked, 3), asked)
+        other.close()
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", call_and_rename)
+    rebuild(path)
+    ledger = SQLiteLedger(tmp_path)
+    ledger.take_rescued()
+    ledger.close()
+    assert {one.call.id for one in facts(path)[0]} == before | {asked.call_id}
 
 
 def test_a_rebuild_leaves_nothing_behind_but_the_old_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the gate decides, and what the closer charges, over the memory ledger."""
+"""What the gate decides and what the closer charges, at prices that a test sets."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from tollspan.budget import (
     Closer,
     Closing,
     Decision,
-    Hold,
     MemoryLedger,
-    Refusal,
     RuleSet,
 )
 from tollspan.usage import (
@@ -25,15 +23,15 @@ from tollspan.usage import (
     Bound,
     BudgetExceededError,
     Call,
+    ConfigError,
     Cost,
+    DecisionNote,
     GateUnavailableError,
-    LedgerUnavailableError,
     Outcome,
     OutcomeStatus,
     Request,
     Response,
     UnboundedCallError,
-    UnpricedModelError,
     Usage,
     UsageEvent,
 )
@@ -61,13 +59,6 @@ class Prices:
         self, request: Request, response: Response, usage: Usage, at_unix_ns: int, *, ceiling: bool
     ) -> Cost:
         return self.cost
-
-
-class Broken(MemoryLedger):
-    """An authority that can't answer."""
-
-    def hold(self, hold: Hold) -> Refusal | None:
-        raise LedgerUnavailableError("the disk is full")
 
 
 class World:
@@ -167,74 +158,28 @@ def test_new_rules_count_for_the_next_call_and_know_what_was_spent() -> None:
     assert world.ask()[1].denial is not None
 
 
-@pytest.mark.parametrize(
-    ("reasons", "rules", "error"),
-    [
-        pytest.param(("context",), one_budget(), UnboundedCallError, id="no bound at all"),
-        pytest.param(
-            ("unpriced",), one_budget(on_unpriced="deny"), UnpricedModelError, id="no price"
-        ),
-    ],
-)
-def test_a_call_without_a_bound_is_denied(
-    reasons: tuple[str, ...], rules: RuleSet, error: type[Exception]
-) -> None:
+def test_a_call_that_nothing_bounds_is_denied() -> None:
     prices = Prices(bound=None)
-    prices.reasons = reasons
-    _, decision = World(rules, prices).ask()
-    assert isinstance(decision.denial, error)
+    prices.reasons = ("context",)
+    _, decision = World(one_budget(), prices).ask()
+    assert isinstance(decision.denial, UnboundedCallError)
     assert decision.hold is None
-
-
-def test_a_call_without_a_price_holds_nothing_where_that_is_allowed() -> None:
-    prices = Prices(bound=None)
-    prices.reasons = ("unpriced",)
-    world = World(one_budget(on_unpriced="allow"), prices)
-    _, decision = world.ask()
-    assert decision.denial is None
-    assert counted(world.stands(decision)) == (0, 0, 0)
-
-
-def test_unknown_hosts_are_not_held_to_the_dearest_price_unless_the_rules_say_so() -> None:
-    world = World(one_budget(), Prices())
-    world.ask()
-    world.ask(is_assumed=True)
-    world.gate.use(one_budget(on_unpriced="ceiling"))
-    world.ask(is_assumed=True)
-    assert world.prices.ceilings == [True, False, True]
-
-
-def test_calls_without_a_maximum_are_denied_where_the_rules_say_so() -> None:
-    world = World(one_budget(on_unbounded="deny"), Prices())
-    assert isinstance(world.ask(max_output_tokens=None)[1].denial, UnboundedCallError)
-    assert world.ask()[1].denial is None
-
-
-def test_without_an_answer_the_rule_decides() -> None:
-    denied = World(one_budget(), Prices(), Broken()).ask()[1]
-    assert isinstance(denied.denial, GateUnavailableError)
-    assert denied.note.is_unavailable
-    world = World(one_budget(on_unavailable="allow"), Prices(), Broken())
-    call, allowed = world.ask()
-    assert allowed.denial is None
-    event = world.end(call, allowed)
-    assert event.marks == ("unavailable",)
-    assert counted(world.stands(allowed)) == (30, 0, 0)
 
 
 def test_without_budgets_every_call_goes_through_and_nothing_is_bounded() -> None:
     world = World(RuleSet(), Prices())
     call, decision = world.ask()
-    assert decision.denial is None
-    assert decision.hold is None
+    assert decision == Decision(note=DecisionNote())
     assert world.prices.ceilings == []
     assert world.end(call, decision).charges == ()
 
 
 def test_a_gate_whose_rules_can_not_be_read_denies() -> None:
     world = World(one_budget(), Prices())
-    world.gate.refuse_all(LedgerUnavailableError("line 3"))
-    assert isinstance(world.ask()[1].denial, GateUnavailableError)
+    world.gate.refuse_all(ConfigError("tollspan.yaml:3: a budget has no `limit`"))
+    denial = world.ask()[1].denial
+    assert isinstance(denial, GateUnavailableError)
+    assert "tollspan.yaml:3" in str(denial)
     world.gate.use(one_budget())
     assert world.ask()[1].denial is None
 

@@ -18,6 +18,8 @@ from typing import TypeVar
 from tollspan.usage import LedgerUnavailableError
 
 SUFFIXES = ("", "-wal", "-shm")
+READY = ".ready"
+"""What the name of a moved ledger has in addition for the file that is to take its place."""
 _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _FIRST_PAUSE_SECONDS = 20e-6
 _LONGEST_PAUSE_SECONDS = 1e-3
@@ -63,8 +65,11 @@ def inode(path: Path) -> int:
         return 0
 
 
-def connect(path: Path, wait_seconds: float) -> sqlite3.Connection:
+def connect(path: Path, wait_seconds: float) -> tuple[sqlite3.Connection, int]:
     """Open a ledger's file; make an empty one, readable by its owner only, when there is none.
+
+    Returns:
+        The connection, and the number of the file that was there before it was opened.
 
     Raises:
         sqlite3.Error, OSError, LedgerUnavailableError: It can't be opened or made.
@@ -73,7 +78,8 @@ def connect(path: Path, wait_seconds: float) -> sqlite3.Connection:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with exclusively(path, wait_seconds):
             _create(path)
-    return sqlite3.connect(
+    number = inode(path)
+    connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",  # never make one here: it was moved this instant
         uri=True,
         timeout=0,
@@ -81,6 +87,7 @@ def connect(path: Path, wait_seconds: float) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=64,
     )
+    return connection, number
 
 
 @contextlib.contextmanager
@@ -120,11 +127,38 @@ def keep_open(connection: sqlite3.Connection) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
+def change_places(ready: Path, path: Path, old: Path) -> None:
+    """Put a finished file in a ledger's place, and the ledger's files under another name.
+
+    The caller is alone. If it is killed at it, whoever finds no ledger goes on.
+    """
+    for suffix in SUFFIXES:
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{path}{suffix}", f"{old}{suffix}")
+    os.rename(ready, path)
+
+
+def go_on_changing_places(path: Path) -> None:
+    """Finish what somebody was killed at who had moved the ledger away; the caller is alone."""
+    if path.exists():
+        return
+    for ready in path.parent.glob(f"{path.name}.*{READY}"):
+        if moved(ready).exists():
+            change_places(ready, path, moved(ready))
+            return
+
+
+def moved(ready: Path) -> Path:
+    """Name the file that a finished one is to take the place of, once that was moved."""
+    return ready.with_name(ready.name.removesuffix(READY))
+
+
 def _create(path: Path) -> None:
     """Make an empty file; the caller is alone.
 
     Side files of a ledger that was deleted would be mixed up with the new one: they go first.
     """
+    go_on_changing_places(path)
     if path.exists():
         return
     for suffix in SUFFIXES[1:]:

@@ -19,8 +19,13 @@ class Owner:
         self.name = secrets.token_hex(8)
         self._path = self._folder / f"{self.name}.lock"
         self._descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            self.leave()
+            raise
+        with contextlib.suppress(OSError):  # for people only, and a full disk takes nothing
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
 
     def leave(self) -> None:
         """Say goodbye: the lock goes, the file too."""

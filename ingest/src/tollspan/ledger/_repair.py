@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,17 @@ import msgspec
 from tollspan.usage import LedgerError, decode_event
 
 from . import _schema
-from ._files import SUFFIXES, exclusively, is_busy
+from ._files import (
+    READY,
+    SUFFIXES,
+    change_places,
+    exclusively,
+    go_on_changing_places,
+    is_busy,
+    keep_open,
+    moved,
+)
+from ._rescue import NO_EVENT
 from ._salvage import Salvaged, salvage
 from ._session import (
     MOST_AT_ONCE_NANOUSD,
@@ -27,6 +37,7 @@ from ._session import (
 )
 
 _logger = logging.getLogger("tollspan.ledger")
+_LEAST_EVENT_BYTES = 64
 # An event makes an account that is not there with limit 0.
 _INSERT_ACCOUNT = (
     "INSERT INTO accounts (budget_id, scope, period, limit_nanousd) VALUES (?, ?, ?, ?)"
@@ -51,7 +62,9 @@ FROM (
                AS posted,
            min(coalesce(json_extract(c.value, '$.unresolved_nanousd'), 0), {MOST_AT_ONCE_NANOUSD})
                AS unresolved
-    FROM events, json_each(CAST(events.data AS TEXT), '$.charges') AS c
+    FROM events, json_each(
+        CASE WHEN json_valid(CAST(events.data AS TEXT)) THEN CAST(events.data AS TEXT) END,
+        '$.charges') AS c
     WHERE events.kind = 'usage'
 ) GROUP BY 1, 2, 3
 """  # noqa: S608 - two constants
@@ -128,23 +141,47 @@ def _copy_events(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
         "INSERT INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
         " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
     )
-    select = "SELECT id, kind, time_unix_ns, cost_nanousd, data FROM events"
+    # SQLite vouches for the pages, not for what is written in them.
+    select = (
+        "SELECT id, kind, time_unix_ns, cost_nanousd, data FROM events"
+        " WHERE json_valid(CAST(data AS TEXT))"
+    )
     try:
-        new.executemany(insert, old.execute(f"{select} ORDER BY seq"))
+        new.executemany(insert, _in_unicode(old.execute(f"{select} ORDER BY seq")))
     except sqlite3.DatabaseError as error:
         if not is_corrupt(error):
             raise
-        new.executemany(insert, _row_by_row(old, f"{select} WHERE seq = ?"))
+        new.executemany(insert, _in_unicode(_row_by_row(old, f"{select} AND seq = ?")))
+
+
+def _in_unicode(rows: Iterable[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
+    """Step over events that are no text."""
+    for row in rows:
+        data = row[-1]
+        with contextlib.suppress(UnicodeDecodeError):
+            if isinstance(data, bytes):
+                data.decode()
+                yield row
 
 
 def _row_by_row(old: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
     """Yield event after event by its number, stepping over what is damaged."""
-    (highest,) = old.execute("SELECT max(seq) FROM events").fetchone()
-    for number in range(1, (highest or 0) + 1):
+    for number in range(1, _highest(old) + 1):
         with contextlib.suppress(sqlite3.DatabaseError):
             row = old.execute(query, (number,)).fetchone()
             if row is not None:
                 yield row
+
+
+def _highest(old: sqlite3.Connection) -> int:
+    """Return a number that no event's is above; damage may say any, or none."""
+    (pages,) = old.execute("PRAGMA page_count").fetchone()
+    (size,) = old.execute("PRAGMA page_size").fetchone()
+    most = int(pages) * int(size) // _LEAST_EVENT_BYTES
+    with contextlib.suppress(sqlite3.DatabaseError):
+        (highest,) = old.execute("SELECT max(seq) FROM events").fetchone()
+        return min(highest or 0, most)
+    return most
 
 
 def _copy_accounts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
@@ -182,22 +219,61 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
 def rebuild(path: Path) -> Rebuilt:
     """Make a ledger anew from whatever events and holds its file still gives.
 
-    The old file is kept beside the new one. Run it when no program writes: those that run take up
-    the new file by themselves.
+    The old file is kept beside the new one. Programs that run can't write meanwhile, unless the
+    damage keeps SQLite from locking the file; they take up the new one by themselves. Whoever opens
+    the ledger next finishes a rebuild that was killed when the old file was away.
 
     Raises:
         LedgerError: The new file can't be written, or the old one not even read.
     """
-    draft = path.with_name(f"{path.name}.rebuilding-{os.getpid()}")
+    draft = path.with_name(f"{path.name}.rebuilding")
     try:
-        kept, unreadable = _write_draft(draft, path)
-        old_path = _change_places(draft, path)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with exclusively(path, 5.0):
+            go_on_changing_places(path)
+            _clear_away(path, draft)
+            try:
+                with _closed_to_writers(path):
+                    kept, unreadable = _write_draft(draft, path)
+                    old_path = _change_places(draft, path)
+            finally:
+                _clear_away(path, draft)
     except (sqlite3.Error, OSError) as error:
         raise ledger_error(error, path) from error
-    finally:
-        for suffix in (*SUFFIXES, ".lock"):
-            draft.with_name(draft.name + suffix).unlink(missing_ok=True)
     return Rebuilt(events=kept, unreadable=unreadable, old_path=old_path)
+
+
+def _clear_away(path: Path, draft: Path) -> None:
+    """Remove what is left of a draft, this one's or one's that was killed at it."""
+    for suffix in (*SUFFIXES, ".lock"):
+        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
+    for ready in path.parent.glob(f"{path.name}.*{READY}"):
+        if path.exists() or not moved(ready).exists():
+            ready.unlink()
+
+
+@contextlib.contextmanager
+def _closed_to_writers(path: Path) -> Generator[None]:
+    """Let nobody write into a file, as far as SQLite can still lock it.
+
+    Raises:
+        sqlite3.OperationalError: Somebody else keeps it locked.
+    """
+    if not path.exists():
+        yield
+        return
+    connection = _connect(path, "rw")
+    try:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            if is_busy(error):
+                raise
+        yield
+    except BaseException:
+        keep_open(connection)  # its end would move the log into a file that may be damaged
+        raise
+    connection.close()  # the file was moved: SQLite leaves its log alone
 
 
 def _write_draft(draft: Path, path: Path) -> tuple[int, int]:
@@ -208,7 +284,7 @@ def _write_draft(draft: Path, path: Path) -> tuple[int, int]:
         fresh.begin(5.0)
         if path.exists():
             if _is_sound(path):
-                kept = _copy_sound(path, fresh.connection)
+                kept, unreadable = _copy_sound(path, fresh.connection)
             else:
                 kept, unreadable = _save_rows(salvage(path), fresh)
         recompute(fresh)
@@ -220,17 +296,11 @@ def _write_draft(draft: Path, path: Path) -> tuple[int, int]:
 
 def _change_places(draft: Path, path: Path) -> Path | None:
     """Put the new file in the place of the old one; return where that is now."""
-    with exclusively(path, 5.0):
-        old_path = None
-        if path.exists():
-            old_path = _unused(path)
-            for suffix in SUFFIXES:
-                with contextlib.suppress(FileNotFoundError):
-                    path.with_name(path.name + suffix).rename(
-                        old_path.with_name(old_path.name + suffix)
-                    )
-        draft.rename(path)
-    return old_path
+    old_path = _unused(path)
+    ready = old_path.with_name(old_path.name + READY)
+    draft.rename(ready)
+    change_places(ready, path, old_path)
+    return old_path if old_path.exists() else None
 
 
 def _unused(path: Path) -> Path:
@@ -243,44 +313,54 @@ def _unused(path: Path) -> Path:
 def _is_sound(path: Path) -> bool:
     """Say whether SQLite finds nothing wrong with a file."""
     try:
-        with contextlib.closing(_read_only(path)) as connection:
+        with contextlib.closing(_connect(path, "ro")) as connection:
             result: list[tuple[str]] = connection.execute("PRAGMA integrity_check").fetchall()
             return result == [("ok",)] and _schema.is_there(connection)
     except sqlite3.DatabaseError:
         return False
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5.0, isolation_level=None
+    )
 
 
-def _copy_sound(path: Path, new: sqlite3.Connection) -> int:
-    with contextlib.closing(_read_only(path)) as old:
+def _copy_sound(path: Path, new: sqlite3.Connection) -> tuple[int, int]:
+    with contextlib.closing(_connect(path, "ro")) as old:
         _copy_facts(old, new)
+        (there,) = old.execute("SELECT count(*) FROM events").fetchone()
+    kept = _count(new)
+    return kept, int(there) - kept
+
+
+def _count(new: sqlite3.Connection) -> int:
     (kept,) = new.execute("SELECT count(*) FROM events").fetchone()
     return int(kept)
 
 
 def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
     """Store what was read out of a damaged file; return events kept and lost."""
-    kept = unreadable = 0
-    for number in sorted(found.events):
-        try:
-            fresh.store(decode_event(found.events[number]))
-            kept += 1
-        except (msgspec.DecodeError, msgspec.ValidationError):
-            unreadable += 1
+    numbers = set(found.events.values())
+    unreadable = set(numbers)
+    for data, number in sorted(found.events.items(), key=itemgetter(1)):
+        with contextlib.suppress(*NO_EVENT):
+            fresh.store(decode_event(data))
+            unreadable.discard(number)
     fresh.connection.executemany(_INSERT_ACCOUNT, found.accounts.values())
+    known = [hold for hold in found.holds if hold[1] in found.accounts]
+    if len(known) < len(found.holds):
+        nameless = len(found.holds) - len(known)
+        _logger.error("tollspan can't tell any more which budgets %d holds belong to", nameless)
     fresh.connection.executemany(
         _INSERT_HOLD,
         [
             (call, amount, owner, started_at, state, *found.accounts[account][:3])
-            for call, account, amount, owner, started_at, state in found.holds
-            if account in found.accounts
+            for call, account, amount, owner, started_at, state in known
         ],
     )
-    lost = max(found.events, default=0) - len(found.events)
-    return kept, unreadable + max(0, lost)
+    lost = max(numbers, default=0) - len(numbers)
+    return _count(fresh.connection), len(unreadable) + max(0, lost)
 
 
 __all__ = ["LedgerError", "Rebuilt", "carry_over", "rebuild", "recompute"]

@@ -25,12 +25,12 @@ class Salvaged(msgspec.Struct, kw_only=True):
     """The rows that were found, each once.
 
     Attributes:
-        events: Number → the event in JSON.
-        accounts: Account id → (budget, scope, period, limit).
+        events: The event in JSON → its number.
+        accounts: Account id → (budget, scope, period, limit); limit 0 where it is lost.
         holds: (call, account id, amount, owner, start, state).
     """
 
-    events: dict[int, bytes]
+    events: dict[bytes, int]
     accounts: dict[int, tuple[str, str, str, int]]
     holds: list[tuple[str, int, int, str, int, int]]
 
@@ -46,7 +46,9 @@ def salvage(path: Path) -> Salvaged:
     for number, page in older:  # events never change: an old copy of a page is as good
         for rowid, row in _table_rows(number, page, newest):
             _keep_event(found, rowid, row)
+    named: dict[int, tuple[str, str, str, int]] = {}
     holds: dict[tuple[str, int], tuple[str, int, int, str, int, int]] = {}
+    free = _free_pages(newest)
     for number, page in newest.items():
         for rowid, row in _table_rows(number, page, newest):
             match row:
@@ -54,12 +56,17 @@ def salvage(path: Path) -> Salvaged:
                     found.accounts[rowid] = (budget, scope, period, limit)
                 case _:
                     _keep_event(found, rowid, row)
+        if number in free:  # what is there of holds was settled long ago
+            continue
         for row in _index_rows(number, page, newest):
             match row:
                 case (str(call), int(account), int(amount), str(owner), int(start), int(state)):
                     holds[call, account] = (call, account, amount, owner, start, state)
+                case (str(budget), str(scope), str(period), int(account)):
+                    named[account] = (budget, scope, period, 0)
                 case _:
                     pass
+    found.accounts = named | found.accounts
     found.holds = list(holds.values())
     return found
 
@@ -67,7 +74,7 @@ def salvage(path: Path) -> Salvaged:
 def _keep_event(found: Salvaged, rowid: int, row: Row) -> None:
     match row:
         case (None, str(), "usage" | "decision", int(), int() | None, bytes(data)):
-            found.events[rowid] = data
+            found.events[data] = rowid
         case _:
             pass
 
@@ -79,6 +86,8 @@ def _pages(path: Path) -> tuple[dict[int, bytes], list[tuple[int, bytes]]]:
     if whole.startswith(_MAGIC):
         size = int.from_bytes(whole[16:18], "big")
         size = 65536 if size == 1 else size
+        if size < 512 or size.bit_count() != 1:
+            size = _PAGE_BYTES
     newest = {
         number + 1: whole[number * size : (number + 1) * size]
         for number in range(len(whole) // size)
@@ -89,6 +98,21 @@ def _pages(path: Path) -> tuple[dict[int, bytes], list[tuple[int, bytes]]]:
             older.append((number, newest[number]))
         newest[number] = page
     return newest, older
+
+
+def _free_pages(pages: dict[int, bytes]) -> set[int]:
+    """Name the pages that are on the list of free ones; none when the list is damaged.
+
+    Their content stays where SQLite was not built to wipe it (section 1.5).
+    """
+    free: set[int] = set()
+    following, count = struct.unpack_from(">II", pages.get(1, b"").ljust(40, b"\x00"), 32)
+    while following in pages and following not in free:
+        free.add(following)
+        trunk = pages[following]
+        following, leaves = struct.unpack_from(">II", trunk)
+        free.update(struct.unpack_from(f">{min(leaves, len(trunk) // 4 - 2)}I", trunk, 8))
+    return free if len(free) == count else set()
 
 
 def _logged(path: Path, size: int) -> Iterator[tuple[int, bytes]]:
@@ -152,6 +176,8 @@ def _payload(page: bytes, at: int, length: int, largest: int, pages: dict[int, b
     usable = len(page)
     if length <= largest:
         return _slice(page, at, length)
+    if length > usable * len(pages):
+        raise ValueError("a cell is longer than the file")
     smallest = (usable - 12) * 32 // 255 - 23
     local = smallest + (length - smallest) % (usable - 4)
     if local > largest:

@@ -63,15 +63,16 @@ class Session:
 
     def __init__(self, path: Path, *, is_durable: bool = False, wait_seconds: float = 5.0) -> None:
         self.path = path
-        self._connection = _files.connect(path, wait_seconds)
+        self._connection, self._inode = _files.connect(path, wait_seconds)
         self._execute = self._connection.execute
         self._ids: dict[Account, int] = {}
         self._accounts: dict[int, Account] = {}
-        self._inode = self._log_inode = 0
+        self._log_inode = 0
         try:
-            self._inode = _files.inode(path)
             _files.patiently(lambda: self._set_up(is_durable=is_durable), wait_seconds, path)
             self._log_inode = _files.inode(path.with_name(f"{path.name}-wal"))
+            if self.has_lost_its_file():  # then it may have the log of another file
+                raise LedgerUnavailableError(f"{path} was moved this instant")
         except BaseException:
             self.close()
             raise

@@ -68,8 +68,10 @@ class PostWork:
 
     def failed(self, error: LedgerError) -> None:  # noqa: ARG002 - rescue says it
         """Keep the event where there is room."""
-        self._rescue(self._event, self._hold)
-        self.done()
+        try:
+            self._rescue(self._event, self._hold)
+        finally:
+            self.done()
 
 
 class NoteWork:

@@ -86,38 +86,60 @@ class Writer:
         """Hand work over. Takes no lock and never blocks."""
         self._queue.put((time.monotonic(), work))
 
+    def has_lost_its_file(self) -> bool:
+        """Say whether the thread still works on a file that was deleted or replaced."""
+        session = self._session
+        return session is not None and session.has_lost_its_file()
+
     def start(self) -> None:
         """Start the thread if it does not run; call it outside of finalisers."""
+        while self._thread is None and not self._stopping:
+            if not self._starting.acquire(blocking=False):
+                return  # whoever has it looks at the queue once more
+            try:
+                self._start_or_drain()
+            finally:
+                self._starting.release()
+            if self._queue.empty():
+                return
+
+    def _start_or_drain(self) -> None:
+        """Start the thread; where there is none to be had, do what is queued here and now."""
         if self._thread is not None or self._stopping:
             return
-        if not self._starting.acquire(blocking=False):
-            return
+        self._thread = threading.Thread(target=self._run, name="tollspan-ledger", daemon=True)
         try:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="tollspan-ledger", daemon=True)
-                try:
-                    thread.start()
-                    self._thread = thread
-                except RuntimeError:
-                    # No thread to be had, or, from Python 3.12 on, the interpreter ends.
-                    self._drain()
-        finally:
-            self._starting.release()
+            self._thread.start()
+        except RuntimeError:  # no thread to be had, or, from Python 3.12 on, the interpreter ends
+            self._thread = None
+            self._drain()
 
     def stop(self, wait_seconds: float) -> None:
         """Do what is queued, end the thread, close the file; `resume` takes it up again."""
         self._stopping = True
+        # A thread that is being started is waited for; not for ever, by a signal handler in it.
+        if self._starting.acquire(timeout=wait_seconds):
+            self._starting.release()
         thread = self._thread
-        if thread is None:
-            if not self._queue.empty():
-                self._drain()
-        else:
+        if thread is not None and thread.is_alive():
             self._queue.put(None)
             thread.join(wait_seconds)
             if thread.is_alive():
-                self._give_up()
+                self._leave(thread)
+                return
         self._thread = None
+        if not self._queue.empty():
+            self._drain()
         self._drop_session()
+
+    def _leave(self, thread: threading.Thread) -> None:
+        """Give up a thread that does not end: it ends when it can, and keeps its connection.
+
+        To close that under it would wait for its statement, which is what it is stuck in.
+        """
+        if self._thread is thread:
+            self._thread = self._session = None
+        self._give_up()
 
     def resume(self) -> None:
         """Work again after `stop`: the thread starts when there is work."""
@@ -126,16 +148,17 @@ class Writer:
             self.start()
 
     def _run(self) -> None:
+        """Work until `stop`, or until given up. None in the queue only wakes."""
         next_tick = time.monotonic()
-        while True:
+        while self._thread is threading.current_thread():
             asked = None
             with contextlib.suppress(queue.Empty):
                 asked = self._queue.get(timeout=max(0.0, next_tick - time.monotonic()))
-                if asked is None:
-                    self._drain()
-                    return
             if asked is not None:
                 self._do(*asked)
+            elif self._stopping:
+                self._drain()
+                return
             if time.monotonic() >= next_tick:
                 with self._guard:
                     self._tick()

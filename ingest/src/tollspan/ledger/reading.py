@@ -11,8 +11,16 @@ from typing import Any
 import msgspec
 
 from tollspan.budget import Account, Balance
-from tollspan.usage import Event, LedgerError, decode_event
+from tollspan.usage import (
+    INPUT_BUCKETS,
+    OUTPUT_BUCKETS,
+    Event,
+    LedgerCorruptError,
+    LedgerError,
+    decode_event,
+)
 
+from ._rescue import NO_EVENT
 from ._session import ledger_error
 
 DIMENSIONS = {
@@ -117,7 +125,14 @@ class LedgerReader:
             )
             arguments = (since_unix_ns, newest)
         for (data,) in self._rows(query, arguments):
-            yield decode_event(data)
+            try:
+                event = decode_event(data)
+            except NO_EVENT as error:
+                raise LedgerCorruptError(
+                    f"{self.path} has an event that can't be read ({error}):"
+                    " run `tollspan ledger rebuild`"
+                ) from error
+            yield event
 
     def report(
         self, dimensions: tuple[str, ...], *, since_unix_ns: int = 0
@@ -131,7 +146,8 @@ class LedgerReader:
             " sum(kind = 'usage' AND json_extract(d, '$.usage.status') = 'estimated'),"
             " sum(kind = 'usage' AND json_extract(d, '$.usage.status') = 'unknown'),"
             " sum(kind = 'usage' AND json_extract(d, '$.cost.status') IN ('unpriced', 'partial')),"
-            f" sum({_sum_of(_INPUT)}), sum({_sum_of(_OUTPUT)}), coalesce(sum(cost_nanousd), 0)"
+            f" sum({_sum_of(INPUT_BUCKETS)}), sum({_sum_of(OUTPUT_BUCKETS)}),"
+            " coalesce(sum(cost_nanousd), 0)"
             " FROM (SELECT kind, time_unix_ns, cost_nanousd, CAST(data AS TEXT) AS d FROM events"
             " WHERE time_unix_ns >= ?)"
             + (f" GROUP BY {numbers}" if groups else "")
@@ -188,13 +204,6 @@ class LedgerReader:
                 yield from connection.execute(query, arguments)
         except sqlite3.Error as error:
             raise ledger_error(error, self.path) from error
-
-
-_INPUT = (
-    "input_uncached", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h",
-    "audio_in", "image_in",
-)  # fmt: skip
-_OUTPUT = ("output", "reasoning", "audio_out", "image_out")
 
 
 def _sum_of(buckets: tuple[str, ...]) -> str:

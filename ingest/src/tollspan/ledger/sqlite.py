@@ -314,8 +314,12 @@ class SQLiteLedger:
             raise LedgerUnavailableError(
                 f"{self.path} was out of order a moment ago; trying again soon"
             )
-        self._session = self._open(wait)
-        return self._session
+        session = self._open(wait)
+        if self._writer.has_lost_its_file() or self._lost:  # it would not carry what we hold
+            session.close()
+            raise LedgerUnavailableError(f"{self.path} is being carried over to a new file")
+        self._session = session
+        return session
 
     def _open(self, wait: float) -> Session:
         check_home(self.home)
