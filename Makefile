@@ -1,6 +1,6 @@
 # tollspan: `make` alone lists the targets. Everything is installed into .venv, nothing elsewhere.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core lint bench prove clean
+.PHONY: help demo test test-core lint bench prices prove clean
 
 # Looked up only when a target needs it, and then once, so that `make help` and `make clean` work without any Python.
 find_python = p=$$(scripts/find-python.sh) && $$p
@@ -25,6 +25,10 @@ lint: ## ruff, mypy, pyright, import layers
 bench: ## speed and size, against the bare client and other instrumentors
 	@$(find_python) scripts/environment.py dev
 	@$(bin)/python -m benchmarks
+
+prices: ## compile the price book anew from its pinned sources
+	@$(find_python) scripts/environment.py dev
+	@$(bin)/python exporter/pricebook
 
 prove: ## the long runs: minutes to hours
 	@$(find_python) scripts/stages.py prove

@@ -14,12 +14,16 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 
 import from_genai_prices
 import from_litellm
 import genai_prices.data
-from rows import INPUT_UNITS, OUTPUT_UNITS, PICOUSD_PER_USD, TOKENS_PER_LIST_PRICE, Model, Row
+from fees import AUTO_TIERS, FALLBACKS, FEES, HOSTS, PROVIDER_ALIASES, REPORTED
+from rows import PICOUSD_PER_USD, TOKENS_PER_LIST_PRICE, InexactError, Model, Row
+
+from tollspan.usage import INPUT_BUCKETS, OUTPUT_BUCKETS, TOKEN_BUCKETS
 
 # A newer source: change its version, its digest and the date, run, and read the difference.
 BOOK_DATE = "2026-11-22"
@@ -29,9 +33,6 @@ LITELLM_TABLE = "litellm/model_prices_and_context_window_backup.json"
 # Measured: no more than that many tokens are added by a provider to what the caller's bytes hold,
 # in 2,419 of 2,420 recorded requests (the other one ran several hidden prompts).
 CONSTANT_TOKENS = 1_024
-# Tiers in which a call may run that names none (or `auto`), because its project is set so.
-# https://developers.openai.com/api/reference, project service tier settings, read 2026-11-22.
-AUTO_TIERS = {"openai": ["fast", "priority"]}
 HERE = Path(__file__).resolve().parent
 BOOK = HERE.parent / "src" / "tollspan" / "pricing" / "prices.json"
 LEFT_OUT = HERE / "left_out.json"
@@ -79,10 +80,7 @@ def compile_book(table: bytes, left_out: dict[str, str]) -> bytes:
     book = from_genai_prices.read(left_out)
     entries = from_litellm.read(table.decode())
     owners = {
-        provider: {
-            entry.name: from_genai_prices.owner(from_genai_prices.provider(provider), entry.name)
-            for entry in listed
-        }
+        provider: {entry.name: from_genai_prices.owner_of(provider, entry.name) for entry in listed}
         for provider, listed in entries.items()
     }
     from_litellm.add(book, entries, date=BOOK_DATE, owner_of=owners, left_out=left_out)
@@ -91,8 +89,19 @@ def compile_book(table: bytes, left_out: dict[str, str]) -> bytes:
             model.names |= {name.lower() for name in model.names}
             if not model.names:
                 left_out[f"{provider}/{model.key}"] = "no exact name, only a pattern"
-        models[:] = [model for model in models if model.names]
-    return _write(book)
+        models[:] = [m for m in models if m.names and _is_exact(provider, m, left_out)]
+    return _write({provider: models for provider, models in book.items() if models})
+
+
+def _is_exact(provider: str, model: Model, left_out: dict[str, str]) -> bool:
+    """Say whether every price of a model is exact; else leave it out, and say why."""
+    try:
+        for row in model.rows:
+            row.encode([from_genai_prices.SOURCE, from_litellm.SOURCE])
+    except InexactError as why:
+        left_out[f"{provider}/{model.key}"] = str(why)
+        return False
+    return True
 
 
 def _require(what: str, found: str, wanted: str) -> None:
@@ -107,11 +116,12 @@ def _write(book: dict[str, list[Model]]) -> bytes:
     ]
     names = [str(source["name"]) for source in sources]
     providers = ",\n".join(
-        f"{json.dumps(name)}: {_provider(name, models, names)}"
+        f"{json.dumps(name)}: {_provider(name, models, names, _sold(book, name))}"
         for name, models in sorted(book.items())
     )
     body = (
-        f'{{"currency": "USD", "date": {json.dumps(BOOK_DATE)}, '
+        f'{{"aliases": {json.dumps(PROVIDER_ALIASES, sort_keys=True)}, '
+        f'"currency": "USD", "date": {json.dumps(BOOK_DATE)}, '
         f'"providers": {{\n{providers}\n}}, "sources": {json.dumps(sources, sort_keys=True)}}}'
     )
     digest = hashlib.sha256(body.encode()).hexdigest()
@@ -125,7 +135,15 @@ def _source(name: str, pinned: tuple[str, str], url: str) -> dict[str, object]:
     return {"licence": "MIT", "name": name, "sha256": digest, "url": url, "version": version}
 
 
-def _provider(provider: str, models: list[Model], sources: list[str]) -> str:
+def _sold(book: dict[str, list[Model]], provider: str) -> list[tuple[str, Model]]:
+    """Return every model that a provider sells, with whose list it is on."""
+    sellers = [provider, *FALLBACKS.get(provider, [])]
+    return [(seller, model) for seller in sellers for model in book.get(seller, [])]
+
+
+def _provider(
+    provider: str, models: list[Model], sources: list[str], sold: list[tuple[str, Model]]
+) -> str:
     ordered = sorted(models, key=lambda model: model.key)
     names = {name: model.key for model in ordered for name in sorted(model.names)}
     dated = sorted(name for model in ordered for name in model.dated)
@@ -133,46 +151,73 @@ def _provider(provider: str, models: list[Model], sources: list[str]) -> str:
         f" {json.dumps(model.key)}: {json.dumps(_model(model, sources), separators=(',', ':'))}"
         for model in ordered
     )
-    dump = json.dumps
-    return (
-        f'{{"auto_tiers": {dump(AUTO_TIERS.get(provider, []))}, '
-        f'"ceiling": {dump(_ceiling(provider, ordered), sort_keys=True)}, '
-        f'"constant_tokens": {CONSTANT_TOKENS},\n "dated": {dump(dated)},\n'
-        f' "models": {{\n{lines}}},\n "names": {dump(names, sort_keys=True)}}}'
+    parts = {
+        "auto_tiers": AUTO_TIERS.get(provider, []),
+        "ceiling": _ceiling(sold),
+        "constant_tokens": CONSTANT_TOKENS,
+        "dated": dated,
+        "fallbacks": FALLBACKS.get(provider, []),
+        "fees": FEES.get(provider, {}),
+        "hosts": HOSTS.get(provider, {}),
+        "is_reported": provider in REPORTED,
+        "names": names,
+    }
+    head = ",\n ".join(
+        f"{json.dumps(name)}: {json.dumps(part, sort_keys=True)}"
+        for name, part in parts.items()
+        if part or name in {"auto_tiers", "ceiling", "dated", "names"}
     )
+    return f'{{{head},\n "models": {{\n{lines}}}}}'
 
 
 def _model(model: Model, sources: list[str]) -> list[object]:
-    rows = sorted(model.rows, key=lambda r: (r.tier, r.valid_from or "", r.above))
+    rows = sorted(model.rows, key=lambda r: (r.tier, r.valid_from or "", r.minutes or (), r.above))
     encoded = [row.encode(sources) for row in rows]
-    return [model.context_window, model.max_output_tokens, encoded]
+    found = [model.context_window, model.max_output_tokens, encoded]
+    regions = {
+        region: there if isinstance(there, str) else [there.numerator, there.denominator]
+        for region, there in sorted(model.regions.items())
+    }
+    return [*found, regions] if regions else found
 
 
-def _ceiling(provider: str, models: list[Model]) -> dict[str, object]:
-    rows = [(model.key, row) for model in models for row in model.rows]
+def _ceiling(sold: list[tuple[str, Model]]) -> dict[str, object]:
+    models = [model for _, model in sold]
     ceiling: dict[str, object] = {
         "context_window": max((m.context_window or 0 for m in models), default=0) or None,
         "max_output_tokens": max((m.max_output_tokens or 0 for m in models), default=0) or None,
     }
-    for side, units in (("input", INPUT_UNITS), ("output", OUTPUT_UNITS)):
+    for side, buckets in (("input", INPUT_BUCKETS), ("output", OUTPUT_BUCKETS)):
         priced = [
-            (price, row_id(provider, key, row))
-            for key, row in rows
+            (Fraction(price) * _dearest_region(model), row_id(provider, model.key, row))
+            for provider, model in sold
+            for row in model.rows
             for unit, price in row.prices
-            if unit in units
+            if unit in buckets
         ]
         if priced:
             price, dearest = max(priced)
             numerator = -(-price * PICOUSD_PER_USD // TOKENS_PER_LIST_PRICE)
             ceiling[f"{side}_picousd"] = int(numerator)
             ceiling[f"{side}_row"] = dearest
-    return ceiling
+    units: dict[str, int] = {}
+    for unit, price in (item for model in models for row in model.rows for item in row.prices):
+        if unit not in TOKEN_BUCKETS:
+            one = int(-(-Fraction(price) * PICOUSD_PER_USD // TOKENS_PER_LIST_PRICE))
+            units[unit] = max(one, units.get(unit, 0))
+    return ceiling | {"units": units} if units else ceiling
+
+
+def _dearest_region(model: Model) -> Fraction:
+    factors = [there for there in model.regions.values() if isinstance(there, Fraction)]
+    return max([Fraction(1), *factors])
 
 
 def row_id(provider: str, key: str, row: Row) -> str:
     """Return a row's id, the same that `tollspan.pricing` gives it when it reads the book."""
     above = f">{row.above}" if row.above else ""
-    return f"{provider}/{key}:{row.tier}{above}@{row.valid_from or ''}"
+    minute = f"T{row.minutes[0]}" if row.minutes else ""
+    return f"{provider}/{key}:{row.tier}{above}@{row.valid_from or ''}{minute}"
 
 
 if __name__ == "__main__":

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
+
+from tollspan.usage import TOKEN_BUCKETS
 
 PICOUSD_PER_USD = 10**12
 TOKENS_PER_LIST_PRICE = 10**6
-INPUT_UNITS = (
-    "input_uncached",
-    "cache_read",
-    "cache_write",
-    "cache_write_5m",
-    "cache_write_1h",
-    "audio_in",
-    "image_in",
+# A row whose tier is this one has prices of units for every tier that has none of its own.
+ANY_TIER = "*"
+# Prices are exact for as many tokens or units as one of these numbers.
+_PERS = sorted(
+    10**zeros * factor for zeros in range(7) for factor in (1, 3, 9) if zeros + factor < 12
 )
-OUTPUT_UNITS = ("output", "reasoning", "audio_out", "image_out")
+
+
+Price = Decimal | Fraction
 
 
 class InexactError(Exception):
@@ -32,27 +34,35 @@ class Row:
         valid_from: First day (UTC, ISO) on which it holds, None from ever.
         valid_to: First day on which it no longer holds, None while it does.
         above: It holds for calls with more input tokens than this; 0 for all.
-        prices: Unit to USD per million tokens.
+        prices: Bucket or unit of `Usage`, and USD for a million of it.
         source: Which source said it.
+        minutes: First minute of the UTC day in which it holds, and the first in which it no
+            longer does; None for the whole day.
     """
 
     tier: str
     valid_from: str | None
     valid_to: str | None
     above: int
-    prices: tuple[tuple[str, Decimal], ...]
+    prices: tuple[tuple[str, Price], ...]
     source: str
+    minutes: tuple[int, int] | None = None
 
     def encode(self, sources: list[str]) -> list[object]:
-        """Return the row as the book has it: whole pico-USD for `per` tokens."""
-        per = 1
-        while any(_picousd(price, per) is None for _, price in self.prices):
-            per *= 10
-            if per > TOKENS_PER_LIST_PRICE:
-                raise InexactError("a price is no short decimal: a fraction or a rounding error")
-        units = {unit: _picousd(price, per) for unit, price in sorted(self.prices)}
+        """Return the row as the book has it: whole pico-USD for `per` tokens or units."""
+        for per in _PERS:
+            units = {unit: _picousd(price, per) for unit, price in sorted(self.prices)}
+            if None not in units.values():
+                break
+        else:
+            raise InexactError("a price is no short decimal: a fraction or a rounding error")
         source = sources.index(self.source)
-        return [self.tier, self.valid_from, self.valid_to, self.above, per, units, source]
+        encoded = [self.tier, self.valid_from, self.valid_to, self.above, per, units, source]
+        return encoded if self.minutes is None else [*encoded, list(self.minutes)]
+
+    def has_tokens(self) -> bool:
+        """Tell whether any of its prices is one of tokens."""
+        return any(unit in TOKEN_BUCKETS for unit, _ in self.prices)
 
 
 @dataclass(kw_only=True)
@@ -62,6 +72,8 @@ class Model:
     Attributes:
         names: Names that mean exactly this model, the key among them.
         dated: Names that may carry any date behind them (`-2026-11-22`).
+        regions: Region to what its token prices are multiplied by there, or to the key of the
+            model that has its prices; `*` for all others.
     """
 
     key: str
@@ -70,13 +82,17 @@ class Model:
     max_output_tokens: int | None = None
     names: set[str] = field(default_factory=set)
     dated: set[str] = field(default_factory=set)
+    regions: dict[str, Fraction | str] = field(default_factory=dict)
 
     def has_tier(self, tier: str) -> bool:
         """Tell whether any row is of this tier."""
         return any(row.tier == tier for row in self.rows)
 
+    def units(self) -> set[str]:
+        """Return every bucket and unit that has a price in some row."""
+        return {unit for row in self.rows for unit, _ in row.prices}
 
-def _picousd(price: Decimal, per: int) -> int | None:
-    exact = price * PICOUSD_PER_USD * per / TOKENS_PER_LIST_PRICE
-    whole = int(exact)
-    return whole if exact == whole else None
+
+def _picousd(price: Price, per: int) -> int | None:
+    exact = Fraction(price) * PICOUSD_PER_USD * per / TOKENS_PER_LIST_PRICE
+    return exact.numerator if exact.denominator == 1 else None

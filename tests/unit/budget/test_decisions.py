@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,31 @@ def test_without_a_limit_the_models_maximum_is_held_or_the_call_refused() -> Non
     refused = strict.authorize(a_call(max_output_tokens=None))
     assert isinstance(refused.denial, UnboundedCallError)
     assert strict.authorize(a_call()).denial is None
+
+
+IMAGE: dict[str, Any] = {"input_bytes": 100, "unbounded": ("media",)}
+
+
+def test_input_without_a_bound_holds_the_window_or_a_reserve_or_is_refused() -> None:
+    window = a_gate(a_budget()).authorize(a_call(**IMAGE))
+    assert window.note.bound_nanousd is not None
+    reserved = a_gate(a_budget()).authorize(a_call(**IMAGE, input_reserve_tokens=500))
+    assert reserved.note.bound_nanousd is not None
+    assert reserved.note.bound_nanousd < window.note.bound_nanousd / 10
+    strict = a_gate(a_budget(), on_unbounded_input="deny")
+    refused = strict.authorize(a_call(**IMAGE)).denial
+    assert isinstance(refused, UnboundedCallError)
+    assert "input_reserve_tokens" in str(refused)
+    assert strict.authorize(a_call(**IMAGE, input_reserve_tokens=500)).denial is None
+    assert strict.authorize(a_call()).denial is None
+
+
+def test_a_unit_without_a_price_is_refused_where_the_rules_refuse_unpriced() -> None:
+    asked: dict[str, Any] = {"quantities": (("a_unit_of_the_future", 1),)}
+    assert a_gate(a_budget()).authorize(a_call(**asked)).denial is None
+    refused = a_gate(a_budget(), on_unpriced="deny").authorize(a_call(**asked)).denial
+    assert isinstance(refused, UnpricedModelError)
+    assert "a_unit_of_the_future" in str(refused)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ def test_a_whole_document_is_read() -> None:
     rules = parse_rules(
         """
         version: 1
-        defaults: {on_unavailable: allow, on_unbounded: deny, on_unpriced: ceiling}
+        defaults: {on_unavailable: allow, on_unbounded: deny, on_unbounded_input: deny,
+                   on_unpriced: ceiling}
         budgets:
           - id: org-month
             limit: 2,000.50 USD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -46,7 +46,12 @@ def tiny_book(tmp_path_factory: pytest.TempPathFactory) -> PriceBook:
     return PriceBook.load(path)
 
 
-def book_bytes(models: Mapping[str, object]) -> bytes:
+def book_bytes(
+    models: Mapping[str, object],
+    *,
+    date: str = "2026-11-22",
+    sources: Sequence[Mapping[str, str]] = (),
+) -> bytes:
     """Return a book of one provider, `openai`, hashed as it must be."""
     provider = {
         "auto_tiers": [],
@@ -57,8 +62,13 @@ def book_bytes(models: Mapping[str, object]) -> bytes:
         "names": {key: key for key in models},
     }
     body = json.dumps(
-        {"currency": "USD", "date": "2026-11-22", "providers": {"openai": provider}, "sources": []}
+        {
+            "currency": "USD",
+            "date": date,
+            "providers": {"openai": provider},
+            "sources": list(sources),
+        }
     )
     digest = hashlib.sha256(body.encode()).hexdigest()
-    head = f'"book_id": "20261122-{digest[:12]}", "format": 1, "sha256": "{digest}"'
+    head = f'"book_id": "{date.replace("-", "")}-{digest[:12]}", "format": 1, "sha256": "{digest}"'
     return f'{{{head}, "body": {body}}}'.encode()

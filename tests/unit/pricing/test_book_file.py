@@ -11,7 +11,16 @@ import pytest
 
 import tollspan.pricing
 from tollspan.pricing import PriceBook
-from tollspan.usage import INPUT_BUCKETS, PriceBookError, Request, Response, Usage
+from tollspan.usage import (
+    INPUT_BUCKETS,
+    OUTPUT_BUCKETS,
+    TOKEN_BUCKETS,
+    UNITS,
+    PriceBookError,
+    Request,
+    Response,
+    Usage,
+)
 
 SHIPPED = Path(tollspan.pricing.__file__).parent / "prices.json"
 NOW = 1_795_348_800_000_000_000
@@ -46,26 +55,48 @@ def test_every_name_leads_to_a_model_and_every_model_has_a_name() -> None:
 
 def test_rows_are_whole_numbers_and_do_not_overlap() -> None:
     for provider in json.loads(SHIPPED.read_bytes())["body"]["providers"].values():
-        for _, _, rows in provider["models"].values():
-            spans: dict[tuple[str, int], str] = {}
+        for _, _, rows, *_ in provider["models"].values():
+            spans: dict[tuple[object, ...], str] = {}
             assert {(row[0], row[1]) for row in rows} == {
                 (row[0], row[1]) for row in rows if row[3] == 0
             }
-            for tier, since, until, above, per, prices, _ in rows:
-                assert spans.get((tier, above), "") <= (since or "")
-                spans[tier, above] = until or "9999"
+            for tier, since, until, above, per, prices, _, *minutes in rows:
+                place = (tier, above, *map(tuple, minutes))
+                assert spans.get(place, "") <= (since or "")
+                spans[place] = until or "9999"
                 assert per >= 1
-                assert "input_uncached" in prices
+                assert prices or above  # a long context that has no price in this tier
+                assert {unit.partition(":")[0] for unit in prices} <= {*TOKEN_BUCKETS, *UNITS}
                 assert all(isinstance(price, int) and price >= 0 for price in prices.values())
 
 
 def test_no_row_is_dearer_than_its_providers_ceiling() -> None:
     for provider in json.loads(SHIPPED.read_bytes())["body"]["providers"].values():
-        for _, _, rows in provider["models"].values():
-            for _, _, _, _, per, prices, _ in rows:
-                for bucket, price in prices.items():
-                    side = "input" if bucket in INPUT_BUCKETS else "output"
-                    assert price <= provider["ceiling"][f"{side}_picousd"] * per
+        for _, _, rows, *regions in provider["models"].values():
+            factors = [
+                f for f in (regions[0] if regions else {}).values() if not isinstance(f, str)
+            ]
+            for up, down in [(1, 1), *factors]:
+                for _, _, _, _, per, prices, *_ in rows:
+                    for bucket, price in prices.items():
+                        side = "input" if bucket in INPUT_BUCKETS else "output"
+                        if bucket in INPUT_BUCKETS + OUTPUT_BUCKETS:
+                            assert price * up <= provider["ceiling"][f"{side}_picousd"] * per * down
+
+
+def test_every_region_leads_to_a_factor_or_a_model() -> None:
+    for provider in json.loads(SHIPPED.read_bytes())["body"]["providers"].values():
+        for _, _, _, *regions in provider["models"].values():
+            for there in (regions[0] if regions else {}).values():
+                assert there in provider["models"] if isinstance(there, str) else there[1] > 0
+
+
+def test_all_the_providers_that_matter_are_in_it(book: PriceBook) -> None:
+    wanted = "anthropic aws.bedrock azure.ai.openai deepseek gcp.gemini gcp.vertex_ai mistral_ai"
+    assert {*wanted.split(), "openai", "openrouter", "x_ai"} <= set(book.providers)
+    for name in ("azure", "az.ai.inference", "bedrock", "gcp.gen_ai", "google", "xai", "mistral"):
+        assert book.has_provider(name)
+    assert not book.has_provider("nobody")
 
 
 def test_every_openai_chat_model_of_today_has_an_output_limit() -> None:

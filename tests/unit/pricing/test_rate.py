@@ -284,12 +284,15 @@ def test_an_unknown_provider_is_unpriced_with_or_without_a_ceiling(book: PriceBo
 def test_the_ceiling_is_the_providers_dearest_row_and_says_that_it_is_assumed(
     book: PriceBook,
 ) -> None:
-    """OpenAI's dearest is o1-pro at 150 and 600 USD per million."""
+    """OpenAI's dearest: gpt-6-astra, long and ultrafast, in a region (165), and o1-pro (600)."""
     usage = Usage(input_uncached=10, output=10, reasoning=10)
     cost = book.rate(ask("my-model"), Response(), usage, NOW, ceiling=True)
-    assert (cost.status, cost.amount_nanousd) == ("priced", 10 * 150_000 + 20 * 600_000)
+    assert (cost.status, cost.amount_nanousd) == ("priced", 10 * 165_000 + 20 * 600_000)
     assert (cost.is_assumed, cost.matched_by, cost.matched_key) == (True, "ceiling", None)
-    assert cost.row_ids == ("openai/o1-pro:standard@",)
+    assert cost.row_ids == (
+        "openai/gpt-6-astra:ultrafast>272000@2026-11-22",
+        "openai/o1-pro:standard@",
+    )
 
 
 def test_a_ceiling_does_not_touch_a_model_with_a_price(book: PriceBook) -> None:

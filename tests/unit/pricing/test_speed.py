@@ -86,7 +86,7 @@ def use(book: PriceBook, request: Request, said: str | None, *, ceiling: bool) -
     book.rate(request, Response(model=said), USAGE, NOW, ceiling=ceiling)
 
 
-def test_ten_thousand_unknown_names_keep_no_memory(book: PriceBook) -> None:
+def test_thousands_of_unknown_names_keep_no_memory(book: PriceBook) -> None:
     def ask(number: int) -> None:
         name = f"model-{number}"
         request = (
@@ -99,17 +99,17 @@ def test_ten_thousand_unknown_names_keep_no_memory(book: PriceBook) -> None:
     ask(0)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for number in range(10_000):
+    for number in range(3_000):
         ask(number)
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 64 << 10
+    assert grown < 32 << 10
 
 
 def test_known_prices_under_ever_new_names_fill_a_bounded_memo() -> None:
     book = PriceBook.load()
-    for number in range(5_000):
+    for number in range(4_200):
         name = f"ft:gpt-4o-2024-08-06:org::{number}"
         request = Request(provider="openai", operation="chat", model=name, max_output_tokens=1)
         use(book, request, name, ceiling=False)

@@ -16,14 +16,19 @@ SHIPPED = Path(__file__).with_name("prices.json")
 class Row(msgspec.Struct, frozen=True, array_like=True):
     """Prices of one model in one service tier, one span of days and one context tier.
 
+    All are exact: a price is an integer of pico-USD for `per` tokens or units.
+
     Attributes:
         tier: `standard`, `batch`, `flex`, `priority`, ….
         valid_from: First day (UTC, ISO) on which it holds, None from ever.
         valid_to: First day on which it no longer holds, None while it does.
         above: It holds for calls with strictly more input tokens than this; 0 for all.
-        per: Tokens that the prices are for.
-        prices: Bucket of `Usage` → pico-USD for `per` tokens.
-        source: Index into the book's sources.
+        per: Tokens, or units, that the prices are for.
+        prices: Bucket or unit of `Usage` → pico-USD for `per` of them.
+        source: Index into the book's sources, -1 for the operator's own prices.
+        minutes: First minute of the UTC day in which it holds, and the first in which it no
+            longer does; None for the whole day. A span may go over midnight.
+        is_reported: What the provider itself says that a call cost is posted, not our sum.
     """
 
     tier: str
@@ -33,23 +38,35 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     per: int
     prices: dict[str, int]
     source: int
+    minutes: tuple[int, int] | None = None
+    is_reported: bool = False
 
 
 class Model(msgspec.Struct, frozen=True, array_like=True):
-    """One priced model; limits are in tokens, None where no source knows them."""
+    """One priced model; limits are in tokens, None where no source knows them.
+
+    Attributes:
+        regions: Region → the (numerator, denominator) that its token prices are multiplied by, or
+            the key of the model that has its prices. `*` stands for every region without an entry
+            of its own; without it such a region has no price. Empty: regions do not matter.
+        own: The operator's rows; where one holds, the others of its tier don't.
+    """
 
     context_window: int | None
     max_output_tokens: int | None
     rows: tuple[Row, ...]
+    regions: dict[str, tuple[int, int] | str] = {}
+    own: tuple[Row, ...] = ()
 
 
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
-    """The dearest that a provider has, whatever the model, tier and day; prices per token."""
+    """The dearest that a provider has, whatever the model, tier, region and day; for one each."""
 
     input_picousd: int = 0
     input_row: str | None = None
     output_picousd: int = 0
     output_row: str | None = None
+    units: dict[str, int] = {}
     context_window: int | None = None
     max_output_tokens: int | None = None
 
@@ -64,6 +81,11 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
         auto_tiers: Tiers in which a call may run, besides standard, that asks for none.
         constant_tokens: Input tokens that the provider may add to what the caller's bytes hold.
         ceiling: The provider's dearest prices.
+        fees: Unit → pico-USD for one, whatever the model, where its row has no price for it.
+        hosts: The provider's regional hosts → region. A host may have a `*` in it, which is the
+            region where that is `*` too.
+        fallbacks: Providers whose models it sells at their prices.
+        is_reported: As in `Row`, for all of them.
     """
 
     models: dict[str, msgspec.Raw]
@@ -72,6 +94,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     auto_tiers: tuple[str, ...]
     constant_tokens: int
     ceiling: Ceiling
+    fees: dict[str, int] = {}
+    hosts: dict[str, str] = {}
+    fallbacks: tuple[str, ...] = ()
+    is_reported: bool = False
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +111,17 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the hash covers; providers are still encoded."""
+    """All that the hash covers; providers are still encoded.
+
+    Attributes:
+        aliases: Other names of providers → the name that `providers` has.
+    """
 
     currency: str
     date: str
     sources: tuple[Source, ...]
     providers: dict[str, msgspec.Raw]
+    aliases: dict[str, str] = {}
 
 
 class _Document(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,6 @@ from operator import attrgetter, mul
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import msgspec
-
 from tollspan.usage import (
     INPUT_BUCKETS,
     PICOUSD_PER_NANOUSD,
@@ -20,15 +18,22 @@ from tollspan.usage import (
     Usage,
 )
 
-from . import _file, _names, _rows
-from ._limits import Limits, Step, steps
+from . import _file, _rows
+from ._limits import Extras, Fixed, Limits, Step, dearest_known, extras, fixed, steps
+from ._matching import Match, Matcher, Regional
+from ._rating import PriceLine
+from ._rating import rate as rate_call
+from .listing import PriceList, list_prices
+from .overrides import NO_OVERRIDES, Overrides
 
 _MEMO_SIZE = 4_096
 _MEMO_NAME_SIZE = 512
 _UP = PICOUSD_PER_NANOUSD - 1
 # One call in C for each of them: they are the memo's keys and the vector of tokens.
-_asked = attrgetter("provider", "model", "service_tier", "is_assumed")
-_said = attrgetter("model", "service_tier")
+_asked = attrgetter("provider", "model", "service_tier", "is_assumed", "host", "region")
+_said = attrgetter("model", "service_tier", "region")
+_kind = attrgetter("status", "quantities", "iterations", "reported_cost_picousd")
+_place = attrgetter("provider", "model", "service_tier", "host", "region")
 _shape = attrgetter(
     "provider",
     "model",
@@ -38,6 +43,12 @@ _shape = attrgetter(
     "max_output_tokens",
     "choices",
     "prediction_bytes",
+    "host",
+    "region",
+    "quantities",
+    "unlimited",
+    "rounds",
+    "input_reserve_tokens",
 )
 _tokens = attrgetter(*TOKEN_BUCKETS)
 
@@ -77,9 +88,10 @@ class _Known(NamedTuple):
 
     since: int
     until: int
-    part: _file.Provider
-    model: _file.Model
+    match: Match
+    regional: Regional
     steps: tuple[Step, ...]
+    always: Fixed
 
     def step_for(self, input_tokens: int) -> Step:
         """Return the last step that a call of so many input tokens reaches."""
@@ -88,13 +100,6 @@ class _Known(NamedTuple):
             if input_tokens > step.above:
                 found = step
         return found
-
-
-class _Match(NamedTuple):
-    part: _file.Provider
-    model: _file.Model
-    key: str
-    rule: str
 
 
 _Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, _Known)
@@ -106,30 +111,31 @@ class PriceBook:
     """The compiled price book. Immutable; may be used from any number of threads.
 
     Attributes:
-        book_id: Its date and the head of its hash, `20261122-0123456789ab`; kept with every cost.
+        book_id: Its date and the head of its hash, `20261122-0123456789ab`, and behind a `+` that
+            of the operator's own prices; kept with every cost.
     """
 
-    def __init__(self, book_id: str, body: _file.Body) -> None:
+    def __init__(self, book_id: str, body: _file.Body, overrides: Overrides = NO_OVERRIDES) -> None:
         """Take a book that was read and checked; use `load`."""
-        self.book_id = book_id
+        self.book_id = f"{book_id}+{overrides.sha256[:12]}" if overrides.sha256 else book_id
         self._body = body
-        self._parts: dict[str, _file.Provider] = {}
-        self._models: dict[tuple[str, str], _file.Model] = {}
+        self._matcher = Matcher(body, overrides)
         self._rates: dict[object, _RatePlan] = {}
         self._bounds: dict[object, _BoundPlan] = {}
         self._steps: dict[object, _Known] = {}
 
     @classmethod
-    def load(cls, path: Path | None = None) -> PriceBook:
+    def load(cls, path: Path | None = None, overrides: Overrides = NO_OVERRIDES) -> PriceBook:
         """Read a book and check its hash; providers and models are decoded when first asked for.
 
         Args:
             path: A book's file, or None for the one that ships with tollspan.
+            overrides: The operator's own prices, which come before the book's.
 
         Raises:
             PriceBookError: It can't be read or was altered; the text names the fix.
         """
-        return cls(*_file.read(path))
+        return cls(*_file.read(path), overrides)
 
     @classmethod
     def empty(cls) -> PriceBook:
@@ -147,13 +153,14 @@ class PriceBook:
     ) -> Cost:
         """Return what a call cost, summed exactly and rounded once, half to even.
 
-        The model and the tier are what the response says; the request's where it says nothing, or
-        names a model that the book doesn't have.
+        Tokens of every run of a model, tools at the provider, images, time, fees. Model, tier and
+        region are what the response says; the request's where it says nothing, or names a model
+        that the book doesn't have.
 
         Args:
             request: What was asked.
             response: What the answer says of itself.
-            usage: The tokens that were used.
+            usage: What was used.
             at_unix_ns: When the call started; the rows of that time price it.
             ceiling: Price a model that has no row by its provider's dearest, marked `is_assumed`.
 
@@ -161,9 +168,9 @@ class PriceBook:
             PriceBookError: The model's part of the book can't be read.
         """
         since, until, prices, guard, edge, divisor, cost = self._rates.get(
-            (_asked(request), _said(response), ceiling), _NO_RATE
+            (_asked(request), _said(response), _kind(usage), ceiling), _NO_RATE
         )
-        if since <= at_unix_ns < until and usage.status != "unknown":
+        if since <= at_unix_ns < until:
             total = sum(map(mul, _tokens(usage), prices))
             if total < guard or (total < _rows.UNPRICED and usage.input_tokens <= edge):
                 amount, rest = divmod(total, divisor)
@@ -175,9 +182,10 @@ class PriceBook:
     def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool = False) -> Bound:
         """Return the most that a call can cost, rounded up.
 
-        Input: a token for each byte and the provider's constant (the whole context window where
-        bytes are no bound), at the dearest input price that the call can reach. Output: the limit
-        for each choice, and predicted bytes, at the dearest output price.
+        Input: a token for each byte and the provider's constant (the context window where bytes
+        are no bound), for each round, at the dearest input price that the call can reach. Output:
+        the limit for each choice, and predicted bytes, at the dearest output price. Besides: the
+        most of every unit that was asked for, at its dearest price.
 
         Args:
             request: What is asked.
@@ -195,95 +203,112 @@ class PriceBook:
             return bound(amount_nanousd=(size * price + base) // PICOUSD_PER_NANOUSD)
         return self._bound(request, at_unix_ns, ceiling=ceiling)
 
+    def explain(
+        self,
+        request: Request,
+        response: Response,
+        usage: Usage,
+        at_unix_ns: int,
+        *,
+        ceiling: bool = False,
+    ) -> tuple[Cost, tuple[PriceLine, ...]]:
+        """Return what a call cost, as `rate` does, and the parts that add up to it.
+
+        Raises:
+            PriceBookError: The model's part of the book can't be read.
+        """
+        rated = rate_call(
+            self._matcher, self.book_id, request, response, usage, at_unix_ns, ceiling=ceiling
+        )
+        return rated.cost, rated.lines
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Every provider that has prices, by the book's names."""
+        return self._matcher.providers
+
+    def has_provider(self, name: str) -> bool:
+        """Say whether a provider has prices, under this or another name."""
+        return self._matcher.part(name) is not None
+
+    def prices(self, provider: str, model: str) -> PriceList | None:
+        """Return what a model's name leads to, None when no rule covers it.
+
+        Raises:
+            PriceBookError: The model's part of the book can't be read.
+        """
+        match = self._matcher.match(provider, model)
+        return None if match is None else list_prices(match, self._body.sources)
+
     def _rate(
         self, request: Request, response: Response, usage: Usage, at_unix_ns: int, *, ceiling: bool
     ) -> Cost:
-        if usage.status == "unknown":
-            return Cost(status="unknown", is_assumed=request.is_assumed, book_id=self.book_id)
-        match = self._match(request.provider, response.model) if response.model else None
-        match = match or self._match(request.provider, request.model)
-        if match is None:
-            return self._rate_without_row(request, usage, None, ceiling=ceiling)
-        tier = _rows.tier_of(request.service_tier, response.service_tier)
-        rows = _rows.active(match.model, tier, at_unix_ns)
-        if not rows:
-            return self._rate_without_row(request, usage, match, ceiling=ceiling)
-        row = _rows.for_input(rows, usage.input_tokens)
-        prices = _rows.vector(row)
-        cost = partial(
-            Cost,
-            status="priced",
-            is_assumed=request.is_assumed,
-            book_id=self.book_id,
-            matched_key=match.key,
-            matched_by=match.rule,
-            row_ids=(_rows.row_id(request.provider, match.key, row),),
+        rated = rate_call(
+            self._matcher, self.book_id, request, response, usage, at_unix_ns, ceiling=ceiling
         )
-        divisor = row.per * PICOUSD_PER_NANOUSD
-        if row is rows[0] and len(request.model) + len(response.model or "") <= _MEMO_NAME_SIZE:
-            since, until = _rows.span(match.model, at_unix_ns)
-            plan = _RatePlan(since, until, prices, *_guard(rows), divisor, cost)
-            _remember(self._rates, (_asked(request), _said(response), ceiling), plan)
-        tokens = _tokens(usage)
-        unpriced = tuple(
-            bucket
-            for bucket, count, price in zip(TOKEN_BUCKETS, tokens, prices, strict=True)
-            if count and price == _rows.UNPRICED
-        )
-        if not unpriced:
-            total = sum(map(mul, tokens, prices))
-            return cost(amount_nanousd=_half_even(total, divisor))
-        if len(unpriced) == sum(map(bool, tokens)):
-            missing = self._rate_without_row(request, usage, match, ceiling=ceiling)
-            return msgspec.structs.replace(missing, unpriced_units=unpriced)
-        known = [0 if price == _rows.UNPRICED else price for price in prices]
-        amount = _half_even(sum(map(mul, tokens, known)), divisor)
-        return cost(status="partial", amount_nanousd=amount, unpriced_units=unpriced)
-
-    def _rate_without_row(
-        self, request: Request, usage: Usage, match: _Match | None, *, ceiling: bool
-    ) -> Cost:
-        part = self._part(request.provider)
-        if not ceiling or part is None:
-            return Cost(
-                status="unpriced",
+        match, rows, regional, row, *_ = rated.first
+        if match is None or regional is None or row is None or row is not rows[0]:
+            return rated.cost
+        if not _is_plain(usage) or any(line.unit == "requests" for line in rated.lines):
+            return rated.cost
+        if len(request.model) + len(response.model or "") <= _MEMO_NAME_SIZE:
+            _, numerator, denominator = regional
+            prices = tuple(price * numerator for price in _rows.vector(row))
+            cost = partial(
+                Cost,
+                status="priced",
                 is_assumed=request.is_assumed,
                 book_id=self.book_id,
-                matched_key=None if match is None else match.key,
-                matched_by=None if match is None else match.rule,
+                matched_key=match.key,
+                matched_by=match.rule,
+                row_ids=(_rows.row_id(match.provider, match.key, row),),
             )
-        dearest = part.ceiling
-        total = (
-            usage.input_tokens * dearest.input_picousd
-            + usage.output_tokens * dearest.output_picousd
-        )
-        rows = (dearest.input_row, dearest.output_row)
-        return Cost(
-            status="priced",
-            amount_nanousd=_half_even(total, PICOUSD_PER_NANOUSD),
-            is_assumed=True,
-            book_id=self.book_id,
-            matched_by="ceiling",
-            row_ids=tuple(dict.fromkeys(row for row in rows if row is not None)),
-        )
+            plan = _RatePlan(
+                *_rows.span(regional.model, at_unix_ns),
+                prices,
+                *_guard(rows, numerator),
+                row.per * denominator * PICOUSD_PER_NANOUSD,
+                cost,
+            )
+            place = (_asked(request), _said(response), _kind(usage), ceiling)
+            _remember(self._rates, place, plan)
+        return rated.cost
 
     def _bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
         known = self._known_steps(request, at_unix_ns)
         if known is None or not known.steps:
-            return self._bound_without_row(request, ceiling=ceiling)
-        limits = Limits.of(request, known.model.context_window, known.model.max_output_tokens)
-        constant = known.part.constant_tokens
+            return self._bound_without_row(request, at_unix_ns, ceiling=ceiling)
+        more = extras(self._matcher, request, known.match, known.regional, at_unix_ns, known.always)
+        model = known.regional.model
+        limits = Limits.of(
+            request,
+            model.context_window,
+            model.max_output_tokens,
+            rounds=more.rounds,
+            reserve=more.input_reserve,
+        )
+        constant = known.match.part.constant_tokens
         tokens, price, reach = limits.input_tokens, 0, _rows.FOR_EVER
-        step = known.step_for(request.input_bytes + constant if tokens is None else tokens)
+        rounds = limits.rounds
+        # Providers that report one sum for all rounds may choose the context tier by it too.
+        most = (request.input_bytes + constant) * rounds if tokens is None else tokens
+        step = known.step_for(most)
         if tokens is None:
-            tokens, price = constant, step.input_picousd
+            tokens, price = constant * rounds, step.input_picousd * rounds
             if len(known.steps) > 1:
-                reach = known.steps[1].above - constant
-        reasons = limits.reasons if step.output_picousd is not None else limits.input_reasons
-        if limits.is_input_unknown or (step.output_picousd is not None and limits.output is None):
+                reach = known.steps[1].above // rounds - constant
+        has_output = step.output_picousd is not None
+        reasons = limits.reasons if has_output else limits.input_reasons
+        if more.are_output and limits.output is None:
+            has_output, reasons = False, limits.input_reasons
+        reasons += more.reasons
+        if more.unlimited is not None:
+            reasons += (f"no_limit:{more.unlimited}",)
+        is_open = limits.is_input_unknown and step.input_picousd > 0
+        if is_open or more.unlimited is not None or (has_output and limits.output is None):
             return Bound(amount_nanousd=None, is_assumed=request.is_assumed, reasons=reasons)
         output = (limits.output or 0) * (step.output_picousd or 0)
-        base = tokens * step.input_picousd + output + _UP
+        base = tokens * step.input_picousd + output + more.picousd + _UP
         bound = partial(Bound, is_assumed=request.is_assumed, reasons=reasons)
         if request.input_bytes <= reach and len(request.model) <= _MEMO_NAME_SIZE:
             plan = _BoundPlan(known.since, known.until, reach, price, base, bound)
@@ -291,66 +316,76 @@ class PriceBook:
         return bound(amount_nanousd=(request.input_bytes * price + base) // PICOUSD_PER_NANOUSD)
 
     def _known_steps(self, request: Request, at_unix_ns: int) -> _Known | None:
-        name = (request.provider, request.model, request.service_tier)
+        name = _place(request)
         known = self._steps.get(name)
         if known is not None and known.since <= at_unix_ns < known.until:
             return known
-        match = self._match(request.provider, request.model)
+        match = self._matcher.match(request.provider, request.model)
         if match is None:
             return None
-        found = steps(match.model, request.service_tier, match.part.auto_tiers, at_unix_ns)
-        known = _Known(*_rows.span(match.model, at_unix_ns), match.part, match.model, found)
+        region = self._matcher.region_of(request.provider, request.host, request.region, None)
+        regional = self._matcher.in_region(match, region)
+        if regional is None:
+            return None
+        tier = request.service_tier
+        found = steps(regional, tier, match.part.auto_tiers, at_unix_ns)
+        always = fixed(self._matcher, match, regional, tier, at_unix_ns)
+        since, until = _rows.span(regional.model, at_unix_ns)
+        known = _Known(since, until, match, regional, found, always)
         if found and len(request.model) <= _MEMO_NAME_SIZE:
             _remember(self._steps, name, known)
         return known
 
-    def _bound_without_row(self, request: Request, *, ceiling: bool) -> Bound:
-        part = self._part(request.provider)
+    def _bound_without_row(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
+        part = self._matcher.part(request.provider)
         if not ceiling or part is None:
             return Bound(amount_nanousd=None, is_assumed=request.is_assumed, reasons=("unpriced",))
         dearest = part.ceiling
-        limits = Limits.of(request, dearest.context_window, dearest.max_output_tokens)
-        reasons = ("ceiling", *limits.reasons)
-        if limits.is_input_unknown or limits.output is None:
+        into, out = dearest.input_picousd, dearest.output_picousd
+        # The model may have prices elsewhere than where it was asked for; the operator's may be
+        # above all of the provider's.
+        match = self._matcher.match(request.provider, request.model)
+        regional = None
+        if match is not None:
+            regional = Regional(match.model)
+            known = dearest_known(match, part.auto_tiers, at_unix_ns)
+            into, out = max(into, known[0]), max(out, known[1])
+        fee = dearest.units.get("requests", 0)
+        always = Fixed(fee, frozenset(), Extras(fee))
+        more = extras(
+            self._matcher, request, match, regional, at_unix_ns, always, ceiling=dearest.units
+        )
+        limits = Limits.of(
+            request,
+            dearest.context_window,
+            dearest.max_output_tokens,
+            rounds=more.rounds,
+            reserve=more.input_reserve,
+        )
+        reasons = ("ceiling", *limits.reasons, *more.reasons)
+        if more.unlimited is not None:
+            reasons += (f"no_limit:{more.unlimited}",)
+        if limits.is_input_unknown or limits.output is None or more.unlimited is not None:
             return Bound(amount_nanousd=None, is_assumed=True, reasons=reasons)
         tokens = limits.input_tokens
         if tokens is None:
-            tokens = request.input_bytes + part.constant_tokens
-        total = tokens * dearest.input_picousd + limits.output * dearest.output_picousd
-        amount = (total + _UP) // PICOUSD_PER_NANOUSD
+            tokens = (request.input_bytes + part.constant_tokens) * limits.rounds
+        amount = (tokens * into + limits.output * out + more.picousd + _UP) // PICOUSD_PER_NANOUSD
         return Bound(amount_nanousd=amount, is_assumed=True, reasons=reasons)
 
-    def _match(self, provider: str, name: str) -> _Match | None:
-        part = self._part(provider)
-        found = None if part is None else _names.resolve(part, provider, name)
-        if part is None or found is None:
-            return None
-        key, rule = found
-        model = self._models.get((provider, key))
-        if model is None:
-            model = self._models[provider, key] = _file.model(part, key)
-        return _Match(part, model, key, rule)
 
-    def _part(self, provider: str) -> _file.Provider | None:
-        part = self._parts.get(provider)
-        if part is None:
-            part = _file.provider(self._body, provider)
-            if part is not None:
-                self._parts[provider] = part
-        return part
+def _is_plain(usage: Usage) -> bool:
+    """Say whether tokens alone make the cost."""
+    others = usage.quantities or usage.iterations or usage.reported_cost_picousd is not None
+    return not others and usage.status != "unknown"
 
 
-def _guard(rows: tuple[_file.Row, ...]) -> tuple[int, int]:
+def _guard(rows: tuple[_file.Row, ...], numerator: int) -> tuple[int, int]:
     if len(rows) == 1:
         return _rows.UNPRICED, 0
     # A call past the next context tier costs at least this much by the first row.
     prices = _rows.vector(rows[0])[: len(INPUT_BUCKETS)]
-    return (rows[1].above + 1) * min(prices), rows[1].above
-
-
-def _half_even(total: int, divisor: int) -> int:
-    amount, rest = divmod(total, divisor)
-    return amount + (rest + rest > divisor or (rest + rest == divisor and amount & 1))
+    return (rows[1].above + 1) * min(prices) * numerator, rows[1].above
 
 
 def _remember(memo: dict[object, _Plan], key: object, plan: _Plan) -> None:

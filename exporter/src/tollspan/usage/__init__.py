@@ -1,7 +1,16 @@
 """The values that move through tollspan, and every exception. No I/O, no OpenTelemetry."""
 
-from .call import LOCAL_TENANT, Attribution, Call, Request
-from .cost import NANOUSD_PER_USD, PICOUSD_PER_NANOUSD, Bound, Cost, CostStatus, format_usd
+from .call import LOCAL_TENANT, TOOL_PROVIDER, Attribution, Call, Request
+from .cost import (
+    NANOUSD_PER_USD,
+    PICOUSD_PER_NANOUSD,
+    Bound,
+    Cost,
+    CostStatus,
+    SettledBy,
+    format_usd,
+)
+from .document import DocumentReader
 from .errors import (
     BudgetExceededError,
     CallDeniedError,
@@ -34,7 +43,18 @@ from .events import (
 )
 from .ids import new_call_id
 from .outcome import Outcome, OutcomeStatus, Response
-from .usage import INPUT_BUCKETS, OUTPUT_BUCKETS, TOKEN_BUCKETS, Usage, UsageStatus
+from .usage import (
+    INPUT_BUCKETS,
+    OUTPUT_BUCKETS,
+    TOKEN_BUCKETS,
+    UNITS,
+    Iteration,
+    Quantities,
+    Tokens,
+    Usage,
+    UsageStatus,
+    sum_of,
+)
 
 __all__ = [
     "DECISION_TYPE",
@@ -44,6 +64,8 @@ __all__ = [
     "OUTPUT_BUCKETS",
     "PICOUSD_PER_NANOUSD",
     "TOKEN_BUCKETS",
+    "TOOL_PROVIDER",
+    "UNITS",
     "USAGE_TYPE",
     "Attribution",
     "Bound",
@@ -58,17 +80,22 @@ __all__ = [
     "DecisionEvent",
     "DecisionNote",
     "DenialSource",
+    "DocumentReader",
     "Event",
     "GateUnavailableError",
+    "Iteration",
     "LedgerCorruptError",
     "LedgerError",
     "LedgerUnavailableError",
     "Outcome",
     "OutcomeStatus",
     "PriceBookError",
+    "Quantities",
     "Recovery",
     "Request",
     "Response",
+    "SettledBy",
+    "Tokens",
     "TollspanError",
     "UnboundedCallError",
     "UnpricedModelError",
@@ -82,5 +109,6 @@ __all__ = [
     "format_usd",
     "new_call_id",
     "rfc3339",
+    "sum_of",
     "usd",
 ]

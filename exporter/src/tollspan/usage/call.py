@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from .usage import Quantities
+
 LOCAL_TENANT = "local"
+# The provider of the caller's own tools: their prices are the operator's alone, each by its name.
+TOOL_PROVIDER = "tool"
 
 
 class Attribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,6 +50,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         prediction_bytes: UTF-8 bytes of predicted output; rejected ones are billed as output.
         service_tier: As asked for; None when not.
         is_stream: The caller asked for a stream.
+        region: Where the provider is to run it, where that changes the price (`eu`, `us`,
+            `us-west-2`); None when nothing says so. A regional host counts by itself.
+        quantities: (unit, most) pairs: how much of each unit besides tokens the call can use at
+            most, sorted; see `UNITS`.
+        unlimited: Units besides tokens that nothing limits: server-side tools without a maximum.
+        rounds: How often the model may read the input within the call at most: 1, and 1 for each
+            call of a server-side tool that is allowed.
+        input_reserve_tokens: Input tokens, of all rounds, that the caller declares to be enough
+            where `input_bytes` is no bound; None to take the context window.
     """
 
     provider: str
@@ -61,6 +74,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prediction_bytes: int = 0
     service_tier: str | None = None
     is_stream: bool = False
+    region: str | None = None
+    quantities: Quantities = ()
+    unlimited: tuple[str, ...] = ()
+    rounds: int = 1
+    input_reserve_tokens: int | None = None
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

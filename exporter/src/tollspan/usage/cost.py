@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 CostStatus = Literal["priced", "partial", "unpriced", "unknown", "not_billed"]
+SettledBy = Literal["book", "reported"]
 NANOUSD_PER_USD = 1_000_000_000
 PICOUSD_PER_NANOUSD = 1_000
 
@@ -22,9 +23,13 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         is_assumed: The price is an assumption (the provider's dearest row, or an assumed provider).
         book_id: The price book that was used.
         matched_key: The book's key that the model's name resolved to.
-        matched_by: The rule that matched: `exact`, `alias`, `date`, `fine_tune`, `ceiling`, …
-        row_ids: The price rows that made the amount.
-        unpriced_units: Buckets with tokens in them but without a price.
+        matched_by: The rule that matched: `operator`, `override`, `exact`, `alias`, `normalised`,
+            `date`, `fine_tune`, `ceiling`.
+        row_ids: The price rows and fees that made the amount.
+        unpriced_units: Buckets and units that were used but have no price.
+        reported_nanousd: What the provider itself says that the call cost; None if it doesn't.
+        computed_nanousd: Our own sum, where the reported cost is the amount.
+        settled_by: Whose figure the amount is: the price book's, or the one that was reported.
     """
 
     status: CostStatus
@@ -35,6 +40,17 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     matched_by: str | None = None
     row_ids: tuple[str, ...] = ()
     unpriced_units: tuple[str, ...] = ()
+    reported_nanousd: int | None = None
+    computed_nanousd: int | None = None
+    settled_by: SettledBy = "book"
+
+    @property
+    def difference_nanousd(self) -> int | None:
+        """Our figure less the provider's own; None where one of them is not there."""
+        ours = self.amount_nanousd if self.settled_by == "book" else self.computed_nanousd
+        if ours is None or self.reported_nanousd is None:
+            return None
+        return ours - self.reported_nanousd
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,7 +60,8 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         amount_nanousd: Rounded up; None when nothing bounds it (`reasons` says why).
         is_assumed: As in `Cost`.
         reasons: Why the amount is not simply bytes and the caller's own limit: `model_max`,
-            `context_window:url_media`, `ceiling`, `unpriced`, …
+            `context_window:url_media`, `ceiling`, `unpriced`, `reserve:web_searches`,
+            `unpriced:maps_searches` (the amount leaves this unit out), `no_limit:web_searches`, …
     """
 
     amount_nanousd: int | None

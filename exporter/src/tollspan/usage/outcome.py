@@ -10,12 +10,16 @@ OutcomeStatus = Literal["ok", "error", "partial", "cancelled", "timeout", "denie
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a provider's answer says of itself; None where it says nothing."""
+    """What a provider's answer says of itself; None where it says nothing.
+
+    `service_tier` is the tier or speed that ran; `region` is where it ran, as in `Request`.
+    """
 
     id: str | None = None
     model: str | None = None
     finish_reasons: tuple[str, ...] = ()
     service_tier: str | None = None
+    region: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,14 +6,33 @@ import argparse
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+
 from tollspan.budget import read_rules
-from tollspan.launch import Settings, read_settings
-from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rebuild, rescued_files
-from tollspan.pricing import PriceBook
+from tollspan.launch import (
+    SDKS,
+    AnthropicInstrumentor,
+    OpenAIInstrumentor,
+    Settings,
+    load_prices,
+    read_settings,
+)
+from tollspan.ledger import (
+    LEDGER_FILE,
+    LedgerReader,
+    Sighting,
+    SQLiteLedger,
+    rebuild,
+    rescued_files,
+)
 from tollspan.usage import LedgerError, TollspanError, rfc3339, usd
 
 _GOOD, _LOOK, _BAD = "ok  ", "look", "BAD "
 Finding = tuple[str, str]
+_SUPPORTED = {
+    one.supported.partition(" ")[0]: one.supported
+    for one in (OpenAIInstrumentor, AnthropicInstrumentor)
+}
 
 
 def doctor(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - argparse's signature
@@ -64,26 +83,30 @@ def _rules(settings: Settings) -> Iterator[Finding]:
 
 def _prices(settings: Settings) -> Iterator[Finding]:
     try:
-        book = PriceBook.load(settings.prices)
+        book = load_prices(settings)
     except TollspanError as error:
         yield _BAD, f"prices: {error}"
         return
-    yield _GOOD, f"prices: book {book.book_id}"
+    own = "" if settings.prices is None else f", with your own prices of {settings.prices}"
+    yield _GOOD, f"prices: book {book.book_id}{own}"
 
 
 def _providers() -> Iterator[Finding]:
-    try:
-        found = version("openai")
-    except PackageNotFoundError:
-        yield _LOOK, "openai: not installed in this Python"
-        return
-    yield (
-        _GOOD,
-        (
-            f"openai {found}: chat.completions.create is gated, metered and priced; "
-            "other methods are not yet"
-        ),
-    )
+    for sdk in SDKS:
+        try:
+            found = version(sdk.package)
+        except PackageNotFoundError:
+            yield _LOOK, f"{sdk.package}: not installed in this Python"
+            continue
+        supported = _SUPPORTED[sdk.package]
+        versions = supported.partition(" ")[2]
+        if get_dependency_conflicts([supported]) is not None:
+            text = f"not a supported version ({versions}); nobody has tested whether it is gated"
+            yield _LOOK, f"{sdk.package} {found}: {text}"
+            continue
+        methods = sum(len(path.methods) for path in sdk.paths if not path.shape().is_free)
+        text = f"{methods} methods gated, metered and priced; see docs/reference/providers.md"
+        yield _GOOD, f"{sdk.package} {found} (supported: {versions}): {text}"
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
@@ -112,10 +135,12 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             f"budgets: {len(unresolved)} holds of dead processes count as unresolved ({total})",
         )
     for sighting in reader.sightings():
-        yield (
-            _LOOK,
-            (
-                f"{sighting.kind.replace('_', ' ')}: {sighting.name}, {sighting.count} times, "
-                f"last {rfc3339(sighting.last_unix_ns)[:19]}"
-            ),
-        )
+        yield _LOOK, _sighted(sighting)
+
+
+def _sighted(sighting: Sighting) -> str:
+    """Say what happened that should not: a request past the gate, or a change in the SDK."""
+    last = f"{sighting.count} times, last {rfc3339(sighting.last_unix_ns)[:19]}"
+    if sighting.kind == "past_the_gate" and " POST " not in sighting.name:
+        return f"not metered yet: {sighting.name.partition(' ')[2]}, {last}"
+    return f"{sighting.kind.replace('_', ' ')}: {sighting.name}, {last}"

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from tollspan.ledger import DIMENSIONS
 from tollspan.usage import TollspanError
 
-from . import _doctor, _show
+from . import _doctor, _prices, _show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     budgets.set_defaults(action=_show.budgets)
     doctor = commands.add_parser("doctor", help="say what is gated and kept, and what is not")
     doctor.set_defaults(action=_doctor.doctor)
+    _prices.add_prices(commands)
     _add_ledger(commands)
     return parser
 

@@ -124,6 +124,8 @@ def _flat(event: Event) -> dict[str, object]:
         flat["usage.status"] = event.usage.status
         flat["usage.input_tokens"] = event.usage.input_tokens
         flat["usage.output_tokens"] = event.usage.output_tokens
+    if isinstance(event, UsageEvent) and event.cost.difference_nanousd is not None:
+        flat["cost.difference_nanousd"] = str(event.cost.difference_nanousd)
     return flat
 
 
@@ -132,7 +134,7 @@ def _flatten(value: dict[str, object], prefix: str, into: dict[str, object]) -> 
         name = f"{prefix}{key}"
         if isinstance(item, dict):
             _flatten(cast("dict[str, object]", item), f"{name}.", into)
-        elif key.endswith("_nanousd") and isinstance(item, int):
+        elif key.endswith(("_nanousd", "_picousd")) and isinstance(item, int):
             into[name] = str(item)
         elif key == "charges":
             into[name] = _charges(item)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import NoReturn, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import yaml
 
-from tollspan.usage import NANOUSD_PER_USD, ConfigError
+from tollspan.usage import NANOUSD_PER_USD, ConfigError, DocumentReader
 
-from .ports import OnUnavailable, OnUnbounded, OnUnpriced
+from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .rules import Budget, RuleSet
 from .windows import WINDOWS
 
 _AMOUNT = re.compile(r"(-?[0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]+)")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAX_LIMIT_NANOUSD = 1 << 60  # 1.15 billion USD: sums of two stay inside SQLite's signed 64 bits
+_DEFAULTS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
 _Choice = TypeVar("_Choice", bound=str)
 
 
@@ -41,35 +41,27 @@ def parse_rules(text: str, *, source: str = "rules") -> RuleSet:
     Raises:
         ConfigError: Something in it is wrong.
     """
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{source}{line}: not YAML: {problem}") from error
+    reader = _Reader(source)
+    root = reader.compose(text)
     if root is None:
         raise ConfigError(f"{source}: is empty; it needs at least `version: 1`")
-    return _Reader(source).rules(root)
+    return reader.rules(root)
 
 
-class _Reader:
-    """Walks the YAML nodes, which know their lines."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
+class _Reader(DocumentReader):
+    """Reads the parts of the rules' document."""
 
     def rules(self, root: yaml.Node) -> RuleSet:
-        keys = self._mapping(root, "the document")
-        self._only(keys, ("version", "defaults", "budgets", "hosts"), "the document")
+        keys = self.mapping(root, "the document")
+        self.only(keys, ("version", "defaults", "budgets", "hosts"), "the document")
         version = keys.get("version")
         if version is None:
-            self._fail(root, "`version` is missing; write `version: 1`")
-        if self._text(version, "version") != "1":
-            self._fail(version, f"`version` is {self._text(version, 'version')!r}; expected 1")
+            self.fail(root, "`version` is missing; write `version: 1`")
+        if self.text(version, "version") != "1":
+            self.fail(version, f"`version` is {self.text(version, 'version')!r}; expected 1")
         defaults = keys.get("defaults")
-        chosen = self._mapping(defaults, "defaults") if defaults is not None else {}
-        self._only(chosen, ("on_unavailable", "on_unbounded", "on_unpriced"), "defaults")
+        chosen = self.mapping(defaults, "defaults") if defaults is not None else {}
+        self.only(chosen, _DEFAULTS, "defaults")
         on_unpriced = chosen.get("on_unpriced")
         return RuleSet(
             budgets=self._budgets(keys.get("budgets")),
@@ -79,37 +71,43 @@ class _Reader:
             on_unbounded=self._choice(
                 chosen.get("on_unbounded"), "on_unbounded", get_args(OnUnbounded), "model_max"
             ),
+            on_unbounded_input=self._choice(
+                chosen.get("on_unbounded_input"),
+                "on_unbounded_input",
+                get_args(OnUnboundedInput),
+                "window",
+            ),
             on_unpriced=None
             if on_unpriced is None
             else self._choice(on_unpriced, "on_unpriced", get_args(OnUnpriced), "ceiling"),
             hosts=self._hosts(keys.get("hosts")),
-            source=self._source,
+            source=self.source,
         )
 
     def _budgets(self, node: yaml.Node | None) -> tuple[Budget, ...]:
         if node is None:
             return ()
         if not isinstance(node, yaml.SequenceNode):
-            self._fail(node, "`budgets` is no list; write one `- id: …` for each budget")
+            self.fail(node, "`budgets` is no list; write one `- id: …` for each budget")
         budgets: list[Budget] = []
         seen: set[str] = set()
         for item in node.value:
             budget = self._budget(item)
             if budget.id in seen:
-                self._fail(item, f"two budgets have the id {budget.id!r}; ids are unique")
+                self.fail(item, f"two budgets have the id {budget.id!r}; ids are unique")
             seen.add(budget.id)
             budgets.append(budget)
         return tuple(budgets)
 
     def _budget(self, node: yaml.Node) -> Budget:
-        keys = self._mapping(node, "a budget")
-        self._only(keys, ("id", "limit", "window", "message", "upgrade_url"), "a budget")
+        keys = self.mapping(node, "a budget")
+        self.only(keys, ("id", "limit", "window", "message", "upgrade_url"), "a budget")
         for needed in ("id", "limit"):
             if needed not in keys:
-                self._fail(node, f"a budget has no `{needed}`")
-        name = self._text(keys["id"], "id")
+                self.fail(node, f"a budget has no `{needed}`")
+        name = self.text(keys["id"], "id")
         if not _ID.fullmatch(name):
-            self._fail(
+            self.fail(
                 keys["id"],
                 f"`id` is {name!r}; expected 1 to 128 letters, digits, `.`, `_`, `-`, "
                 "the first a letter or digit",
@@ -123,64 +121,40 @@ class _Reader:
         )
 
     def _limit(self, node: yaml.Node) -> int:
-        text = self._text(node, "limit")
+        text = self.text(node, "limit")
         match = _AMOUNT.fullmatch(text.strip())
         if match is None:
-            self._fail(node, f"`limit` is {text!r}; expected an amount such as `49.50 USD`")
+            self.fail(node, f"`limit` is {text!r}; expected an amount such as `49.50 USD`")
         number, currency = match.groups()
         if currency != "USD":
-            self._fail(node, f"`limit` is in {currency}; only USD is supported")
+            self.fail(node, f"`limit` is in {currency}; only USD is supported")
         amount = Decimal(number.replace("_", "").replace(",", "")) * NANOUSD_PER_USD
         if amount < 0:
-            self._fail(node, f"`limit` is negative ({text!r}); 0 USD allows nothing that costs")
+            self.fail(node, f"`limit` is negative ({text!r}); 0 USD allows nothing that costs")
         if amount != amount.to_integral_value():
-            self._fail(node, f"`limit` is {text!r}; at most 9 decimals (nano-USD) are exact")
+            self.fail(node, f"`limit` is {text!r}; at most 9 decimals (nano-USD) are exact")
         if amount > _MAX_LIMIT_NANOUSD:
-            self._fail(node, f"`limit` is {text!r}; the largest is 1,000,000,000 USD")
+            self.fail(node, f"`limit` is {text!r}; the largest is 1,000,000,000 USD")
         return int(amount)
 
     def _hosts(self, node: yaml.Node | None) -> tuple[tuple[str, str], ...]:
         if node is None:
             return ()
-        pairs = self._mapping(node, "hosts")
+        pairs = self.mapping(node, "hosts")
         return tuple(
-            (host.lower(), self._text(value, f"hosts.{host}")) for host, value in pairs.items()
+            (host.lower(), self.text(value, f"hosts.{host}")) for host, value in pairs.items()
         )
 
-    def _mapping(self, node: yaml.Node, name: str) -> dict[str, yaml.Node]:
-        if not isinstance(node, yaml.MappingNode):
-            self._fail(node, f"{name} is no mapping of keys to values")
-        found: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            text = self._text(key, f"a key of {name}")
-            if text in found:
-                self._fail(key, f"`{text}` is written twice in {name}")
-            found[text] = value
-        return found
-
-    def _only(self, keys: Mapping[str, yaml.Node], known: tuple[str, ...], name: str) -> None:
-        for key, value in keys.items():
-            if key not in known:
-                self._fail(value, f"unknown key `{key}` in {name}; known: {', '.join(known)}")
-
-    def _text(self, node: yaml.Node, name: str) -> str:
-        if not isinstance(node, yaml.ScalarNode) or not isinstance(node.value, str):
-            self._fail(node, f"`{name}` is no plain value")
-        return node.value
-
     def _optional_text(self, node: yaml.Node | None, name: str) -> str | None:
-        return None if node is None else self._text(node, name)
+        return None if node is None else self.text(node, name)
 
     def _choice(
         self, node: yaml.Node | None, name: str, choices: tuple[_Choice, ...], default: _Choice
     ) -> _Choice:
         if node is None:
             return default
-        text = self._text(node, name)
+        text = self.text(node, name)
         for choice in choices:
             if choice == text:
                 return choice
-        return self._fail(node, f"`{name}` is {text!r}; expected one of {', '.join(choices)}")
-
-    def _fail(self, node: yaml.Node, problem: str) -> NoReturn:
-        raise ConfigError(f"{self._source}:{node.start_mark.line + 1}: {problem}")
+        return self.fail(node, f"`{name}` is {text!r}; expected one of {', '.join(choices)}")

@@ -163,10 +163,19 @@ class BudgetGate:
             if "unpriced" not in bound.reasons or on_unpriced == "deny":
                 return self._no_bound(call, bound)
             amount = 0
-        elif request.max_output_tokens is None and self._rules.on_unbounded == "deny":
+        elif bound.reasons and self._refuses(request, bound):
             return self._no_bound(call, bound)
         legs = tuple(zip(current.accounts, repeat(amount)))
         return Hold(call_id=call.id, started_at_unix_ns=at_unix_ns, legs=legs), bound
+
+    def _refuses(self, request: Request, bound: Bound) -> bool:
+        """Say whether the rules refuse what only assumptions or the model's own limits bound."""
+        rules = self._rules
+        if rules.on_unbounded == "deny" and request.max_output_tokens is None:
+            return True
+        if rules.on_unbounded_input == "deny" and request.unbounded:
+            return request.input_reserve_tokens is None
+        return rules.on_unpriced == "deny" and _is_unpriced(bound)
 
     def _open_period(self, rules: RuleSet, at_unix_ns: int) -> _Period:
         """Name the accounts of every budget at a moment, and keep them while they last."""
@@ -200,15 +209,18 @@ class BudgetGate:
     def _no_bound(self, call: Call, bound: Bound) -> Decision:
         model = call.request.model
         denial: CallDeniedError
-        if "unpriced" in bound.reasons:
+        is_limited = not any(why.startswith("no_limit:") for why in bound.reasons)
+        if _is_unpriced(bound) and is_limited:
+            what = [why.partition(":")[2] for why in bound.reasons if why.startswith("unpriced:")]
+            of = f" for {', '.join(what)}" if what else ""
             denial = UnpricedModelError(
-                f"{model!r} has no price, and on_unpriced is deny: add a price or allow it",
+                f"{model!r} has no price{of}, and on_unpriced is deny: add a price or allow it",
             )
         else:
             why = ", ".join(bound.reasons) or "no max output given"
             denial = UnboundedCallError(
                 f"nothing bounds the cost of this call to {model!r} ({why}): "
-                "give it a maximum of output tokens",
+                f"{_way_out(call.request, bound)}"
             )
         return Decision(note=_note(bound, action_deny=True), denial=denial)
 
@@ -242,6 +254,20 @@ class BudgetGate:
             rule_ids=tuple(balance.account.budget_id for balance in refusal.balances),
         )
         return Decision(note=note, denial=_exceeded(first, budget, refusal, call))
+
+
+def _is_unpriced(bound: Bound) -> bool:
+    """Say whether the model, or a unit that the call may use, has no price."""
+    return any(why == "unpriced" or why.startswith("unpriced:") for why in bound.reasons)
+
+
+def _way_out(request: Request, bound: Bound) -> str:
+    """Say what would bound a call."""
+    if any(why.startswith("no_limit:") for why in bound.reasons):
+        return "limit the provider's tools in the request, or give them a reserve in prices.yaml"
+    if request.max_output_tokens is None:
+        return "give it a maximum of output tokens"
+    return 'declare a reserve: extra_body={"tollspan": {"input_reserve_tokens": …}}'
 
 
 def _unreadable(problem: TollspanError) -> Decision:

@@ -122,6 +122,7 @@ class CallSink(Protocol):
 
 OnUnavailable = Literal["allow", "deny"]
 OnUnbounded = Literal["model_max", "deny"]
+OnUnboundedInput = Literal["window", "deny"]
 OnUnpriced = Literal["ceiling", "allow", "deny"]
 
 
