@@ -128,7 +128,7 @@ class Running:
         book = installed.gate._bounds
         for memo in ("_rates", "_bounds", "_steps"):
             getattr(book, memo).clear()
-        installed.openai.hosts._routes = {}
+        installed.funnels[0].hosts._routes = {}
         installed.gate.use(installed.gate.rules)
 
     def close(self) -> None:

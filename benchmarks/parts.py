@@ -10,10 +10,13 @@ from types import CodeType
 
 CLIENT = "client"
 _OURS = "tollspan.instrumentation."
+_SDK = f"{_OURS}_stainless."
 
 # Part -> functions as `module:name`, in the order of a call's life.
 TABLE: dict[str, tuple[str, ...]] = {
     "wrapper": (
+        f"{_SDK}_funnel:Funnel._request",
+        f"{_SDK}_funnel:Funnel._request_async",
         f"{_OURS}_call:Lifecycle.call",
         f"{_OURS}_call:Lifecycle.call_async",
         f"{_OURS}_call:Lifecycle._perform",
@@ -21,8 +24,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "new call": (f"{_OURS}_call:Lifecycle._new_run",),
     "extract": (
-        f"{_OURS}openai.extract:ChatExtractor.request",
-        f"{_OURS}openai.extract:ChatExtractor.arguments",
+        f"{_SDK}_extractor:PathExtractor.request",
+        f"{_SDK}_extractor:PathExtractor.prepare",
     ),
     "count bytes": (
         f"{_OURS}openai._sizes:message_size",
@@ -44,14 +47,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "opentelemetry.trace:set_span_in_context",
     ),
     "foreign check": (
-        f"{_OURS}openai:OpenAIPatches.has_foreign_span",
+        f"{_SDK}_others:PathOthers.make_spans",
         "opentelemetry.instrumentation.utils:is_instrumentation_enabled",
     ),
     "context": ("opentelemetry.context:attach", "opentelemetry.context:detach"),
-    "funnel": (
-        f"{_OURS}openai:OpenAIPatches._see_request",
-        f"{_OURS}openai:OpenAIPatches._see_retry",
-    ),
     CLIENT: (
         "openai.resources.chat.completions:Completions.create",
         "openai.resources.chat.completions:AsyncCompletions.create",
@@ -65,8 +64,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "openai:AsyncStream.__stream__",
     ),
     "stream": (
-        f"{_OURS}openai._streams:ChatStreamReader.source",
-        f"{_OURS}openai.extract:ChatExtractor.stream",
+        f"{_OURS}openai:_stream_source",
+        f"{_SDK}_extractor:PathExtractor.stream",
+        f"{_SDK}_funnel:Funnel._proxy",
+        f"{_SDK}_funnel:Funnel._proxy_async",
         f"{_OURS}_stream:SyncStreamProxy.__init__",
         f"{_OURS}_stream:AsyncStreamProxy.__init__",
         f"{_OURS}_stream:Watch.finish",
@@ -80,7 +81,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         f"{_OURS}_stream:_items_async",
     ),
     "usage": (
-        f"{_OURS}openai.extract:ChatExtractor.result",
+        f"{_SDK}_extractor:PathExtractor.result",
         f"{_OURS}openai._streams:ChatStreamReader.read",
     ),
     "closing": (

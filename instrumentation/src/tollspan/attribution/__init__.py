@@ -20,15 +20,13 @@ class CallInFlight(msgspec.Struct):
 
     Attributes:
         call: The call.
-        is_on_its_way: The method that makes it has not returned yet.
-        is_sent: The request reached the SDK's funnel; before that nothing can have been billed.
+        asked: What the wrapper that made it was asked, as the instrumentor keeps it.
         retries: How often the SDK tried again.
         maybe_billed: How many of the failed attempts were sent and never answered.
     """
 
     call: Call
-    is_on_its_way: bool = True
-    is_sent: bool = False
+    asked: object = None
     retries: int = 0
     maybe_billed: int = 0
 

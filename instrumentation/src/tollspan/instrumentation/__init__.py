@@ -1,21 +1,26 @@
 """Touches the providers: wraps their methods, and takes each call through its life."""
 
-from ._call import Extractor, Failure, Lifecycle, Reading, Run, StreamReader
+from ._call import Extractor, Failure, Lifecycle, Run
 from ._hosts import HostTable
 from ._metrics import MetricsRecorder
+from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Recorder, SpanEmitter
+from ._stainless import ApiPath, Funnel, Sdk
 from ._worker import Worker
 
 __all__ = [
+    "ApiPath",
     "CallSpan",
     "Extractor",
     "Failure",
+    "Funnel",
     "HostTable",
     "Lifecycle",
     "MetricsRecorder",
     "Reading",
     "Recorder",
     "Run",
+    "Sdk",
     "SpanEmitter",
     "StreamReader",
     "Worker",

@@ -5,9 +5,8 @@ Providers bring an `Extractor`; everything that is the same for all of them is h
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -29,95 +28,70 @@ from tollspan.usage import (
     new_call_id,
 )
 
-from ._spans import CallSpan, SpanEmitter
+from ._shapes import Reading, StreamReader
+from ._spans import CallSpan, Others, SpanEmitter
 from ._worker import Worker
 
 Kwargs = dict[str, object]
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """What a provider's answer says.
+class Failure(msgspec.Struct, frozen=True):
+    """What an exception says of a call.
 
     Attributes:
-        usage: What was used, `unknown` where it does not say.
-        response: What it says of itself.
-        is_incomplete: More may have been used than the usage says.
+        status: How it ended.
+        error_type: Low-cardinality id of the error.
+        is_maybe_billed: The provider may have done billable work.
+        reading: What the answer said that came before the error: the SDK could not parse it, say.
     """
-
-    usage: Usage
-    response: Response
-    is_incomplete: bool = False
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """What an exception says of a call: how it ended, and whether it may have been billed."""
 
     status: OutcomeStatus
     error_type: str
     is_maybe_billed: bool
-
-
-class StreamReader(Protocol):
-    """Reads a stream's chunks as they pass; nothing here may raise.
-
-    Whoever passes chunks on appends each to `kept`. Only a chunk that has something in its member
-    `sign`, and the one that makes `kept` as long as `look_at`, is shown to `look`: the others cost
-    no call.
-
-    Attributes:
-        kept: The chunks that nobody has read yet; always the same list.
-        sign: Name of the member that makes a chunk worth a look, when it is not None.
-        look_at: Length of `kept` at which a look is due.
-        first_chunk_at_ns: When the first chunk came, by `perf_counter_ns`.
-    """
-
-    kept: list[object]
-    sign: str
-    look_at: int
-    first_chunk_at_ns: int | None
-
-    def source(self, stream: object) -> Any:
-        """Return what gives the stream's chunks one by one: itself, or what it has inside."""
-        ...
-
-    def look(self, chunk: object) -> bool:
-        """Take note of a chunk that was kept; True when it must be hidden from the caller."""
-        ...
-
-    def read(self) -> Reading:
-        """Say what the chunks said: reported if the provider did, estimated if not."""
-        ...
+    reading: Reading | None = None
 
 
 class Extractor(Protocol):
-    """Reads one API shape: pure functions on the SDK's objects."""
+    """Reads one way of asking a provider; `asked` is what its wrapper made of the arguments.
 
-    def request(self, instance: object, kwargs: Mapping[str, object]) -> Request | None:
-        """Read what is asked; None when it can't be a billable call (the SDK will say why)."""
+    Attributes:
+        is_free: The provider takes no money for these calls: they are traced, not gated.
+    """
+
+    is_free: bool
+
+    @property
+    def others(self) -> Others:
+        """Who else makes spans of them."""
         ...
 
-    def arguments(self, request: Request, kwargs: Kwargs) -> Kwargs:
-        """Return the arguments to call with, changed where metering needs it; never in place."""
+    def request(self, asked: Any) -> Request:
+        """Read what is asked."""
         ...
 
-    def again(self, error: Exception, kwargs: Kwargs) -> Kwargs | None:
-        """Return the caller's own arguments when the provider refused what we had put in."""
+    def prepare(self, request: Request, asked: Any) -> None:
+        """Change what is sent where metering needs it; never what belongs to the caller."""
+        ...
+
+    def again(self, error: Exception, asked: Any) -> bool:
+        """Take back our change when it is what the provider refused; True to send once more."""
         ...
 
     def result(self, result: object) -> Reading:
         """Read a whole answer."""
         ...
 
-    def stream(self, request: Request, result: object, kwargs: Kwargs) -> StreamReader | None:
-        """Return a reader when a stream was asked for and the result is one, else None."""
+    def stream(self, request: Request, result: object, asked: Any) -> StreamReader | None:
+        """Return a reader when the answer is still to come, as a stream or as bytes; else None."""
         ...
 
-    def failure(self, error: BaseException, *, is_sent: bool) -> Failure:
+    def failure(self, error: BaseException) -> Failure:
         """Read an exception."""
         ...
 
 
 _UNDECIDED = Decision(note=DecisionNote())
+_FREE = Decision(note=DecisionNote())
 _OUR_FAILURE = Decision(note=DecisionNote(is_unavailable=True))
 _UNREAD = Reading(Usage(status="unknown"), Response())
 
@@ -166,23 +140,22 @@ class Lifecycle:
         self,
         extractor: Extractor,
         proxies: StreamProxies,
+        asked: object,
         wrapped: Callable[..., object],
-        instance: object,
         args: tuple[object, ...],
         kwargs: Kwargs,
     ) -> object:
-        """Make one synchronous call."""
-        flight = current_call.get()
-        if flight is not None and flight.is_on_its_way and not flight.is_sent:
-            return wrapped(*args, **kwargs)
+        """Make one synchronous call: `wrapped(*args, **kwargs)`, of which `asked` is our view."""
         run: Run | None = None
         try:
             with self._before:
-                request = extractor.request(instance, kwargs)
-                if request is not None:
-                    run = self._new_run(request, extractor)
+                request = extractor.request(asked)
+                run = self._new_run(request, extractor, asked)
+                if extractor.is_free:
+                    run.decision = _FREE
+                else:
                     run.decision = self._gate.authorize(run.call)
-                    kwargs = self._start(run, request, kwargs)
+                self._start(run, request)
             if run is None:
                 return wrapped(*args, **kwargs)
             if run.decision is _UNDECIDED:
@@ -196,7 +169,7 @@ class Lifecycle:
                     self.fail(run, error)
             raise
         with self._after:
-            reader = extractor.stream(run.call.request, result, kwargs)
+            reader = extractor.stream(run.call.request, result, asked)
             if reader is not None:
                 self.open_streams[run.call.id] = (run, reader)
                 self.worker.start()
@@ -210,42 +183,39 @@ class Lifecycle:
         self, run: Run, wrapped: Callable[..., object], args: tuple[object, ...], kwargs: Kwargs
     ) -> object:
         """Let the provider's method run, with the call and its span in the context."""
-        flight = run.flight
-        token = current_call.set(flight)
+        token = current_call.set(run.flight)
         span = run.span
         span_token = attach(span.context) if span is not None else None
         try:
             return wrapped(*args, **kwargs)
         except Exception as error:
-            theirs = self._without_ours(run, error, kwargs)
-            if theirs is not None:
-                return wrapped(*args, **theirs)
+            if self._take_back(run, error):
+                return wrapped(*args, **kwargs)
             raise
         finally:
-            flight.is_on_its_way = False
             if span_token is not None:
                 detach(span_token)
-            with contextlib.suppress(ValueError):  # closed by the collector, in another context
+            try:  # noqa: SIM105 - `suppress` costs three Python calls here
                 current_call.reset(token)
+            except ValueError:
+                pass  # closed by the collector, in another context
 
     def _go_undecided(self, run: Run) -> None:
         """Let a call go on that our own failure left undecided, and meter it all the same."""
         self._gate.abandon(run.call.id)
         run.decision = _OUR_FAILURE
 
-    def _without_ours(self, run: Run, error: Exception, kwargs: Kwargs) -> Kwargs | None:
-        """Return what to call with once more, when it was our change that the provider refused."""
-        theirs = None
+    def _take_back(self, run: Run, error: Exception) -> bool:
+        """Say whether to send once more, without our change that the provider refused."""
         with self._after:
-            theirs = run.extractor.again(error, kwargs)
-        if theirs is not None:
-            run.flight.retries += 1
-        return theirs
+            if run.extractor.again(error, run.flight.asked):
+                run.flight.retries += 1
+                return True
+        return False
 
     def succeed(self, run: Run, reading: Reading) -> None:
         """Account for a call that was answered."""
-        closing = self._closing(run, reading, "ok")
-        self._end(run, self._sink.close(closing))
+        self._end(run, self._sink.close(self._closing(run, reading, "ok")))
 
     def fail(self, run: Run, error: BaseException) -> None:
         """Account for a call that raised before there was anything to read."""
@@ -263,23 +233,22 @@ class Lifecycle:
         self,
         extractor: Extractor,
         proxies: StreamProxies,
+        asked: object,
         wrapped: Callable[..., Awaitable[object]],
-        instance: object,
         args: tuple[object, ...],
         kwargs: Kwargs,
     ) -> object:
         """Make one asynchronous call; nothing of ours blocks the event loop."""
-        flight = current_call.get()
-        if flight is not None and flight.is_on_its_way and not flight.is_sent:
-            return await wrapped(*args, **kwargs)
         run: Run | None = None
         try:
             with self._before:
-                request = extractor.request(instance, kwargs)
-                if request is not None:
-                    run = self._new_run(request, extractor)
+                request = extractor.request(asked)
+                run = self._new_run(request, extractor, asked)
+                if extractor.is_free:
+                    run.decision = _FREE
+                else:
                     run.decision = await self._gate.authorize_async(run.call)
-                    kwargs = self._start(run, request, kwargs)
+                self._start(run, request)
             if run is None:
                 return await wrapped(*args, **kwargs)
             if run.decision is _UNDECIDED:
@@ -293,13 +262,12 @@ class Lifecycle:
                     await self.fail_async(run, error)
             raise
         with self._after:
-            reader = extractor.stream(run.call.request, result, kwargs)
+            reader = extractor.stream(run.call.request, result, asked)
             if reader is not None:
                 self.open_streams[run.call.id] = (run, reader)
                 self.worker.start()
                 return proxies(result, run, reader)
-            closing = self._closing(run, extractor.result(result), "ok")
-            self._end(run, await self._sink.close_async(closing))
+            await self._end_async(run, self._closing(run, extractor.result(result), "ok"))
             return result
         self._close_blindly_soon(run, "ok")
         return result
@@ -312,38 +280,35 @@ class Lifecycle:
         kwargs: Kwargs,
     ) -> object:
         """Await the provider's method, with the call and its span in the context."""
-        flight = run.flight
-        token = current_call.set(flight)
+        token = current_call.set(run.flight)
         span = run.span
         span_token = attach(span.context) if span is not None else None
         try:
             return await wrapped(*args, **kwargs)
         except Exception as error:
-            theirs = self._without_ours(run, error, kwargs)
-            if theirs is not None:
-                return await wrapped(*args, **theirs)
+            if self._take_back(run, error):
+                return await wrapped(*args, **kwargs)
             raise
         finally:
-            flight.is_on_its_way = False
             if span_token is not None:
                 detach(span_token)
-            with contextlib.suppress(ValueError):  # closed by the collector, in another context
+            try:  # noqa: SIM105 - `suppress` costs three Python calls here
                 current_call.reset(token)
+            except ValueError:
+                pass  # closed by the collector, in another context
 
     async def fail_async(self, run: Run, error: BaseException) -> None:
         """Account for a failed call; in the worker when the task is cancelled and must not wait."""
         if run.decision is _UNDECIDED:
             self._gate.abandon(run.call.id)
             return
-        if isinstance(error, Exception):
-            with self._after:
-                closing = self._failed(run, error)
-                self._end(run, await self._sink.close_async(closing))
-                return
-            self._close_blindly_soon(run, "error")
+        if not isinstance(error, Exception):
+            self.worker.do(lambda: self.fail(run, error))
             return
-        self.worker.put(lambda: self.fail(run, error))
-        self.worker.start()
+        with self._after:
+            await self._end_async(run, self._failed(run, error))
+            return
+        self._close_blindly_soon(run, "error")
 
     # -- streams --
 
@@ -354,8 +319,7 @@ class Lifecycle:
         entry = self.open_streams.pop(run.call.id, None)
         if entry is not None:
             with self._after:
-                closing = self._stream_closing(run, entry[1], status, error)
-                self._end(run, self._sink.close(closing))
+                self._end(run, self._sink.close(self._stream_closing(run, entry[1], status, error)))
                 return
             self._close_blindly(run, status)
 
@@ -366,8 +330,7 @@ class Lifecycle:
         entry = self.open_streams.pop(run.call.id, None)
         if entry is not None:
             with self._after:
-                closing = self._stream_closing(run, entry[1], status, error)
-                self._end(run, await self._sink.close_async(closing))
+                await self._end_async(run, self._stream_closing(run, entry[1], status, error))
                 return
             self._close_blindly_soon(run, status)
 
@@ -388,7 +351,7 @@ class Lifecycle:
 
     # -- inside --
 
-    def _new_run(self, request: Request, extractor: Extractor) -> Run:
+    def _new_run(self, request: Request, extractor: Extractor, asked: object) -> Run:
         now = time.time_ns()
         call = Call(
             id=new_call_id(now),
@@ -396,17 +359,18 @@ class Lifecycle:
             request=request,
             attribution=self._attribution(),
         )
-        return Run(call, CallInFlight(call), extractor, time.perf_counter_ns())
+        return Run(call, CallInFlight(call, asked), extractor, time.perf_counter_ns())
 
-    def _start(self, run: Run, request: Request, kwargs: Kwargs) -> Kwargs:
-        """Start the span and prepare the arguments; or record the denial."""
+    def _start(self, run: Run, request: Request) -> None:
+        """Start the span and prepare what is sent; or record the denial."""
         denial = run.decision.denial
         span = None
         with self._before:
-            span = self._spans.start(run.call, run.decision)
+            span = self._spans.start(run.call, run.decision, run.extractor.others, run.flight.asked)
         if denial is None:
             run.span = span
-            return run.extractor.arguments(request, kwargs)
+            run.extractor.prepare(request, run.flight.asked)
+            return
         self._note(
             DecisionEvent(
                 call=run.call,
@@ -419,7 +383,6 @@ class Lifecycle:
             )
         )
         self._spans.deny(span, run.call, denial)
-        return kwargs
 
     def _closing(
         self,
@@ -432,6 +395,9 @@ class Lifecycle:
         flight = run.flight
         started_at_ns = run.started_at_ns
         span = run.span
+        error_type = reading.error_type if failure is None else failure.error_type
+        if error_type is not None and status == "ok":  # it failed, and nothing was raised
+            status = "error"
         return Closing(
             flight.call,
             run.decision,
@@ -439,7 +405,7 @@ class Lifecycle:
             Outcome(
                 status=status,
                 duration_ns=time.perf_counter_ns() - started_at_ns,
-                error_type=failure.error_type if failure is not None else None,
+                error_type=error_type,
                 attempts=flight.retries + 1,
                 maybe_billed_attempts=flight.maybe_billed,
                 first_chunk_ns=first_chunk_at_ns - started_at_ns if first_chunk_at_ns else None,
@@ -450,21 +416,23 @@ class Lifecycle:
         )
 
     def _failed(self, run: Run, error: BaseException) -> Closing:
-        flight = run.flight
-        failure = run.extractor.failure(error, is_sent=flight.is_sent)
+        failure = run.extractor.failure(error)
+        is_billed = failure.is_maybe_billed and not run.extractor.is_free
+        reading = failure.reading or _UNREAD
         span = run.span
         if span is not None:
             span.error = error
         return Closing(
-            flight.call,
+            run.flight.call,
             run.decision,
-            Usage(status="unknown") if failure.is_maybe_billed else None,
+            reading.usage if is_billed else None,
             Outcome(
                 status=failure.status,
                 duration_ns=time.perf_counter_ns() - run.started_at_ns,
                 error_type=failure.error_type,
-                attempts=flight.retries + 1,
-                maybe_billed_attempts=flight.maybe_billed,
+                attempts=run.flight.retries + 1,
+                maybe_billed_attempts=run.flight.maybe_billed,
+                response=reading.response,
             ),
             span.traceparent if span is not None else None,
         )
@@ -478,7 +446,7 @@ class Lifecycle:
     ) -> Closing:
         failure = None
         if error is not None:
-            failure = run.extractor.failure(error, is_sent=True)
+            failure = run.extractor.failure(error)
             status = failure.status
             if run.span is not None:
                 run.span.error = error
@@ -491,8 +459,16 @@ class Lifecycle:
             self._end(run, self._sink.close(self._closing(run, _UNREAD, status)))
 
     def _close_blindly_soon(self, run: Run, status: OutcomeStatus) -> None:
-        self.worker.put(lambda: self._close_blindly(run, status))
-        self.worker.start()
+        self.worker.do(lambda: self._close_blindly(run, status))
+
+    async def _end_async(self, run: Run, closing: Closing) -> None:
+        """Store the event and end the span; for a cancelled task the worker does both once more."""
+        try:
+            self._end(run, await self._sink.close_async(closing))
+        except BaseException as error:
+            if not isinstance(error, Exception):  # what is stored twice is counted once
+                self.worker.do(lambda: self._end(run, self._sink.close(closing)))
+            raise
 
     def _end(self, run: Run, event: UsageEvent) -> None:
         with self._after:

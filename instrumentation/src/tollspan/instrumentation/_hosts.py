@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 
@@ -39,7 +40,7 @@ class HostTable:
 
     Args:
         own: The SDK's own provider.
-        known: Host, or `host:port`, → provider.
+        known: Host, or `host:port`, → provider. A `*` stands for anything; whole names come first.
     """
 
     def __init__(self, own: str, known: dict[str, str]) -> None:
@@ -58,9 +59,16 @@ class HostTable:
         if route is not None and route.url is url:
             return route
         host, port = url.host, url.port
-        provider = self._known.get(f"{host}:{port}") or self._known.get(host)
+        provider = self._find(f"{host}:{port}".lower()) or self._find(host.lower())
         route = Route(url, provider or self._own, host, port, is_assumed=provider is None)
         if len(self._routes) >= 1024:
             self._routes = {}
         self._routes[id(url)] = route
         return route
+
+    def _find(self, name: str) -> str | None:
+        found = self._known.get(name)
+        if found is not None:
+            return found
+        patterns = [known for known in self._known if "*" in known and fnmatchcase(name, known)]
+        return self._known[max(patterns, key=len)] if patterns else None

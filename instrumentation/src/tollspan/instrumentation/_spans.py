@@ -5,8 +5,7 @@ Where another instrumentor makes the span, ours marks that one and makes none of
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context, create_key, get_current, get_value, set_value
@@ -64,6 +63,18 @@ class Recorder(Protocol):
         ...
 
 
+class Others(Protocol):
+    """Finds out what other instrumentors do for the calls of one method."""
+
+    def make_spans(self, asked: Any) -> bool:
+        """Say whether another instrumentor makes the span of this call."""
+        ...
+
+    def record_metrics(self) -> bool:
+        """Say whether it records the conventions' metrics too; asked after `make_spans`."""
+        ...
+
+
 class CallSpan:
     """The span of one call: ours, or another instrumentor's that we only mark.
 
@@ -74,24 +85,29 @@ class CallSpan:
         traceparent: The span's W3C name; None while there is no span.
         error: What the call raised.
         marks: What to stamp on every other instrumentor's span of this call.
+        is_counted: Another instrumentor records the conventions' metrics of this call.
     """
 
-    __slots__ = ("context", "error", "is_ours", "marks", "span", "traceparent")
+    __slots__ = ("context", "error", "is_counted", "is_ours", "marks", "span", "traceparent")
 
     def __init__(self, span: Span, *, is_ours: bool) -> None:
         self.is_ours = is_ours
         self.context = set_span_in_context(span)
         self.error: BaseException | None = None
         self.marks: dict[str, AttributeValue] = {}
+        self.is_counted = False
         self.take(span)
 
     @classmethod
-    def of_others(cls, span: Span | None, marks: dict[str, AttributeValue]) -> CallSpan:
+    def of_others(
+        cls, span: Span | None, marks: dict[str, AttributeValue], *, is_counted: bool
+    ) -> CallSpan:
         """Stamp another instrumentor's span, or the one that it is going to start under us."""
         made = cls.__new__(cls)
         made.is_ours = False
         made.error = None
         made.marks = marks
+        made.is_counted = is_counted
         made.take(span if span is not None else INVALID_SPAN)
         made.context = set_value(_CALL_SPAN, made, get_current())
         return made
@@ -141,8 +157,6 @@ class SpanEmitter:
     Args:
         tracer: Which tracer to use.
         recorder: Where metrics go.
-        has_foreign_span: Says whether another instrumentor makes the spans of these calls.
-        has_foreign_metrics: Says whether it records the conventions' metrics of them too.
         is_enabled: False makes no spans at all; the gate does not care.
     """
 
@@ -151,28 +165,26 @@ class SpanEmitter:
         *,
         tracer: TracerSource,
         recorder: Recorder | None,
-        has_foreign_span: Callable[[], bool],
-        has_foreign_metrics: Callable[[], bool],
         is_enabled: bool = True,
     ) -> None:
         self._tracer = tracer
         self._recorder = recorder
-        self._has_foreign_span = has_foreign_span
-        self._has_foreign_metrics = has_foreign_metrics
         self._is_enabled = is_enabled
         self._dimensions: tuple[object, dict[str, AttributeValue]] = (None, {})
         self._guard = Guard("instrumentation.spans")
 
-    def start(self, call: Call, decision: Decision) -> CallSpan | None:
+    def start(
+        self, call: Call, decision: Decision, others: Others, asked: object
+    ) -> CallSpan | None:
         """Start the span of a call, or take the one that another instrumentor has started."""
         if not self._is_enabled:
             return None
         with self._guard:
-            is_foreign = self._has_foreign_span()
+            is_foreign = others.make_spans(asked)
             tracer = self._tracer()
             if not (is_foreign or tracer) or not is_instrumentation_enabled():
                 return None
-            if is_foreign and (marked := self._mark_foreign(call, decision)):
+            if is_foreign and (marked := self._mark_foreign(call, decision, others)):
                 return marked
             if tracer is not None:
                 return self._start_ours(tracer, call, decision)
@@ -190,7 +202,7 @@ class SpanEmitter:
         }
         if request.port is not None:
             attributes[semconv.SERVER_PORT] = request.port
-        if request.max_output_tokens is not None:
+        if request.max_output_tokens:
             attributes[semconv.GEN_AI_REQUEST_MAX_TOKENS] = request.max_output_tokens
         if request.is_stream:
             attributes[semconv.GEN_AI_REQUEST_STREAM] = True
@@ -216,11 +228,10 @@ class SpanEmitter:
                 if of_call.is_ours:
                     span.end()
         if self._recorder is not None:
-            is_theirs = of_call is not None and not of_call.is_ours
             self._recorder.record(
                 event,
                 of_call.context if of_call is not None else None,
-                is_counted_elsewhere=is_theirs and self._has_foreign_metrics(),
+                is_counted_elsewhere=of_call is not None and of_call.is_counted,
             )
 
     def deny(self, of_call: CallSpan | None, call: Call, denial: CallDeniedError) -> None:
@@ -231,7 +242,7 @@ class SpanEmitter:
         if self._recorder is not None:
             self._recorder.deny(call, denial)
 
-    def _mark_foreign(self, call: Call, decision: Decision) -> CallSpan | None:
+    def _mark_foreign(self, call: Call, decision: Decision, others: Others) -> CallSpan | None:
         """Stamp the GenAI span that is current, else the one that will be when the SDK sends.
 
         None for a refused call that has no span: an instrumentor under ours will never see it.
@@ -245,7 +256,9 @@ class SpanEmitter:
             semconv.TOLLSPAN_DECISION: decision.note.action,
             **self._attribution_attributes(call),
         }
-        return CallSpan.of_others(span if is_current else None, marks)
+        return CallSpan.of_others(
+            span if is_current else None, marks, is_counted=others.record_metrics()
+        )
 
     def _attribution_attributes(self, call: Call) -> dict[str, AttributeValue]:
         """Return the dimensions as span attributes, kept for the attribution met last."""
@@ -286,7 +299,7 @@ def _end_attributes(event: UsageEvent) -> dict[str, AttributeValue]:
     if response.finish_reasons:
         attributes[semconv.GEN_AI_RESPONSE_FINISH_REASONS] = response.finish_reasons
     if response.service_tier is not None:
-        attributes[semconv.OPENAI_RESPONSE_SERVICE_TIER] = response.service_tier
+        attributes[_service_tier(event.call)] = response.service_tier
     if outcome.first_chunk_ns is not None:
         attributes[semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = outcome.first_chunk_ns / 1e9
     if outcome.error_type is not None:
@@ -294,6 +307,13 @@ def _end_attributes(event: UsageEvent) -> dict[str, AttributeValue]:
     if event.usage is not None and event.usage.status != "unknown":
         _add_usage(attributes, event.usage)
     return attributes
+
+
+def _service_tier(call: Call) -> str:
+    """Return the name of the tier's attribute: the conventions have one for each protocol."""
+    if call.request.provider == semconv.PROVIDER_ANTHROPIC:
+        return semconv.ANTHROPIC_RESPONSE_SERVICE_TIER
+    return semconv.OPENAI_RESPONSE_SERVICE_TIER
 
 
 def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:

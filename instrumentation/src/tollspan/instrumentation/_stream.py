@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
@@ -12,7 +11,8 @@ import wrapt
 
 from tollspan.usage import OutcomeStatus
 
-from ._call import Lifecycle, Run, StreamReader
+from ._call import Lifecycle, Run
+from ._shapes import StreamReader
 
 if TYPE_CHECKING:
     _Proxy = wrapt.ObjectProxy[Any]
@@ -36,14 +36,22 @@ class AsyncStream(Protocol):
 
 
 class Watch:
-    """Sees a stream end. When nobody holds it any more, the stream was abandoned."""
+    """Sees a stream end. When nobody holds it any more, the stream was abandoned.
 
-    __slots__ = ("_lifecycle", "_run", "reader")
+    Attributes:
+        reader: Reads what passes.
+        source: Finds what gives a stream's chunks one by one: itself, or what it has inside.
+    """
 
-    def __init__(self, lifecycle: Lifecycle, run: Run, reader: StreamReader) -> None:
+    __slots__ = ("_lifecycle", "_run", "reader", "source")
+
+    def __init__(
+        self, lifecycle: Lifecycle, run: Run, reader: StreamReader, source: Callable[[Any], Any]
+    ) -> None:
         self._lifecycle = lifecycle
         self._run = run
         self.reader = reader
+        self.source = source
 
     def finish(self, status: OutcomeStatus, error: BaseException | None = None) -> None:
         """Account for the end now."""
@@ -72,7 +80,7 @@ def _items(stream: SyncStream, watch: Watch) -> Iterator[object]:
     reader = watch.reader
     kept, sign, look_at = reader.kept, reader.sign, reader.look_at
     keep = kept.append
-    next_chunk = reader.source(stream).__next__
+    next_chunk = watch.source(stream).__next__
     while True:
         try:
             chunk = next_chunk()
@@ -98,6 +106,14 @@ class SyncStreamProxy(_Proxy):
     def __init__(self, stream: SyncStream, watch: Watch) -> None:
         super().__init__(stream)
         self._self_watch = watch
+        self._self_response: object = None
+
+    @property
+    def response(self) -> object:
+        """The HTTP response; whoever closes it, as the SDK's helpers do, ends the stream."""
+        if self._self_response is None:
+            self._self_response = _SyncResponse(self.__wrapped__.response, self._self_watch)
+        return self._self_response
 
     def __iter__(self) -> Iterator[object]:
         return _items(self.__wrapped__, self._self_watch)
@@ -148,7 +164,7 @@ async def _items_async(stream: AsyncStream, watch: Watch) -> AsyncIterator[objec
     reader = watch.reader
     kept, sign, look_at = reader.kept, reader.sign, reader.look_at
     keep = kept.append
-    next_chunk = reader.source(stream).__anext__
+    next_chunk = watch.source(stream).__anext__
     while True:
         try:
             chunk = await next_chunk()
@@ -177,6 +193,14 @@ class AsyncStreamProxy(_Proxy):
     def __init__(self, stream: AsyncStream, watch: Watch) -> None:
         super().__init__(stream)
         self._self_watch = watch
+        self._self_response: object = None
+
+    @property
+    def response(self) -> object:
+        """The HTTP response; whoever closes it, as the SDK's helpers do, ends the stream."""
+        if self._self_response is None:
+            self._self_response = _AsyncResponse(self.__wrapped__.response, self._self_watch)
+        return self._self_response
 
     def __aiter__(self) -> AsyncIterator[object]:
         return _items_async(self.__wrapped__, self._self_watch)
@@ -232,51 +256,37 @@ class AsyncStreamProxy(_Proxy):
             await self._self_watch.finish_async("partial")
 
 
-class RawStreamProxy(_Proxy):
-    """Stands for the raw response of a stream; the stream that `parse` makes of it is watched.
+class _SyncResponse(_Proxy):
+    """Stands for the HTTP response of a synchronous stream."""
 
-    Whoever reads the bytes himself leaves nothing to see: such a call ends, with usage unknown,
-    when its response is dropped.
-    """
-
-    def __init__(self, response: object, watch: Watch, proxy: Callable[..., object]) -> None:
+    def __init__(self, response: object, watch: Watch) -> None:
         super().__init__(response)
         self._self_watch = watch
-        self._self_proxy = proxy
-        self._self_streams: tuple[object, object] = (None, None)
 
-    def parse(self, *args: Any, **kwargs: Any) -> Any:
-        """Do what the response's own `parse` does; awaitable where that is."""
-        parsed = self.__wrapped__.parse(*args, **kwargs)
-        return self._self_watch_later(parsed) if isawaitable(parsed) else self._self_watched(parsed)
+    def close(self) -> None:
+        """Close the response; what has arrived is accounted for."""
+        try:
+            self.__wrapped__.close()
+        finally:
+            self._self_watch.finish("partial")
 
-    async def _self_watch_later(self, parsed: Awaitable[object]) -> object:
-        return self._self_watched(await parsed)
 
-    def _self_watched(self, parsed: object) -> object:
-        """Return the proxy of a stream, the same one for the same stream."""
-        if not is_stream(parsed):
-            return parsed
-        seen, proxy = self._self_streams
-        if seen is not parsed:
-            proxy = self._self_proxy(parsed, self._self_watch)
-            self._self_streams = (parsed, proxy)
-        return proxy
+class _AsyncResponse(_Proxy):
+    """Stands for the HTTP response of an asynchronous stream."""
+
+    def __init__(self, response: object, watch: Watch) -> None:
+        super().__init__(response)
+        self._self_watch = watch
+
+    async def aclose(self) -> None:
+        """Close the response; what has arrived is accounted for."""
+        try:
+            await self.__wrapped__.aclose()
+        finally:
+            await self._self_watch.finish_async("partial")
 
 
 def is_stream(result: object) -> bool:
     """Say whether an object gives chunks one by one: the SDK's streams, and others' proxies."""
     kind = type(result)
     return hasattr(kind, "__next__") or hasattr(kind, "__anext__")
-
-
-def proxies(
-    lifecycle: Lifecycle, proxy: Callable[..., object]
-) -> Callable[[object, Run, StreamReader], object]:
-    """Return a maker of proxies of one kind."""
-
-    def make(stream: object, run: Run, reader: StreamReader) -> object:
-        watch = Watch(lifecycle, run, reader)
-        return proxy(stream, watch) if is_stream(stream) else RawStreamProxy(stream, watch, proxy)
-
-    return make

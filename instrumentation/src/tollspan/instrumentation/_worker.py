@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -23,6 +24,7 @@ class Worker:
     def __init__(self, tick: Job | None = None) -> None:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._tick = tick
         self._guard = Guard("instrumentation.worker")
 
@@ -30,11 +32,31 @@ class Worker:
         """Hand a job over. Takes no lock: finalisers may call it."""
         self._jobs.put(job)
 
+    def do(self, job: Job) -> None:
+        """Hand a job over and see that a thread does it; not for finalisers."""
+        self.put(job)
+        self.start()
+
     def start(self) -> None:
         """Start the thread if it does not run; not for finalisers."""
-        if self._thread is None:
-            thread = threading.Thread(target=self._run, name="tollspan-worker", daemon=True)
+        while self._thread is None and self._starting.acquire(blocking=False):
+            try:
+                self._start_or_do_queued()
+            finally:
+                self._starting.release()
+            if self._jobs.empty():
+                return
+
+    def _start_or_do_queued(self) -> None:
+        """Start the thread; where there is none to be had, do what is queued here and now."""
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._run, name="tollspan-worker", daemon=True)
+        try:
             thread.start()
+        except RuntimeError:  # no thread to be had, or, from Python 3.12 on, the interpreter ends
+            self._do_queued()
+        else:
             self._thread = thread
 
     def drain(self, wait_seconds: float) -> None:
@@ -56,6 +78,7 @@ class Worker:
         """Start anew in a forked child: the parent's jobs are the parent's."""
         self._jobs = queue.SimpleQueue()
         self._thread = None
+        self._starting = threading.Lock()
 
     def _run(self) -> None:
         ticked_at = time.monotonic()
@@ -77,8 +100,9 @@ class Worker:
                     self._tick()
 
     def _do_queued(self) -> None:
-        while not self._jobs.empty():
-            job = self._jobs.get_nowait()
-            if job is not None:
-                with self._guard:
-                    job()
+        with contextlib.suppress(queue.Empty):  # another thread may be at it too
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    with self._guard:
+                        job()

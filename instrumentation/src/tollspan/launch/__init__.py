@@ -9,34 +9,55 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from ._install import Installed, install, install_or_raise, uninstall
+from ._install import SDKS, Installed, install, install_or_raise, uninstall
+from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
 from ._run import check_or_raise, run_program
 from ._settings import SETTINGS, Setting, Settings, read_settings
 
 __all__ = [
+    "PINNED_BOOK",
+    "SDKS",
     "SETTINGS",
+    "UPDATED_BOOK",
+    "AnthropicInstrumentor",
     "Installed",
     "OpenAIInstrumentor",
     "Setting",
     "Settings",
+    "book_in_force",
     "check_or_raise",
     "install",
     "install_or_raise",
+    "load_prices",
     "read_settings",
     "run_program",
     "uninstall",
 ]
 
 
-class OpenAIInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the same
-    """Instruments the OpenAI SDK: the entry point that `opentelemetry-instrument` loads."""
+class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # the same
+    """What `opentelemetry-instrument` loads: one entry point for each SDK, all with one end."""
+
+    supported = ""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the SDK versions that are supported."""
-        return ("openai >= 1.66, < 4",)
+        return (self.supported,)
 
     def _instrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - upstream's signature
         install()
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - upstream's signature
         uninstall()
+
+
+class OpenAIInstrumentor(_Instrumentor):
+    """Instruments the OpenAI SDK."""
+
+    supported = "openai >= 1.66, < 4"
+
+
+class AnthropicInstrumentor(_Instrumentor):
+    """Instruments the Anthropic SDK."""
+
+    supported = "anthropic >= 0.51, < 3"

@@ -7,27 +7,29 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import wrapt
 
 from tollspan import attribution
 from tollspan.budget import BudgetGate, Closer, RuleSet
-from tollspan.instrumentation import Lifecycle, MetricsRecorder, SpanEmitter, Worker
-from tollspan.instrumentation.openai import OpenAIPatches
+from tollspan.instrumentation import Funnel, Lifecycle, MetricsRecorder, SpanEmitter, Worker
+from tollspan.instrumentation.anthropic import ANTHROPIC
+from tollspan.instrumentation.openai import OPENAI
 from tollspan.ledger import SQLiteLedger
 from tollspan.pricing import PriceBook
 from tollspan.safety import Guard
 from tollspan.usage import ConfigError, LedgerError, PriceBookError, TollspanError
 
+from ._prices import load_prices
 from ._rules import RuleWatcher
 from ._settings import Settings, read_settings
 from ._tracing import TracerChooser, meter
 
 _logger = logging.getLogger("tollspan.launch")
 _LAST_DRAIN_SECONDS = 5.0
-_PROVIDER_MODULES = ("openai",)
+SDKS = (OPENAI, ANTHROPIC)
+"""Every SDK that the gate knows."""
 _lock = threading.Lock()
 
 
@@ -39,7 +41,7 @@ class Installed(msgspec.Struct, kw_only=True):
         ledger: The books and the authority.
         gate: Decides.
         lifecycle: Takes calls through their life.
-        openai: The wrappers of the OpenAI SDK.
+        funnels: The hooks in the providers' SDKs.
         tracing: Chooses the tracer.
         problem: Why the rules, the prices or the ledger can't be used; None when all is well.
         is_ready: The ledger was opened and the threads run.
@@ -49,7 +51,7 @@ class Installed(msgspec.Struct, kw_only=True):
     ledger: SQLiteLedger
     gate: BudgetGate
     lifecycle: Lifecycle
-    openai: OpenAIPatches
+    funnels: tuple[Funnel, ...]
     tracing: TracerChooser
     problem: TollspanError | None = None
     is_ready: bool = False
@@ -87,8 +89,8 @@ def _install(settings: Callable[[], Settings]) -> Installed:
         if _installed is None:
             _installed = _wire(settings())
             _end_first()
-            for module in _PROVIDER_MODULES:
-                wrapt.register_post_import_hook(_get_ready, module)
+            for sdk in SDKS:
+                wrapt.register_post_import_hook(_get_ready, sdk.package)
         return _installed
 
 
@@ -98,7 +100,8 @@ def uninstall() -> None:
     with _lock:
         installed, _installed = _installed, None
         if installed is not None:
-            installed.openai.remove()
+            for funnel in installed.funnels:
+                funnel.remove()
             _put_away(installed)
             atexit.unregister(_at_exit)
 
@@ -106,7 +109,7 @@ def uninstall() -> None:
 def _wire(settings: Settings) -> Installed:
     logging.getLogger("tollspan").setLevel(settings.log_level)
     attribution.set_default(settings.attribution)
-    book, no_prices = _prices(settings.prices)
+    book, no_prices = _prices(settings)
     ledger = SQLiteLedger(
         settings.home,
         wait_seconds=settings.acquire_timeout_seconds,
@@ -117,7 +120,8 @@ def _wire(settings: Settings) -> Installed:
     )
 
     def use(rules: RuleSet) -> None:
-        openai.hosts.extend(rules.hosts)
+        for funnel in funnels:
+            funnel.hosts.extend(rules.hosts)
         gate.use(rules)
         if no_prices is not None and rules.budgets and rules.on_unavailable == "deny":
             gate.refuse_all(no_prices)
@@ -135,34 +139,33 @@ def _wire(settings: Settings) -> Installed:
         spans=SpanEmitter(
             tracer=chooser,
             recorder=MetricsRecorder(meter(), worker),
-            has_foreign_span=lambda: openai.has_foreign_span(),  # noqa: PLW0108 - made below
-            has_foreign_metrics=lambda: openai.has_foreign_metrics(),  # noqa: PLW0108
             is_enabled=settings.makes_spans,
         ),
         worker=worker,
     )
-    openai = OpenAIPatches(lifecycle, ledger.sight)
+    funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
     rules, problem = watcher.first()
     use(rules)
     if problem is not None:
         gate.refuse_all(problem)
-    openai.apply()
+    for funnel in funnels:
+        funnel.apply()
     return Installed(
         settings=settings,
         ledger=ledger,
         gate=gate,
         lifecycle=lifecycle,
-        openai=openai,
+        funnels=funnels,
         tracing=chooser,
         problem=problem or no_prices,
     )
 
 
-def _prices(path: Path | None) -> tuple[PriceBook, PriceBookError | None]:
-    """Read the price book. Without one nothing is priced, and what has a budget is denied."""
+def _prices(settings: Settings) -> tuple[PriceBook, TollspanError | None]:
+    """Read the prices. Without them nothing is priced, and what has a budget is denied."""
     try:
-        return PriceBook.load(path), None
-    except PriceBookError as error:
+        return load_prices(settings), None
+    except (ConfigError, PriceBookError) as error:
         _logger.error("tollspan has no prices, calls in a budget are denied: %s", error)  # noqa: TRY400
         return PriceBook.empty(), error
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tollspan.budget import read_rules
 from tollspan.ledger import SQLiteLedger
-from tollspan.pricing import PriceBook
 from tollspan.usage import ConfigError
 
+from ._prices import load_prices
 from ._settings import read_settings
 
 STARTUP = Path(__file__).parent / "startup"
@@ -77,7 +77,7 @@ def check_or_raise() -> None:
             "is not set"
         )
     read_rules(settings.document)
-    PriceBook.load(settings.prices)
+    load_prices(settings)
     ledger = SQLiteLedger(settings.home)
     try:
         ledger.open()

@@ -11,6 +11,7 @@ import msgspec
 from tollspan.usage import Attribution, ConfigError
 
 DOCUMENT = "tollspan.yaml"
+PRICES = "prices.yaml"
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -32,7 +33,16 @@ SETTINGS = (
         "`./tollspan.yaml`, else the one in `TOLLSPAN_HOME`",
         "The rules' document.",
     ),
-    Setting("TOLLSPAN_PRICES", "the book that ships with tollspan", "Another price book's file."),
+    Setting(
+        "TOLLSPAN_PRICES",
+        "`./prices.yaml`, else the one in `TOLLSPAN_HOME`",
+        "Your own prices: negotiated ones, deployments, fine-tunes, tools.",
+    ),
+    Setting(
+        "TOLLSPAN_PRICE_BOOK",
+        "the newer of the one that ships with tollspan and the one of `tollspan prices update`",
+        "Another price book's file.",
+    ),
     Setting(
         "TOLLSPAN_ACQUIRE_TIMEOUT",
         "`0.25`",
@@ -105,7 +115,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         home: The ledger's folder.
         document: The rules' file; None when there is none.
-        prices: Another price book's file; None for the shipped one.
+        prices: The operator's own prices' file; None when there is none.
+        price_book: Another price book's file; None to choose one.
         acquire_timeout_seconds: Longest wait of a call for the budgets.
         is_durable: Wait for the disk at each event.
         log_level: Name of a level of `logging`.
@@ -118,6 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     home: Path
     document: Path | None
     prices: Path | None
+    price_book: Path | None
     acquire_timeout_seconds: float
     is_durable: bool
     log_level: str
@@ -145,8 +157,9 @@ def read_settings(
     home = env.home()
     return Settings(
         home=home,
-        document=env.document(home),
-        prices=env.path("TOLLSPAN_PRICES"),
+        document=env.file("TOLLSPAN_CONFIG", DOCUMENT, home),
+        prices=env.file("TOLLSPAN_PRICES", PRICES, home),
+        price_book=env.path("TOLLSPAN_PRICE_BOOK"),
         acquire_timeout_seconds=env.seconds("TOLLSPAN_ACQUIRE_TIMEOUT", 0.25),
         is_durable=env.choice("TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
         log_level=env.choice(
@@ -183,15 +196,15 @@ class _Environment:
             self._wrong(f"TOLLSPAN_HOME is not set, and there is no home folder ({error})")
             return _NOWHERE
 
-    def document(self, home: Path) -> Path | None:
-        """Return the rules' document; None when there is none."""
-        given = self.path("TOLLSPAN_CONFIG")
+    def file(self, variable: str, name: str, home: Path) -> Path | None:
+        """Return the file that a variable names, else the one here or at home; None for neither."""
+        given = self.path(variable)
         if given is not None:
             return given
         # A working folder that can't be entered (or is gone) was not meant: others', not ours.
-        if os.path.isfile(DOCUMENT):  # it never raises
-            return Path(DOCUMENT).absolute()
-        there = home / DOCUMENT
+        if os.path.isfile(name):  # it never raises
+            return Path(name).absolute()
+        there = home / name
         try:
             return there if there.is_file() else None
         except OSError:

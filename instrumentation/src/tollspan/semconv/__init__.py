@@ -28,6 +28,8 @@ GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS: Final = "gen_ai.usage.cache_write.input_t
 GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
 GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - an attribute's name
 OPENAI_RESPONSE_SERVICE_TIER: Final = "openai.response.service_tier"
+# As Anthropic's own SDK (2.12) names it
+ANTHROPIC_RESPONSE_SERVICE_TIER: Final = "anthropic.response.service_tier"
 
 # General
 ERROR_TYPE: Final = "error.type"
@@ -68,4 +70,8 @@ DURATION_BUCKETS_SECONDS: Final = tuple(0.01 * 2**power for power in range(14))
 TOKEN_BUCKETS_TOKENS: Final = tuple(4**power for power in range(14))
 
 OPERATION_CHAT: Final = "chat"
+OPERATION_EMBEDDINGS: Final = "embeddings"
+OPERATION_MODERATION: Final = "moderation"  # the conventions have no name for it
+OPERATION_TEXT_COMPLETION: Final = "text_completion"
 PROVIDER_OPENAI: Final = "openai"
+PROVIDER_ANTHROPIC: Final = "anthropic"

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import cast
+from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple, cast
 
-import msgspec
-from openai._types import NotGiven, Omit
+from tollspan.instrumentation._bytes import json_bytes
+from tollspan.instrumentation._shapes import is_given
+
+__all__ = [
+    "SERVER_TOOLS",
+    "PromptSize",
+    "further_size",
+    "given_beside",
+    "is_given",
+    "message_size",
+    "prompt_size",
+    "without_payloads",
+]
 
 # Parts of a message that are text and nothing else. Whatever has another type has no bound in
 # bytes: images, audio and files by nature, and what a provider may invent.
@@ -18,7 +30,7 @@ _PAYLOAD = re.compile(rb'"(?:data:[^",]{0,200},|(?=[A-Za-z0-9+/=_-]{512}))[A-Za-
 # The types of tools that the caller runs himself; others run at the provider, and read the web.
 _OWN_TOOLS = frozenset({"function", "custom"})
 # Arguments that make a provider add what it finds: OpenAI's, OpenRouter's, xAI's, Qwen's.
-_SERVER_TOOLS = frozenset({"web_search_options", "plugins", "search_parameters", "enable_search"})
+SERVER_TOOLS = frozenset({"web_search_options", "plugins", "search_parameters", "enable_search"})
 # Arguments that never become input tokens; whatever else is given is counted by its bytes.
 _FREE_OF_INPUT = frozenset(
     {
@@ -30,34 +42,6 @@ _FREE_OF_INPUT = frozenset(
         "reasoning_effort", "timeout", "extra_headers", "extra_query", "extra_body",
     }
 )  # fmt: skip
-# Whatever a caller's own objects raise while they are turned into JSON.
-_NO_JSON = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-
-
-def _plain(value: object) -> object:
-    """Help the encoder with what the SDK takes too; iterators stay as they are: they run dry."""
-    dump = getattr(value, "model_dump", None)
-    if dump is not None:
-        return dump(mode="json", exclude_unset=True)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[object, object]", value))
-    if isinstance(value, Collection):
-        return list(cast("Collection[object]", value))
-    if isinstance(value, NotGiven | Omit):
-        return None
-    raise NotImplementedError(type(value).__name__)
-
-
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode
-
-
-def is_given(value: object) -> bool:
-    """Say whether an argument is sent at all."""
-    return value is not None and not isinstance(value, NotGiven | Omit)
 
 
 def message_size(messages: object) -> tuple[int, tuple[str, ...]]:
@@ -67,12 +51,11 @@ def message_size(messages: object) -> tuple[int, tuple[str, ...]]:
         The bytes, without images and the like, and why they are no bound: `media`, or
         `opaque_messages` for what can't be read without using it up, a generator say.
     """
-    try:
-        encoded = _encode(messages)
-    except _NO_JSON:
+    encoded = json_bytes(messages)
+    if encoded is None:
         return 0, ("opaque_messages",)
     if b'"type":"' in encoded and not _TEXT_PARTS.issuperset(_PART.findall(encoded)):
-        return len(_PAYLOAD.sub(b'""', encoded)), ("media",)
+        return without_payloads(encoded), ("media",)
     if b'"audio":{' in encoded:
         return len(encoded), ("media",)
     return len(encoded), ()
@@ -88,23 +71,99 @@ def further_size(kwargs: Mapping[str, object]) -> tuple[int, int, tuple[str, ...
         return 0, 0, ()
     input_bytes = prediction = 0
     reasons: tuple[str, ...] = ()
-    for name in sorted(kwargs.keys() - _FREE_OF_INPUT):
-        value = kwargs[name]
-        if not is_given(value):
-            continue
-        if name in _SERVER_TOOLS:
+    for name, value, encoded in given_beside(kwargs, _FREE_OF_INPUT):
+        if name in SERVER_TOOLS:
             reasons += ("server_tool",)
-        try:
-            size = len(_encode(value))
-        except _NO_JSON:
+        if encoded is None:
             reasons += (f"opaque_{name}",)
             continue
         if name == "prediction":
-            prediction = size
+            prediction = len(encoded)
         elif name == "tools" and _has_server_tool(value):
             reasons += ("server_tool",)
-        input_bytes += size
+        input_bytes += len(encoded)
     return input_bytes, prediction, reasons
+
+
+def given_beside(
+    body: Mapping[str, object], free: AbstractSet[str]
+) -> Iterator[tuple[str, object, bytes | None]]:
+    """Yield each argument that is given and not in `free`, by name.
+
+    Yields:
+        Its name, its value, and its JSON: None for what can't be read.
+    """
+    for name in sorted(body.keys() - free):
+        value = body[name]
+        if is_given(value):
+            yield name, value, json_bytes(value)
+
+
+def without_payloads(encoded: bytes) -> int:
+    """Return the bytes of some JSON without those of images and the like."""
+    return len(_PAYLOAD.sub(b'""', encoded))
+
+
+class PromptSize(NamedTuple):
+    """What is known of one or more prompts.
+
+    Attributes:
+        input_bytes: At least as many as they have tokens.
+        prompts: How many they are, at least 1.
+        unbounded: Why the bytes are no bound.
+    """
+
+    input_bytes: int
+    prompts: int = 1
+    unbounded: tuple[str, ...] = ()
+
+
+def prompt_size(value: object, name: str) -> PromptSize:
+    """Measure a text, an array of tokens, or an array of either.
+
+    A token counts 1, however many digits it has.
+
+    Args:
+        value: As it will be sent.
+        name: What it is called in the reason of one that can't be read, `opaque_<name>`.
+    """
+    if not is_given(value):
+        return PromptSize(0)
+    items = _array(value)
+    if items is None:
+        return _one_prompt(value, name)
+    if all(map(_is_token, items)):
+        return PromptSize(len(items))
+    if all(isinstance(item, str) for item in items):
+        return _one_prompt(items, name)._replace(prompts=len(items))
+    sizes = [_one_prompt(item, name) for item in items]
+    return PromptSize(
+        sum(size.input_bytes for size in sizes),
+        len(items),
+        next((size.unbounded for size in sizes if size.unbounded), ()),
+    )
+
+
+def _one_prompt(item: object, name: str) -> PromptSize:
+    tokens = _array(item)
+    if tokens is not None and all(map(_is_token, tokens)):
+        return PromptSize(len(tokens))
+    encoded = json_bytes(item)
+    if encoded is None:
+        return PromptSize(0, unbounded=(f"opaque_{name}",))
+    if encoded[:1] == b"{":  # an image, say
+        return PromptSize(without_payloads(encoded), unbounded=("media",))
+    return PromptSize(len(encoded))
+
+
+def _array(value: object) -> list[object] | None:
+    if isinstance(value, Collection) and not isinstance(value, str | Mapping):
+        return list(cast("Collection[object]", value))
+    return None
+
+
+def _is_token(value: object) -> bool:
+    return type(value) is int
 
 
 def _has_server_tool(tools: object) -> bool:

@@ -7,18 +7,15 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from openai import AsyncStream, Stream
 
-from tollspan.instrumentation._call import Reading
+from tollspan.instrumentation._shapes import Reading
 from tollspan.safety import Guard
 from tollspan.usage import Request, Response, Usage, estimate_input_tokens, estimate_tokens
 
+from ._models import reasons_aloud
 from ._usage import read_usage
 
 _FOLD_AFTER = 256
-_SDK_STREAMS: tuple[type[Any], ...] = (Stream, AsyncStream)
-# Families that never reason out of sight: for others, what was not seen may have been billed.
-_REASONS_ALOUD = ("gpt-3.5", "gpt-4", "chatgpt-4o", "ft:gpt-3.5", "ft:gpt-4")
 _SAID = ("content", "refusal", "reasoning_content", "reasoning")
 # The members of a delta, and what providers put in beyond the SDK's own.
 _parts_of = attrgetter("content", "refusal", "tool_calls", "function_call", "model_extra")
@@ -58,12 +55,6 @@ class ChatStreamReader:
         self._tier: str | None = None
         self.first_chunk_at_ns: int | None = None
 
-    def source(self, stream: Any) -> Any:
-        """Return what gives the chunks: of the SDK's own streams, their inner iterator."""
-        if type(stream) in _SDK_STREAMS:
-            return getattr(stream, "_iterator", stream)
-        return stream
-
     def look(self, chunk: object) -> bool:
         """Take note of a chunk; True when it must be hidden from the caller."""
         if self.first_chunk_at_ns is None:
@@ -79,6 +70,10 @@ class ChatStreamReader:
             return False
         self._is_usage_final = True
         return self._hides_usage
+
+    def is_whole(self) -> bool:
+        """Say whether the usage has come, which is last."""
+        return self._is_usage_final
 
     def read(self) -> Reading:
         """Say what the stream used: as reported, else estimated from what has arrived."""
@@ -112,9 +107,7 @@ class ChatStreamReader:
             output=estimate_tokens(list(map("".join, self._texts.values())), model=model),
         )
         is_incomplete = (
-            self._has_unseen_output
-            or bool(request.unbounded)
-            or not model.startswith(_REASONS_ALOUD)
+            self._has_unseen_output or bool(request.unbounded) or not reasons_aloud(model)
         )
         return Reading(usage, response, is_incomplete=is_incomplete)
 

@@ -1,4 +1,4 @@
-"""What is read from the arguments of `chat.completions.create`, in every shape."""
+"""What is read from the body of a chat completion, in every shape."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from openai.types.chat import ChatCompletionMessage, ChatCompletionMessageFuncti
 from openai.types.chat.chat_completion_message_function_tool_call import Function
 
 from tollspan.instrumentation._hosts import HostTable
-from tollspan.instrumentation.openai.extract import ChatExtractor
+from tollspan.instrumentation._stainless import Asked
+from tollspan.instrumentation.openai._chat import ChatShape
 from tollspan.usage import Request
 
-EXTRACTOR = ChatExtractor(HostTable("openai", {"api.openai.com": "openai"}))
+HOSTS = HostTable("openai", {"api.openai.com": "openai"})
 MESSAGES: list[dict[str, object]] = [{"role": "user", "content": "Say hello"}]
 
 
@@ -42,24 +43,28 @@ class Count(enum.IntEnum):
     FIVE = 5
 
 
-def resource(host: str = "api.openai.com", port: int | None = None) -> object:
-    """Return what the extractor reads of the SDK's resource: where its client leads."""
-    return SimpleNamespace(_client=SimpleNamespace(base_url=SimpleNamespace(host=host, port=port)))
+def options(body: dict[str, Any], extra: dict[str, Any] | None = None) -> SimpleNamespace:
+    """Return what the SDK's funnel is given."""
+    return SimpleNamespace(json_data=body, extra_json=extra, headers=NOT_GIVEN)
 
 
-def read(**kwargs: Any) -> Request:
-    """Read a request with these arguments."""
-    asked = {"model": "gpt-4o-mini", "messages": MESSAGES, **kwargs}
-    request = EXTRACTOR.request(resource(), asked)
-    assert request is not None
-    return request
+def read(host: str = "api.openai.com", port: int | None = None, **body: Any) -> Request:
+    """Read a request with this body."""
+    extra = body.pop("extra_body", None)
+    asked = options({"model": "gpt-4o-mini", "messages": MESSAGES, **body}, extra)
+    route = HOSTS.route(SimpleNamespace(host=host, port=port))
+    return ChatShape().request(Asked(None, asked, is_stream=False).body(), route, is_stream=False)
 
 
 @pytest.mark.parametrize("missing", ["model", "messages"])
-def test_a_request_without_a_required_argument_is_left_to_the_sdk(missing: str) -> None:
-    kwargs = {"model": "gpt-4o-mini", "messages": MESSAGES}
-    del kwargs[missing]
-    assert EXTRACTOR.request(resource(), kwargs) is None
+def test_a_request_without_a_required_argument_is_gated_all_the_same(missing: str) -> None:
+    """Some servers have a default, and who posts by hand is not checked by the SDK."""
+    body = {"model": "gpt-4o-mini", "messages": MESSAGES}
+    del body[missing]
+    request = ChatShape().request(
+        body, HOSTS.route(SimpleNamespace(host="x", port=None)), is_stream=False
+    )
+    assert request.model == body.get("model", "")
 
 
 @pytest.mark.parametrize(
@@ -126,26 +131,10 @@ def test_extra_body_overrides_what_it_overrides_on_the_wire() -> None:
     assert request.input_bytes >= 1000
 
 
-@pytest.mark.parametrize(
-    ("kwargs", "is_stream"),
-    [
-        ({}, False), ({"stream": True}, True), ({"stream": False}, False),
-        ({"stream": omit}, False), ({"stream": NOT_GIVEN}, False), ({"stream": None}, False),
-        ({"extra_body": {"stream": True}}, True),
-        ({"stream": True, "extra_body": {"stream": False}}, False),
-    ],
-)  # fmt: skip
-def test_a_stream_is_one_if_the_body_says_so(kwargs: dict[str, Any], is_stream: bool) -> None:
-    assert read(**kwargs).is_stream is is_stream
-
-
 def test_the_host_is_read_from_the_client() -> None:
-    kwargs = {"model": "m", "messages": MESSAGES}
-    known = EXTRACTOR.request(resource(), kwargs)
-    assert known is not None
+    known = read()
     assert (known.provider, known.host, known.is_assumed) == ("openai", "api.openai.com", False)
-    other = EXTRACTOR.request(resource("llm.example", 8000), kwargs)
-    assert other is not None
+    other = read("llm.example", 8000)
     assert (other.host, other.port, other.is_assumed) == ("llm.example", 8000, True)
 
 
@@ -178,9 +167,7 @@ JSON = st.recursive(
 def test_the_bytes_are_never_fewer_than_those_of_the_strings(
     messages: list[dict[str, object]], tools: list[dict[str, object]]
 ) -> None:
-    kwargs = {"model": "m", "messages": messages, "tools": tools}
-    request = EXTRACTOR.request(resource(), kwargs)
-    assert request is not None
+    request = read(messages=messages, tools=tools)
     assert request.input_bytes >= text_bytes(messages) + text_bytes(tools)
 
 
@@ -334,19 +321,32 @@ def test_settings_that_never_become_input_are_not_counted() -> None:
     assert request.input_bytes == read().input_bytes
 
 
-def test_the_arguments_are_never_changed_in_place() -> None:
-    body = {"top_k": 5}
-    options = {"include_obfuscation": False}
-    kwargs: dict[str, Any] = {
-        "model": "m", "messages": MESSAGES, "stream": True, "stream_options": options,
-        "extra_body": body,
-    }  # fmt: skip
-    request = EXTRACTOR.request(resource(), kwargs)
-    assert request is not None
-    sent = EXTRACTOR.arguments(request, kwargs)
-    assert sent["extra_body"] == {
-        "top_k": 5,
-        "stream_options": {"include_obfuscation": False, "include_usage": True},
-    }
-    assert kwargs["extra_body"] is body == {"top_k": 5}
-    assert kwargs["stream_options"] is options == {"include_obfuscation": False}
+@pytest.mark.parametrize("is_extra", [False, True])
+def test_what_the_caller_gave_is_never_changed_and_put_back(*, is_extra: bool) -> None:
+    wanted = {"include_obfuscation": False}
+    body: dict[str, Any] = {"model": "m", "messages": MESSAGES}
+    extra = {"stream_options": wanted} if is_extra else None
+    if not is_extra:
+        body["stream_options"] = wanted
+    given = dict(body)
+    asked = Asked(None, options(body, extra), is_stream=True)
+    asked.ask_for_usage()
+    assert asked.body()["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+    assert body == given
+    assert wanted == {"include_obfuscation": False}
+    asked.restore()
+    assert asked.options.json_data is body
+    assert asked.options.extra_json is extra
+    assert asked.given is None
+
+
+@pytest.mark.parametrize("headers", [NOT_GIVEN, {}, {"X-Stainless-Raw-Response": "stream"}])
+def test_usage_is_asked_for_unless_the_caller_did_or_reads_bytes(headers: Any) -> None:
+    asked = Asked(None, options({"model": "m"}), is_stream=True)
+    asked.options.headers = headers
+    asked.ask_for_usage()
+    assert ("stream_options" in asked.body()) is not bool(headers)
+    asked.restore()
+    asked.options.json_data = {"stream_options": {"include_usage": True}}
+    asked.ask_for_usage()
+    assert asked.given is None

@@ -1,0 +1,22 @@
+"""What the SDKs made by Stainless share: OpenAI's and Anthropic's have one and the same core.
+
+Everything that such an SDK sends goes through `SyncAPIClient.request` or its async twin, with the
+final JSON body: every method, `parse`, helpers, raw and streaming responses, and what a program
+posts by hand. The gate stands there. No SDK is imported here.
+"""
+
+from ._asked import Asked
+from ._failures import read_failure, retry_was_maybe_billed, was_sent
+from ._funnel import Funnel, Sightings
+from ._sdk import ApiPath, Sdk
+
+__all__ = [
+    "ApiPath",
+    "Asked",
+    "Funnel",
+    "Sdk",
+    "Sightings",
+    "read_failure",
+    "retry_was_maybe_billed",
+    "was_sent",
+]

@@ -1,0 +1,109 @@
+"""One request at an SDK's funnel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from tollspan.usage import Request
+
+_ASKED = {"include_usage": True}
+_OURS, _RESERVE = "tollspan", "input_reserve_tokens"
+_RAW_HEADER = "X-Stainless-Raw-Response"
+
+
+class Asked(msgspec.Struct):
+    """What the funnel is asked to send.
+
+    Attributes:
+        client: The SDK's client.
+        options: The SDK's `FinalRequestOptions`: made for this request by whoever asks.
+        is_stream: The SDK is to return a stream.
+        given: The body and what is merged into it, as the caller gave them; None while they are
+            in `options` untouched.
+        ours: What the caller told us in `extra_body={"tollspan": {…}}`; it is not sent.
+        is_taken_back: We had asked for a stream's usage, and the server refused that.
+    """
+
+    client: Any
+    options: Any
+    is_stream: bool
+    given: tuple[Any, Any] | None = None
+    ours: Mapping[str, object] | None = None
+    is_taken_back: bool = False
+
+    def body(self) -> Mapping[str, object]:
+        """Return the JSON object that is sent, `extra_body` merged in as on the wire."""
+        options = self.options
+        body, extra = _mapping(options.json_data), _mapping(options.extra_json)
+        return {**body, **extra} if extra else body
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the caller wants the response itself: he reads its bytes, or parses it later."""
+        headers = self.options.headers
+        return _RAW_HEADER in _mapping(headers)
+
+    def take_ours(self) -> None:
+        """Take out of `extra_body` what is for us: the provider must not see it."""
+        fields = cast("dict[str, Any]", vars(self.options))
+        extra = _mapping(fields.get("extra_json"))
+        if _OURS in extra:
+            self.ours = _mapping(extra[_OURS])
+            fields["extra_json"] = {name: extra[name] for name in extra if name != _OURS} or None
+
+    def apply_ours(self, request: Request) -> Request:
+        """Return the request with what the caller told us of it.
+
+        Raises:
+            ValueError: He told us something that makes no sense; the text says what does.
+        """
+        ours = self.ours or {}
+        if unknown := ours.keys() - {_RESERVE}:
+            raise ValueError(
+                f'extra_body["tollspan"] has unknown keys {sorted(unknown)}; known: {_RESERVE}'
+            )
+        reserve = ours.get(_RESERVE)
+        if reserve is None:
+            return request
+        if type(reserve) is not int or reserve < 0:
+            raise ValueError(
+                f'extra_body["tollspan"]["{_RESERVE}"] is {reserve!r}; expected a number of tokens'
+            )
+        return msgspec.structs.replace(request, input_reserve_tokens=reserve)
+
+    def ask_for_usage(self) -> None:
+        """Ask a stream for its usage, unless the caller did so, or takes raw bytes."""
+        options = self.options
+        wanted: Any = options.json_data.get("stream_options")
+        if wanted == _ASKED and not options.extra_json:
+            return  # as nearly everybody writes it
+        if self.is_raw:
+            return
+        wanted = self.body().get("stream_options")
+        dump = getattr(wanted, "model_dump", None)
+        if dump is not None:
+            wanted = dump(mode="json", exclude_unset=True)
+        if _mapping(wanted).get("include_usage"):
+            return
+        # The model's own setter takes hundreds of steps.
+        fields = cast("dict[str, Any]", vars(self.options))
+        given, extra = self.given = (fields["json_data"], fields.get("extra_json"))
+        asked = {**_mapping(wanted), "include_usage": True}
+        if extra and "stream_options" in extra:
+            fields["extra_json"] = {**extra, "stream_options": asked}
+        else:
+            fields["json_data"] = {**given, "stream_options": asked}
+
+    def restore(self) -> None:
+        """Put back into the options what the caller gave."""
+        if self.given is not None:
+            fields = cast("dict[str, Any]", vars(self.options))
+            fields["json_data"], fields["extra_json"] = self.given
+            self.given = None
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}

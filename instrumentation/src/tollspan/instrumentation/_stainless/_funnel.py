@@ -1,0 +1,249 @@
+"""The hooks at an SDK's request funnel: the gate, its tripwire, and the count of retries."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
+
+import wrapt
+
+from tollspan.attribution import current_call
+from tollspan.instrumentation._call import Lifecycle, Run
+from tollspan.instrumentation._hosts import HostTable
+from tollspan.instrumentation._shapes import StreamReader
+from tollspan.instrumentation._spans import mark_inner_span
+from tollspan.instrumentation._stream import AsyncStreamProxy, SyncStreamProxy, Watch
+from tollspan.safety import Guard
+
+from ._asked import Asked
+from ._extractor import PathExtractor
+from ._failures import retry_was_maybe_billed
+from ._raw import RawReader
+from ._sdk import Sdk
+
+# Called between two attempts: the newer name first, then that of openai before 1.67.
+_RETRIES = ("_sleep_for_retry", "_retry_request")
+_FUNNELS = (("SyncAPIClient", "_request"), ("AsyncAPIClient", "_request_async"))
+_MOST_PATHS = 1024
+_POST = frozenset({"post", "POST", "Post"})
+
+
+class Sightings(Protocol):
+    """Where a billable request without a call of ours is counted."""
+
+    def __call__(self, kind: str, name: str) -> None:
+        """Count it; must not block."""
+        ...
+
+
+class Funnel:
+    """Wraps an SDK's funnel when it is imported, and takes the wrappers off again."""
+
+    def __init__(self, sdk: Sdk, lifecycle: Lifecycle, sightings: Sightings) -> None:
+        self.sdk = sdk
+        self.hosts = HostTable(sdk.provider, sdk.hosts)
+        self._module = f"{sdk.package}._base_client"
+        self._left_out = sdk.left_out
+        self._lifecycle = lifecycle
+        self._sightings = sightings
+        self._guard = Guard(f"{sdk.package}.funnel")
+        self._is_active = False
+        self._is_hooked = False
+        self._undo: list[tuple[type, str, object, object]] = []
+        self._last_stray: Callable[[], object] = object
+        self._extractors = {path.path: PathExtractor(sdk, path, self.hosts) for path in sdk.paths}
+        # By URL as it was asked for; None for what is not gated.
+        self._by_url: dict[str, PathExtractor | None] = {**self._extractors}
+
+    def apply(self) -> None:
+        """Wrap what is imported already, and the rest as it is imported."""
+        self._is_active = True
+        if not self._is_hooked:
+            self._is_hooked = True
+            # The package's own hook comes last: its clients and resources are there then.
+            wrapt.register_post_import_hook(self._patch, self.sdk.package)
+        else:
+            self._patch(sys.modules.get(self.sdk.package))
+
+    def remove(self) -> None:
+        """Put the very same functions back; where somebody wrapped over ours, pass through."""
+        self._is_active = False
+        for owner, name, original, ours in self._undo:
+            if owner.__dict__.get(name) is ours:
+                setattr(owner, name, original)
+        self._undo = []
+
+    # -- wrapping --
+
+    def _patch(self, package: Any) -> None:
+        if package is None or self._undo or not self._is_active:
+            return
+        with Guard(f"{self.sdk.package}.patch"):
+            module = sys.modules.get(self._module)
+            for name, wrapper in _FUNNELS:
+                owner = getattr(module, name, None)
+                if "request" in getattr(owner, "__dict__", {}):
+                    self._wrap(cast("type", owner), "request", getattr(self, wrapper))
+                    self._watch_attempts(owner)
+                else:  # no gate where it belongs: `doctor` says so
+                    self._sightings("unwrapped", f"{self.sdk.package}.{name}.request")
+            for name in self.sdk.clients:
+                # OpenInference overrides the method in these classes, over the one that it found.
+                owner = getattr(package, name, None)
+                if owner is not None and "request" in owner.__dict__:
+                    is_async = name.startswith("Async")
+                    self._wrap(owner, "request", self._request_async if is_async else self._request)
+
+    def _watch_attempts(self, owner: Any) -> None:
+        for retry in _RETRIES:
+            if retry in owner.__dict__:
+                self._wrap(owner, retry, self._see_retry)
+                break
+        else:
+            self._sightings("unwrapped", f"{self.sdk.package}.{owner.__name__}._sleep_for_retry")
+        if self.sdk.has_native_span is not None and "_request" in owner.__dict__:
+            self._wrap(owner, "_request", self._see_span)
+
+    def _wrap(self, owner: type, name: str, wrapper: Callable[..., object]) -> None:
+        original = owner.__dict__[name]
+        ours = wrapt.FunctionWrapper(original, wrapper)
+        setattr(owner, name, ours)
+        self._undo.append((owner, name, original, ours))
+
+    # -- wrappers --
+
+    def _request(
+        self,
+        wrapped: Callable[..., object],
+        instance: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> object:
+        try:
+            options = args[1]
+        except IndexError:
+            options = kwargs.get("options")
+        extractor = self._find(instance, options)
+        if extractor is None:
+            return wrapped(*args, **kwargs)
+        asked = Asked(instance, options, kwargs.get("stream", False))
+        return self._lifecycle.call(extractor, self._proxy, asked, wrapped, args, kwargs)
+
+    async def _request_async(
+        self,
+        wrapped: Callable[..., Awaitable[object]],
+        instance: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> object:
+        try:
+            options = args[1]
+        except IndexError:
+            options = kwargs.get("options")
+        extractor = self._find(instance, options)
+        if extractor is None:
+            return await wrapped(*args, **kwargs)
+        asked = Asked(instance, options, kwargs.get("stream", False))
+        return await self._lifecycle.call_async(
+            extractor, self._proxy_async, asked, wrapped, args, kwargs
+        )
+
+    def _see_retry(
+        self,
+        wrapped: Callable[..., object],
+        instance: object,  # noqa: ARG002 - wrapt's
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> object:
+        """Count the SDK's own retry, and whether the attempt before it may have been billed."""
+        with self._guard:
+            flight = current_call.get()
+            if flight is not None:
+                flight.retries += 1
+                error = sys.exc_info()[1]
+                response = kwargs.get("response") or getattr(error, "response", None)
+                if retry_was_maybe_billed(response, error):
+                    flight.maybe_billed += 1
+        return wrapped(*args, **kwargs)
+
+    def _see_span(
+        self,
+        wrapped: Callable[..., object],
+        instance: object,  # noqa: ARG002 - wrapt's
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> object:
+        """Stamp the span that the SDK has just started for a call of ours."""
+        if current_call.get() is not None:
+            with self._guard:
+                mark_inner_span()
+        return wrapped(*args, **kwargs)
+
+    # -- inside --
+
+    def _find(self, client: object, options: Any) -> PathExtractor | None:
+        """Return what reads a request; None for what is not gated, or is being gated already."""
+        flight = current_call.get()
+        if flight is not None and getattr(flight.asked, "options", None) is options:
+            return None  # a second `request` on its way down
+        try:
+            extractor = self._by_url[options.url]
+        except (KeyError, AttributeError):
+            extractor = None
+            with self._guard:
+                extractor = self._find_slowly(options)
+        if not self._is_active:
+            return None
+        if extractor is not None and options.method in _POST:
+            if self._left_out is None:
+                return extractor
+            name = self._left_out(client)
+            if name is None:
+                return extractor
+            self._sightings("past_the_gate", f"{self.sdk.package} {name}")
+            return None
+        with self._guard:
+            self._see_stray(options)
+        return None
+
+    def _find_slowly(self, options: Any) -> PathExtractor | None:
+        """Look a URL up that was not met before: with a query, a host, without a slash."""
+        url = str(options.url)
+        parts = urlsplit(url)
+        path = "/" + parts.path.strip("/")
+        found = self._extractors.get(path)
+        if found is None and parts.netloc:
+            found = next(
+                (each for known, each in self._extractors.items() if path.endswith(known)), None
+            )
+        if len(self._by_url) < _MOST_PATHS:
+            self._by_url[url] = found
+        return found
+
+    def _see_stray(self, options: Any) -> None:
+        """Count a request once, also where it passes a second `request` on its way down."""
+        if self._last_stray() is options:
+            return
+        path = self.sdk.billable(
+            str(getattr(options, "method", "post")), str(getattr(options, "url", ""))
+        )
+        if path is not None:
+            self._last_stray = weakref.ref(options)
+            self._sightings("past_the_gate", f"{self.sdk.package} POST {path}")
+
+    def _proxy(self, result: object, run: Run, reader: StreamReader) -> object:
+        watch = Watch(self._lifecycle, run, reader, self.sdk.stream_source)
+        if isinstance(reader, RawReader):
+            reader.attach(result, watch)
+            return result
+        return SyncStreamProxy(result, watch)  # type: ignore[arg-type]  # the reader says it is one
+
+    def _proxy_async(self, result: object, run: Run, reader: StreamReader) -> object:
+        watch = Watch(self._lifecycle, run, reader, self.sdk.stream_source)
+        if isinstance(reader, RawReader):
+            reader.attach(result, watch)
+            return result
+        return AsyncStreamProxy(result, watch)  # type: ignore[arg-type]  # the same

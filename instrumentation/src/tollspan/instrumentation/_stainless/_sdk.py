@@ -1,0 +1,54 @@
+"""What one SDK is to the funnel: its names, its paths, and who else wraps its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tollspan.instrumentation._shapes import Shape
+
+
+class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
+    """A path of the API that the gate knows.
+
+    Attributes:
+        path: As the SDK's own methods post to it.
+        shape: Makes the shape of its requests and answers.
+        methods: What people call, `chat.completions.create` say; for the docs.
+        owners: Module, class and method of what other instrumentors wrap around it.
+        asks_for_usage: Its streams say their usage only when asked.
+    """
+
+    path: str
+    shape: Callable[[], Shape]
+    methods: tuple[str, ...]
+    owners: tuple[tuple[str, str, str], ...]
+    asks_for_usage: bool = False
+
+
+class Sdk(msgspec.Struct, frozen=True, kw_only=True):
+    """One SDK.
+
+    Attributes:
+        package: The name to import.
+        provider: Whose calls they are where the host says nothing.
+        hosts: Host, or `host:port`, → provider.
+        clients: Names of the package's client classes, which others override methods in.
+        paths: What is gated.
+        billable: From method and URL to the path of what may cost money, else None.
+        stream_source: Finds what gives a stream's chunks one by one: itself, or what it has inside.
+        has_native_span: Says of a client whether the SDK makes spans itself.
+        left_out: Names a client that is not metered, though it has the same paths.
+    """
+
+    package: str
+    provider: str
+    hosts: dict[str, str]
+    clients: tuple[str, ...]
+    paths: tuple[ApiPath, ...]
+    billable: Callable[[str, str], str | None]
+    stream_source: Callable[[Any], Any]
+    has_native_span: Callable[[Any], bool] | None = None
+    left_out: Callable[[Any], str | None] | None = None
