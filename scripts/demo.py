@@ -1,6 +1,7 @@
-"""The main job, for eyes: a real program with the real SDK, unchanged, runs into a budget.
+"""The main job, for eyes: a real program with two real SDKs, unchanged, runs into a budget.
 
-The provider is a fake on loopback that speaks the real protocol, so no key and no money is needed.
+The providers are fakes on loopback that speak the real protocols and keep their own bills, so no
+key and no money is needed.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.fakes.otlp_receiver import OtlpReceiver, ReceivedSpan  # noqa: E402 - after the path
+from tests.fakes import FakeAnthropic, FakeOpenAI, Reply  # noqa: E402 - after the path
+from tests.fakes.otlp_receiver import OtlpReceiver, ReceivedSpan  # noqa: E402
+from tollspan.ledger import LEDGER_FILE, LedgerReader  # noqa: E402
 
 HOME = ROOT / ".cache" / "demo"
 AGENT = ROOT / "examples" / "agent"
@@ -26,53 +29,66 @@ ANSWER = (
     "it is slower, more is left behind. Each difference feeds the next, until the pattern is large "
     "enough to see. The same holds for many patterns in nature: none was planned, all were kept. "
 ) * 2
+FINDING = json.dumps({"answer": ANSWER, "confidence": "high"})
+SHOWN = ("gen_ai.provider", "gen_ai.usage", "tollspan.cost.nano", "tollspan.decision", "error.")
 
 
 def main() -> int:
-    """Run the demo; return the program's exit code."""
+    """Run the demo; return 0 when the program ran and the books agree with the providers'."""
     shutil.rmtree(HOME, ignore_errors=True)
-    provider = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.openai_server", "--until-eof", "--text", ANSWER],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert provider.stdin is not None
-    assert provider.stdout is not None
-    try:
-        base_url = provider.stdout.readline().strip()
-        with OtlpReceiver() as collector:
-            code = show(base_url, collector)
-    finally:
-        provider.stdin.close()
-        provider.wait(timeout=10)
-        provider.stdout.close()
-    return code
+    with (
+        FakeOpenAI(Reply(text=ANSWER)) as openai,
+        FakeAnthropic(Reply(text=ANSWER)) as anthropic,
+        OtlpReceiver() as collector,
+    ):
+        openai.script.respond = answer
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
+            "OPENAI_API_KEY": "no-key-is-needed",
+            "OPENAI_BASE_URL": openai.base_url,
+            "ANTHROPIC_API_KEY": "no-key-is-needed",
+            "ANTHROPIC_BASE_URL": anthropic.base_url,
+            "TOLLSPAN_HOME": str(HOME),
+            "TOLLSPAN_CONFIG": str(AGENT / "tollspan.yaml"),
+            **collector.environment,
+        }
+        code = show(env, collector)
+        title("What the providers counted")
+        return code or compare({"openai": openai, "anthropic": anthropic})
 
 
-def show(base_url: str, collector: OtlpReceiver) -> int:
+def answer(request: object, headers: Mapping[str, str], hit: int) -> Reply:  # noqa: ARG001 - the fake's
+    """Answer in prose, or as the shape that was asked for."""
+    wants_shape = isinstance(request, dict) and "text" in request
+    return Reply(text=FINDING if wants_shape else ANSWER)
+
+
+def show(env: dict[str, str], collector: OtlpReceiver) -> int:
     """Run the program, then look at what it left: traces, events, sums, budgets."""
-    env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
-        "OPENAI_API_KEY": "no-key-is-needed",
-        "OPENAI_BASE_URL": base_url,
-        "TOLLSPAN_HOME": str(HOME),
-        "TOLLSPAN_CONFIG": str(AGENT / "tollspan.yaml"),
-        **collector.environment,
-    }
-    code = step(env, "tollspan", "run", "python", "app.py", "5")
+    code = step(env, "tollspan", "run", "python", "app.py")
     title("What a trace backend received (two of the spans)")
     for span in (collector.spans[0], collector.spans[-1]):
         print(describe(span))
-    step(env, "tollspan", "events", "-n", "5")
+    step(env, "tollspan", "events", "-n", "4")
     step(env, "tollspan", "report")
     step(env, "tollspan", "budgets")
-    title("What the provider counted")
-    with urllib.request.urlopen(f"{base_url.removesuffix('/v1')}/_fake/stats") as answer:
-        stats = json.load(answer)
-    print(f"{stats['hits']} requests, billed {stats['billed_nanousd'] / 1e9:.9f} USD")
     return code
+
+
+def compare(providers: Mapping[str, FakeAnthropic | FakeOpenAI]) -> int:
+    """Print the providers' bills beside the ledger's sum; return 0 when they are equal."""
+    for name, fake in providers.items():
+        print(f"{name:<10} {fake.hits:>2} requests, billed {usd(fake.billed_nanousd)}")
+    billed = sum(fake.billed_nanousd for fake in providers.values())
+    posted = sum(row.cost_nanousd for row in LedgerReader(HOME / LEDGER_FILE).report(("model",)))
+    same = "the same" if posted == billed else "NOT THE SAME"
+    print(f"together {usd(billed)}, in the ledger {usd(posted)}: {same}")
+    return int(posted != billed)
+
+
+def usd(nanousd: int) -> str:
+    """Write an amount to the nano-dollar."""
+    return f"{nanousd // 10**9}.{nanousd % 10**9:09} USD"
 
 
 def step(env: dict[str, str], *command: str) -> int:
@@ -93,7 +109,7 @@ def describe(span: ReceivedSpan) -> str:
     status = span.status.removeprefix("STATUS_CODE_").lower()
     lines = [f"  {span.name}  [{status}]"]
     for name, value in sorted(span.attributes.items()):
-        if name.startswith(("tollspan.", "gen_ai.usage", "gen_ai.response.model", "error.")):
+        if name.startswith(SHOWN):
             lines.append(f"      {name:<28} {value}")
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,15 +22,23 @@ version: 1
 budgets:
   - id: all
     limit: {limit} USD
-hosts: {{127.0.0.1: openai}}
+hosts: {hosts}
 """
+HOSTS = {"127.0.0.1": "openai"}
 
 
-def write_rules(folder: Path, *, limit: str = "100", text: str | None = None) -> Path:
+def write_rules(
+    folder: Path,
+    *,
+    limit: str = "100",
+    hosts: Mapping[str, str] = HOSTS,
+    text: str | None = None,
+) -> Path:
     """Write a document with one lifetime budget `all`, or the given text; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tollspan.yaml"
-    path.write_text(textwrap.dedent(text) if text else RULES.format(limit=limit))
+    named = json.dumps(dict(hosts))  # a host may be one port of ours: `127.0.0.1:5000`
+    path.write_text(textwrap.dedent(text) if text else RULES.format(limit=limit, hosts=named))
     return path
 
 
@@ -51,9 +60,11 @@ def environment(home: Path, base_url: str, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def installed(home: Path, *, limit: str = "100", **env: str) -> Iterator[Installed]:
+def installed(
+    home: Path, *, limit: str = "100", hosts: Mapping[str, str] = HOSTS, **env: str
+) -> Iterator[Installed]:
     """Install tollspan in this process with one lifetime budget, and take it off again."""
-    write_rules(home, limit=limit)
+    write_rules(home, limit=limit, hosts=hosts)
     settings = read_settings({"TOLLSPAN_HOME": str(home), **env})
     try:
         yield install_or_raise(settings)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeOpenAI, Reply
+from tests.fakes import FakeAnthropic, FakeOpenAI, Reply
 from tests.harness import environment, program, run, write_rules
+from tollspan.cli import _doctor, main
+from tollspan.launch import SDKS
 
 TOLLSPAN = str(Path(sys.executable).parent / "tollspan")
 PROGRAM = """
@@ -26,6 +30,14 @@ PROGRAM = """
         except Exception as error:
             print(type(error).__name__)
     client.close()
+"""
+LEFT_OUT = """
+    from anthropic import AnthropicFoundry
+    with AnthropicFoundry(api_key="k", max_retries=0) as client:
+        for _ in range(3):
+            client.messages.create(
+                model="claude-haiku-4-5", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
+            )
 """
 
 
@@ -84,6 +96,54 @@ def test_the_doctor_finds_nothing_bad(after_a_run: dict[str, str]) -> None:
     assert done.returncode == 0
     assert "BAD" not in done.stdout
     assert "1 budgets" in done.stdout
+
+
+def test_the_doctor_says_of_each_sdk_how_many_methods_are_gated(
+    after_a_run: dict[str, str],
+) -> None:
+    printed = tollspan(after_a_run, "doctor").stdout
+    for sdk in SDKS:
+        found = re.search(
+            rf"^ok +{sdk.package} {version(sdk.package)} .*: (\d+) methods", printed, re.M
+        )
+        assert found is not None
+        assert int(found[1]) >= 8
+
+
+def test_the_doctor_looks_at_an_sdk_that_is_too_old(tmp_path: Path) -> None:
+    metadata = tmp_path / "shadow" / "anthropic-0.50.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: anthropic\nVersion: 0.50.0\n")
+    env = environment(tmp_path, "http://127.0.0.1:9/v1", PYTHONPATH=str(metadata.parents[1]))
+    done = tollspan(env, "doctor")
+    assert done.returncode == 0
+    assert re.search(r"^look +anthropic 0\.50\.0: not a supported version", done.stdout, re.M)
+
+
+def test_the_doctor_looks_where_no_sdk_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nothing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setenv("TOLLSPAN_HOME", str(tmp_path))
+    monkeypatch.setattr(_doctor, "version", nothing)
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    for sdk in SDKS:
+        assert f"look  {sdk.package}: not installed in this Python" in printed
+
+
+def test_the_doctor_names_the_clients_that_are_left_out(tmp_path: Path) -> None:
+    write_rules(tmp_path)
+    with FakeAnthropic() as fake:
+        env = environment(tmp_path, fake.base_url, ANTHROPIC_FOUNDRY_BASE_URL=fake.base_url)
+        done = run(program(LEFT_OUT), env)
+        assert done.returncode == 0, done.stderr
+        assert fake.hits == 3
+    done = tollspan(env, "doctor")
+    assert done.returncode == 0
+    assert "look  not metered yet: AnthropicFoundry, 3 times, last 2" in done.stdout
 
 
 def test_a_rebuilt_ledger_says_the_same(after_a_run: dict[str, str]) -> None:

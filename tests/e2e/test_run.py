@@ -289,7 +289,7 @@ def tampered(folder: Path) -> Path:
     from tollspan import pricing
 
     shipped = Path(pricing.__file__).with_name("prices.json").read_text()
-    path = folder / "prices.json"
+    path = folder / "tampered.json"
     path.write_text(shipped.replace("150000", "150001", 1))
     assert path.read_text() != shipped
     return path
@@ -313,7 +313,7 @@ def test_strict_refuses_before_the_program_starts_and_says_why(
             started,
             "set TOLLSPAN_HOME",
         ),
-        "tampered prices": ({"TOLLSPAN_PRICES": prices}, started, "it was altered"),
+        "tampered prices": ({"TOLLSPAN_PRICE_BOOK": prices}, started, "it was altered"),
         "wrong setting": ({"TOLLSPAN_ACQUIRE_TIMEOUT": "soon"}, started, "TOLLSPAN_ACQUIRE"),
         "-I": ({}, [PYTHON, "-I", *started[1:]], "flag -I"),
         "-S -c": ({}, [PYTHON, "-uS", *started[1:]], "flag -uS"),
@@ -366,10 +366,10 @@ def test_whatever_is_wrong_the_program_runs_and_is_told_once(
         "no rules": ({"TOLLSPAN_HOME": bare}, allowed, ""),
         "broken rules": ({"TOLLSPAN_CONFIG": str(broken)}, denied, f"{broken}:3: "),
         "missing rules": ({"TOLLSPAN_CONFIG": "/no/such.yaml"}, denied, "/no/such.yaml"),
-        "tampered prices": ({"TOLLSPAN_PRICES": prices}, denied, "it was altered"),
-        "missing prices": ({"TOLLSPAN_PRICES": "/no/prices.json"}, denied, "/no/prices.json"),
+        "tampered prices": ({"TOLLSPAN_PRICE_BOOK": prices}, denied, "it was altered"),
+        "missing prices": ({"TOLLSPAN_PRICE_BOOK": "/no/prices.json"}, denied, "/no/prices.json"),
         "no prices, no rules": (
-            {"TOLLSPAN_PRICES": "/no/prices.json", "TOLLSPAN_HOME": bare},
+            {"TOLLSPAN_PRICE_BOOK": "/no/prices.json", "TOLLSPAN_HOME": bare},
             allowed,
             "/no/prices.json",
         ),

@@ -6,50 +6,136 @@ import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 
 class Price(NamedTuple):
-    """Pico-USD per token (USD per million tokens times 1,000,000)."""
+    """Pico-USD per token (USD per million tokens times 1,000,000).
+
+    Tokens written to a cache cost what is given here, or as much as other input.
+    """
 
     input_pico_per_token: int
     cached_pico_per_token: int
     output_pico_per_token: int
+    cache_write_pico_per_token: int | None = None
+    cache_write_1h_pico_per_token: int | None = None
 
+
+PriceTable = Mapping[str, Price | tuple[int, ...]]
+"""A `Price` by model, and by `model@variant` for a service tier, `fast` or a region; without one
+it has no price there.
+"""
 
 PRICES: Mapping[str, Price] = {
     "gpt-4o-mini": Price(150_000, 75_000, 600_000),
+    "gpt-4o-mini@priority": Price(250_000, 125_000, 1_000_000),
     "gpt-4o": Price(2_500_000, 1_250_000, 10_000_000),
     "gpt-4.1-mini": Price(400_000, 100_000, 1_600_000),
+    "gpt-6-luna": Price(100_000, 10_000, 500_000, 125_000),
+    "gpt-3.5-turbo-instruct": Price(1_500_000, 1_500_000, 2_000_000),
     "o4-mini": Price(1_100_000, 275_000, 4_400_000),
+    "o4-mini@flex": Price(550_000, 138_000, 2_200_000),
     "text-embedding-3-small": Price(20_000, 20_000, 0),
     "omni-moderation-latest": Price(0, 0, 0),
 }
-"""List prices of the models that the tests use; a table given at construction replaces it."""
+"""OpenAI's list prices of the models that the tests use; a table at construction replaces it."""
 
-_SNAPSHOT_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+ANTHROPIC_PRICES: Mapping[str, Price] = {
+    "claude-haiku-4-5": Price(1_000_000, 100_000, 5_000_000, 1_250_000, 2_000_000),
+    "claude-sonnet-5-5": Price(2_000_000, 100_000, 10_000_000, 2_500_000, 4_000_000),
+    "claude-sonnet-5-5@us": Price(2_200_000, 110_000, 11_000_000, 2_750_000, 4_400_000),
+    "claude-opus-4-7": Price(5_000_000, 500_000, 25_000_000, 6_250_000, 10_000_000),
+    "claude-opus-4-7@us": Price(5_500_000, 550_000, 27_500_000, 6_875_000, 11_000_000),
+}
+"""Anthropic's, likewise."""
+
+FEES: Mapping[str, int] = {
+    "web_searches": 10_000_000_000,
+    "storage_searches": 2_500_000_000,
+    "code_sessions": 30_000_000_000,
+}
+"""Pico-USD for one of a unit, with either provider and any model."""
+
+_SNAPSHOT_DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumed:
+    """What one run of a model used; `prompt_tokens` are all of them, the caches' too.
+
+    Attributes:
+        units: Unit of `FEES` → how many.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+    units: Mapping[str, int] = field(default_factory=dict)
+
+    def cost_picousd(self, price: Price) -> int:
+        """Return what that costs."""
+        writes = self.cache_write_tokens + self.cache_write_1h_tokens
+        plain, cached, output, write, write_1h = price
+        return (
+            (self.prompt_tokens - self.cached_tokens - writes) * plain
+            + self.cached_tokens * cached
+            + self.output_tokens * output
+            + self.cache_write_tokens * (plain if write is None else write)
+            + self.cache_write_1h_tokens * (plain if write_1h is None else write_1h)
+            + sum(FEES[unit] * count for unit, count in self.units.items())
+        )
+
+
+class Charge(NamedTuple):
+    """One run of a model, to be billed by its price in these variants (`model@variant@…`)."""
+
+    model: str
+    consumed: Consumed
+    variants: tuple[str, ...] = ()
+
+
+def to_nanousd(picousd: int) -> int:
+    """Round pico-USD to nano-USD, half to even."""
+    nano, rest = divmod(picousd, 1000)
+    return nano + (rest > 500 or (rest == 500 and nano % 2 == 1))
 
 
 def bill_nanousd(
-    price: Price, *, prompt_tokens: int, cached_tokens: int, output_tokens: int
+    price: Price,
+    *,
+    prompt_tokens: int,
+    output_tokens: int,
+    cached_tokens: int = 0,
+    cache_write_tokens: int = 0,
+    cache_write_1h_tokens: int = 0,
+    units: Mapping[str, int] | None = None,
 ) -> int:
-    """Return one request's bill: summed in pico-USD, rounded once to nano-USD, half to even."""
-    pico = (
-        (prompt_tokens - cached_tokens) * price.input_pico_per_token
-        + cached_tokens * price.cached_pico_per_token
-        + output_tokens * price.output_pico_per_token
+    """Return one request's bill: summed in pico-USD, rounded once to nano-USD, half to even.
+
+    The arguments are those of `Consumed`.
+    """
+    consumed = Consumed(
+        prompt_tokens=prompt_tokens,
+        cached_tokens=cached_tokens,
+        cache_write_tokens=cache_write_tokens,
+        cache_write_1h_tokens=cache_write_1h_tokens,
+        output_tokens=output_tokens,
+        units=units or {},
     )
-    nano, rest = divmod(pico, 1000)
-    return nano + (rest > 500 or (rest == 500 and nano % 2 == 1))
+    return to_nanousd(consumed.cost_picousd(price))
 
 
 @dataclass(slots=True, kw_only=True)
 class Recorded:
     """One request at a billable path; filled in as it is answered. Times are `time.monotonic()`.
 
-    `status` stays 0 when no status was sent. `output_tokens` are those that were generated.
+    `status` stays 0 when no status was sent. `output_tokens` are those that were generated. Further
+    runs of models are in `billed_nanousd` only.
     """
 
     hit_number: int
@@ -60,12 +146,25 @@ class Recorded:
     resets_before: int = 0
     finished_seconds: float | None = None
     status: int = 0
+    query: str = ""
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     output_tokens: int = 0
+    units: Mapping[str, int] = field(default_factory=dict)
     billed_nanousd: int = 0
     is_completed: bool = False
     is_client_disconnected: bool = False
+
+
+def _note(record: Recorded, consumed: Consumed) -> None:
+    record.prompt_tokens = consumed.prompt_tokens
+    record.cached_tokens = consumed.cached_tokens
+    record.cache_write_tokens = consumed.cache_write_tokens
+    record.cache_write_1h_tokens = consumed.cache_write_1h_tokens
+    record.output_tokens = consumed.output_tokens
+    record.units = consumed.units
 
 
 class Books:
@@ -75,7 +174,7 @@ class Books:
     last bytes of its answer are sent: whoever has the answer finds it counted.
     """
 
-    def __init__(self, prices: Mapping[str, tuple[int, int, int]], *, keep_requests: int) -> None:
+    def __init__(self, prices: PriceTable, *, keep_requests: int) -> None:
         self._prices = {model: Price(*price) for model, price in prices.items()}
         self._idle = threading.Condition(threading.Lock())
         self._in_flight = 0
@@ -96,7 +195,9 @@ class Books:
             self._resets += 1
             self._zero()
 
-    def arrive(self, path: str, headers: Mapping[str, str], request: object) -> Recorded:
+    def arrive(
+        self, path: str, headers: Mapping[str, str], request: object, *, query: str = ""
+    ) -> Recorded:
         """Enter a request at a billable path."""
         with self._idle:
             self._hits += 1
@@ -106,6 +207,7 @@ class Books:
             record = Recorded(
                 hit_number=self._hits,
                 path=path,
+                query=query,
                 headers=headers,
                 json=request,
                 started_seconds=time.monotonic(),
@@ -119,40 +221,39 @@ class Books:
         with self._idle:
             self._other_requests += 1
 
-    def generated(
-        self, record: Recorded, *, prompt_tokens: int, cached_tokens: int, output_tokens: int
+    def close(
+        self, record: Recorded, charges: Sequence[Charge], *, is_billed: bool, is_completed: bool
     ) -> None:
-        """Note what a request consumed; `close` bills it."""
-        record.prompt_tokens = prompt_tokens
-        record.cached_tokens = cached_tokens
-        record.output_tokens = output_tokens
+        """Bill a request and take it out of flight; a second time does nothing.
 
-    def close(self, record: Recorded, model: str, *, is_billed: bool, is_completed: bool) -> None:
-        """Bill a request and take it out of flight; a second time does nothing."""
-        price = self.price(model)
+        `charges` (the call's own first) are noted even if they aren't billed.
+        """
         with self._idle:
             if record.finished_seconds is not None:
                 return
             record.finished_seconds = time.monotonic()
             record.is_completed = is_completed
+            if charges:
+                _note(record, charges[0].consumed)
             self._in_flight -= 1
             if self._in_flight == 0:
                 self._idle.notify_all()
             if record.resets_before != self._resets:
                 return
             self._completed += is_completed
-            if not is_billed:
-                return
+            if is_billed:
+                self._bill(record, charges)
+
+    def _bill(self, record: Recorded, charges: Sequence[Charge]) -> None:
+        picousd = 0
+        for charge in charges:
+            price = self.price(charge.model, charge.variants)
             if price is None:
                 self._unpriced += 1
                 return
-            record.billed_nanousd = bill_nanousd(
-                price,
-                prompt_tokens=record.prompt_tokens,
-                cached_tokens=record.cached_tokens,
-                output_tokens=record.output_tokens,
-            )
-            self._billed_nanousd += record.billed_nanousd
+            picousd += charge.consumed.cost_picousd(price)
+        record.billed_nanousd = to_nanousd(picousd)
+        self._billed_nanousd += record.billed_nanousd
 
     def client_left(self, record: Recorded) -> None:
         """Note that the client was gone before it had the whole answer."""
@@ -165,10 +266,11 @@ class Books:
                 record.is_completed = False
                 self._completed -= 1
 
-    def price(self, model: str) -> Price | None:
-        """Return a model's price, also under its dated name."""
-        found = self._prices.get(model)
-        return found if found else self._prices.get(_SNAPSHOT_DATE.sub("", model))
+    def price(self, model: str, variants: Sequence[str] = ()) -> Price | None:
+        """Return a model's price in these variants, also under its dated name."""
+        suffix = "".join(f"@{variant}" for variant in variants)
+        found = self._prices.get(model + suffix)
+        return found or self._prices.get(_SNAPSHOT_DATE.sub("", model) + suffix)
 
     def wait_idle(self, timeout_seconds: float) -> bool:
         """Wait until nothing is in flight; False if that took too long."""

@@ -5,73 +5,57 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from tests.fakes import generation as model
-from tests.fakes import protocol, tokens
-from tests.fakes.books import Books
+from tests.fakes.books import Books, Charge
+from tests.fakes.dialect import Answer, Dialect, Endpoint, Events, RefusedError, SseEvent
 from tests.fakes.generation import Generation
-from tests.fakes.protocol import BadRequestError
 from tests.fakes.replies import Reply, Script
+from tests.fakes.tokens import Count
 from tests.fakes.values import mapping
-from tests.fakes.wire import ChunkedBody, ClientGoneError, Connection, HttpRequest
+from tests.fakes.wire import ChunkedBody, ClientGoneError, Connection, HttpRequest, head
 
 JSON_TYPE = "application/json"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 STALL_SECONDS = 3600.0
-_LIMIT_HEADERS = {
-    "x-ratelimit-limit-requests": "10000",
-    "x-ratelimit-limit-tokens": "200000",
-    "x-ratelimit-remaining-requests": "9999",
-    "x-ratelimit-remaining-tokens": "199978",
-    "x-ratelimit-reset-requests": "6ms",
-    "x-ratelimit-reset-tokens": "6ms",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a request gets if nothing breaks, and what it consumes then."""
-
-    model: str
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    body: bytes = b""
-    generation: Generation | None = None
-    events: protocol.ChatEvents | None = None
-
-
-Endpoint = Callable[[Mapping[str, object], Reply, tokens.Count], Answer]
 
 
 class Exchange:
     """Answers one request and closes its account, whatever happens on the way."""
 
     def __init__(
-        self, *, books: Books, script: Script, count: tokens.Count, connection: Connection
+        self,
+        *,
+        dialect: Dialect,
+        books: Books,
+        script: Script,
+        count: Count,
+        connection: Connection,
     ) -> None:
+        self._dialect = dialect
         self._books = books
         self._script = script
         self._count = count
         self._connection = connection
-        self._answer = Answer(model="")
+        self._request_id = dialect.new_request_id()
+        self._answer = Answer(charges=())
         self._reply = Reply()
         self._pieces_sent = 0
         self._is_refused = True
         self._is_closed = False
 
-    def run(self, http: HttpRequest) -> bool:
+    def run(self, http: HttpRequest, endpoint: Endpoint) -> bool:
         """Answer a request; False when the connection is of no more use."""
         request, problem = _parse(http)
         self._started = time.perf_counter()
-        self._record = self._books.arrive(http.path, http.headers, request)
+        self._record = self._books.arrive(http.path, http.headers, request, query=http.query)
         try:
             if problem is None:
-                problem = self._prepare(http, request)
+                problem = self._prepare(http, endpoint, request)
             if problem is not None:
-                return self._refuse(problem)
+                self._reply = Reply()
+                return self._send_error(problem)
             return self._deliver()
         except ClientGoneError:
             self._settle(is_completed=False)
@@ -80,15 +64,19 @@ class Exchange:
         finally:
             self._settle(is_completed=False)
 
-    def _prepare(self, http: HttpRequest, request: object) -> BadRequestError | None:
-        fields = mapping(request)
+    def _prepare(
+        self, http: HttpRequest, endpoint: Endpoint, request: object
+    ) -> RefusedError | None:
         try:
+            self._dialect.authenticate(http.headers)
+            if not isinstance(request, dict):
+                return RefusedError("The body of a request is a JSON object.")
             self._reply = self._script.next_reply(request, http.headers, self._record.hit_number)
-            self._answer = ENDPOINTS[http.path](fields, self._reply, self._count)
-        except BadRequestError as problem:
+            self._answer = endpoint(mapping(request), self._reply, self._count)
+        except RefusedError as problem:
             return problem
         except ValueError as error:
-            return BadRequestError(f"fake: {error}")
+            return RefusedError(f"fake: {error}")
         self._is_refused = self._reply.is_error
         return None
 
@@ -99,21 +87,20 @@ class Exchange:
         if reply.drop == "before_headers":
             return self._drop()
         if reply.is_error:
-            body = protocol.error_body(
-                reply.status, message=reply.error_message, code=reply.error_code
+            problem = RefusedError(
+                reply.error_message,
+                status=reply.status,
+                code=reply.error_code,
+                kind=reply.error_type,
             )
-            headers = protocol.retry_headers(reply)
-            return self._send_body(reply.status, json.dumps(body).encode(), headers)
+            return self._send_error(problem)
         if self._answer.events is not None and self._answer.generation is not None:
             return self._stream(self._answer.generation, self._answer.events)
-        return self._send_body(200, self._answer.body, _LIMIT_HEADERS)
+        return self._send_body(200, self._answer.body, self._dialect.limit_headers())
 
-    def _refuse(self, problem: BadRequestError) -> bool:
-        body = protocol.error_body(
-            problem.status, message=problem.message, code=problem.code, param=problem.param
-        )
-        self._reply = Reply()
-        return self._send_body(problem.status, json.dumps(body).encode(), {})
+    def _send_error(self, problem: RefusedError) -> bool:
+        body = json.dumps(self._dialect.error_body(problem, self._request_id)).encode()
+        return self._send_body(problem.status, body, _retry_headers(self._reply))
 
     def _send_body(self, status: int, body: bytes, extra: Mapping[str, str]) -> bool:
         reply = self._reply
@@ -123,27 +110,43 @@ class Exchange:
         if reply.gzip:
             body = gzip.compress(body, mtime=0)
             headers["content-encoding"] = "gzip"
-        headers["content-length"] = str(len(body))
+        if reply.chunked:
+            headers["transfer-encoding"] = "chunked"
+        else:
+            headers["content-length"] = str(len(body))
         self._send_head(status, headers)
         if reply.drop == "after_headers":
             return self._drop()
+        self._write_body(body if reply.drop is None else body[: len(body) // 2])
         if reply.drop is not None:
-            self._connection.write(body[: len(body) // 2])
             return self._drop()
-        self._connection.write(body)
         self._settle(is_completed=True)
         self._connection.flush()
         return True
 
-    def _send_head(self, status: int, headers: Mapping[str, str]) -> None:
-        elapsed_ms = round((time.perf_counter() - self._started) * 1000)
-        timing = {"openai-processing-ms": str(max(1, elapsed_ms))}
-        self._record.status = status
-        self._connection.write(protocol.head(status, {**timing, **headers}))
+    def _write_body(self, body: bytes) -> None:
+        """Keep a body, or the part that is sent of it, for the next flush."""
+        if not self._reply.chunked:
+            self._connection.write(body)
+            return
+        chunks = ChunkedBody(self._connection, split_bytes=self._reply.split_bytes)
+        chunks.write(body)
+        if self._reply.drop is None:
+            chunks.end()
 
-    def _stream(self, generation: Generation, events: protocol.ChatEvents) -> bool:
+    def _send_head(self, status: int, headers: Mapping[str, str]) -> None:
+        elapsed_ms = max(1, round((time.perf_counter() - self._started) * 1000))
+        usual = self._dialect.headers(self._request_id, elapsed_ms)
+        self._record.status = status
+        self._connection.write(head(status, {**usual, **headers}))
+
+    def _stream(self, generation: Generation, events: Events) -> bool:
         reply, connection = self._reply, self._connection
-        headers = {"content-type": STREAM_TYPE, "transfer-encoding": "chunked", **_LIMIT_HEADERS}
+        headers = {
+            "content-type": STREAM_TYPE,
+            "transfer-encoding": "chunked",
+            **self._dialect.limit_headers(),
+        }
         if reply.gzip:
             headers["content-encoding"] = "gzip"
         self._send_head(200, headers)
@@ -152,45 +155,45 @@ class Exchange:
         if reply.first_chunk_delay_seconds:
             connection.wait(reply.first_chunk_delay_seconds)
         body = ChunkedBody(connection, gzip=reply.gzip, split_bytes=reply.split_bytes)
-        self._emit(body, events.opening(), is_malformed=reply.malformed_json)
+        opening = list(events.opening())
+        self._emit(body, opening, is_malformed=reply.malformed_json)
         stop = _stop_after(reply)
         for index, piece in enumerate(generation.pieces[:stop]):
             if index and reply.chunk_delay_seconds:
                 connection.wait(reply.chunk_delay_seconds)
-            self._emit(body, events.piece(piece))
+            is_first = not opening and index == 0
+            self._emit(body, events.piece(piece), is_malformed=is_first and reply.malformed_json)
             self._pieces_sent = index + 1
         if stop is not None:
-            return self._stop(body)
+            return self._stop(body, events)
         self._emit(body, events.closing())
-        body.write(b"data: [DONE]\n\n")
         body.end()
         self._settle(is_completed=True)
         connection.flush()
         return True
 
-    def _stop(self, body: ChunkedBody) -> bool:
+    def _stop(self, body: ChunkedBody, events: Events) -> bool:
         """End a stream before its end, in the scripted way."""
         if self._reply.drop is not None:
             return self._drop()
         if self._reply.stall_after_chunks is not None:
             self._connection.wait(STALL_SECONDS)
             return False
-        error = protocol.error_body(
-            500, message=self._reply.error_message, code=self._reply.error_code
-        )
-        self._emit(body, [json.dumps(error)])
+        self._emit(body, events.failure(self._reply))
         body.end()
         self._settle(is_completed=False)
         self._connection.flush()
         return True
 
     def _emit(
-        self, body: ChunkedBody, events: Iterable[str], *, is_malformed: bool = False
+        self, body: ChunkedBody, events: Iterable[SseEvent], *, is_malformed: bool = False
     ) -> None:
         for event in events:
-            text = event[: len(event) // 2] if is_malformed else event
+            data = event.data[: len(event.data) // 2] if is_malformed else event.data
             comment = ": keep-alive\n\n" if self._reply.sse_comments else ""
-            body.write(f"{comment}data: {text}\n\n".encode())
+            name = f"event: {event.name}\n" if event.name is not None else ""
+            body.write(f"{comment}{name}data: {data}\n\n".encode())
+            is_malformed = False
 
     def _drop(self) -> bool:
         self._connection.flush()
@@ -203,21 +206,22 @@ class Exchange:
         if self._is_closed:
             return
         self._is_closed = True
-        answer, billing = self._answer, self._reply.billing
-        output_tokens = answer.output_tokens
-        if answer.generation is not None and answer.events is not None and billing != "everything":
-            output_tokens = answer.generation.output_tokens_after(self._pieces_sent)
+        billing = self._reply.billing
         is_billed = billing == "everything" or (billing != "nothing" and not self._is_refused)
-        if not self._is_refused or is_billed:
-            self._books.generated(
-                self._record,
-                prompt_tokens=answer.prompt_tokens,
-                cached_tokens=answer.cached_tokens,
-                output_tokens=output_tokens,
-            )
-        self._books.close(
-            self._record, answer.model, is_billed=is_billed, is_completed=is_completed
-        )
+        has_charges = is_billed or not self._is_refused
+        charges = self._charges() if has_charges else ()
+        self._books.close(self._record, charges, is_billed=is_billed, is_completed=is_completed)
+
+    def _charges(self) -> tuple[Charge, ...]:
+        answer = self._answer
+        if answer.events is None or answer.generation is None or not answer.charges:
+            return answer.charges
+        if self._reply.billing == "everything":
+            return answer.charges
+        own, *others = answer.charges
+        output_tokens = answer.generation.output_tokens_after(self._pieces_sent)
+        consumed = replace(own.consumed, output_tokens=output_tokens)
+        return (own._replace(consumed=consumed), *others)
 
 
 def _stop_after(reply: Reply) -> int | None:
@@ -229,79 +233,20 @@ def _stop_after(reply: Reply) -> int | None:
     return reply.error_in_stream
 
 
-def _parse(http: HttpRequest) -> tuple[object, BadRequestError | None]:
+def _retry_headers(reply: Reply) -> dict[str, str]:
+    """Return the headers of an error that steer the SDKs' retries."""
+    headers: dict[str, str] = {}
+    if reply.retry_after_seconds is not None:
+        headers["retry-after-ms"] = str(round(reply.retry_after_seconds * 1000))
+        headers["retry-after"] = str(max(1, round(reply.retry_after_seconds)))
+    if reply.should_retry is not None:
+        headers["x-should-retry"] = str(reply.should_retry).lower()
+    return headers
+
+
+def _parse(http: HttpRequest) -> tuple[object, RefusedError | None]:
     """Return a request's JSON (None if it has none), and why it must be refused."""
     try:
-        request: object = json.loads(http.body)
+        return json.loads(http.body), None
     except ValueError:
-        return None, BadRequestError("We could not parse the JSON body of your request.")
-    if not http.headers.get("authorization", "").startswith("Bearer "):
-        return request, BadRequestError("You didn't provide an API key.", status=401)
-    if not isinstance(request, dict):
-        return request, BadRequestError("The body of a request is a JSON object.")
-    return request, None
-
-
-def _chat(request: Mapping[str, object], reply: Reply, count: tokens.Count) -> Answer:
-    protocol.validate_chat(request)
-    made = model.generate(request, reply, count)
-    events = None
-    if request.get("stream"):
-        include = mapping(request.get("stream_options")).get("include_usage") is True
-        events = protocol.ChatEvents(made, reply, include_usage=include)
-    return Answer(
-        model=made.model,
-        prompt_tokens=made.prompt_tokens,
-        cached_tokens=made.cached_tokens,
-        output_tokens=made.output_tokens,
-        body=b"" if events is not None else protocol.chat_completion(made, reply),
-        generation=made,
-        events=events,
-    )
-
-
-def _responses(request: Mapping[str, object], reply: Reply, count: tokens.Count) -> Answer:
-    if not isinstance(request.get("model"), str) or not request.get("input"):
-        raise BadRequestError("Missing required parameter.", "input")
-    if request.get("stream"):
-        raise BadRequestError("The fake does not stream responses.", "stream")
-    prompt = tokens.PRIMING_TOKENS + tokens.input_tokens(request["input"], count)
-    chat = {
-        "model": request["model"],
-        "max_completion_tokens": request.get("max_output_tokens"),
-        "service_tier": request.get("service_tier"),
-    }
-    made = model.generate(chat, reply, count, input_tokens=prompt)
-    return Answer(
-        model=made.model,
-        prompt_tokens=made.prompt_tokens,
-        cached_tokens=made.cached_tokens,
-        output_tokens=made.output_tokens,
-        body=protocol.response(made, reply),
-    )
-
-
-def _embeddings(request: Mapping[str, object], reply: Reply, count: tokens.Count) -> Answer:
-    if not isinstance(request.get("model"), str) or not request.get("input"):
-        raise BadRequestError("Missing required parameter.", "input")
-    prompt = tokens.input_tokens(request["input"], count)
-    return Answer(
-        model=str(request["model"]),
-        prompt_tokens=prompt,
-        body=protocol.embeddings(request, prompt_tokens=prompt, omit_usage=reply.omit_usage),
-    )
-
-
-def _moderations(request: Mapping[str, object], reply: Reply, count: tokens.Count) -> Answer:
-    name = str(request.get("model") or "omni-moderation-latest")
-    prompt = tokens.input_tokens(request.get("input"), count)
-    return Answer(model=name, prompt_tokens=prompt, body=protocol.moderation(request))
-
-
-ENDPOINTS: Mapping[str, Endpoint] = {
-    "/v1/chat/completions": _chat,
-    "/v1/responses": _responses,
-    "/v1/embeddings": _embeddings,
-    "/v1/moderations": _moderations,
-}
-"""The billable paths."""
+        return None, RefusedError("We could not parse the JSON body of your request.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from tests.fakes import tokens
+from tests.fakes.books import Consumed
 from tests.fakes.replies import DEFAULT_TEXT, Reply, ToolCall
-from tests.fakes.values import positive_int
 
 MAX_OUTPUT_TOKENS = 16_384
 _SNAPSHOTS = {
@@ -15,14 +16,43 @@ _SNAPSHOTS = {
     "gpt-4o": "gpt-4o-2024-08-06",
     "gpt-4.1-mini": "gpt-4.1-mini-2025-04-14",
     "o4-mini": "o4-mini-2025-04-16",
+    "claude-haiku-4-5": "claude-haiku-4-5-20251001",
 }
+
+Part = Literal["reasoning", "text", "tool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a request asks of a model, whatever the protocol.
+
+    Attributes:
+        prompt_tokens: As the fake counts them, all of them.
+        choices: Answers that are shown.
+        sampled: Answers that are generated, and billed.
+        is_streamed: It needs pieces.
+        shows_reasoning: The protocol has a place for `Reply.reasoning_text`.
+        has_tools: The protocol has a place for `Reply.tool_calls`.
+        service_tier: In which the request runs if the reply says nothing else.
+    """
+
+    model: str
+    prompt_tokens: int
+    max_output_tokens: int | None = None
+    choices: int = 1
+    sampled: int = 1
+    is_streamed: bool = False
+    shows_reasoning: bool = False
+    has_tools: bool = True
+    service_tier: str = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One fragment of output: of the text, or of one tool call (`opens` it with its name)."""
+    """One fragment of output: of the text, say, or of one tool call (`opens` comes first)."""
 
     text: str
+    part: Part = "text"
     tool_index: int | None = None
     opens: bool = False
 
@@ -32,21 +62,24 @@ class Generation:
     """The whole of one answer. All choices are alike; token counts without a note are of all.
 
     Attributes:
-        model: As the request names it.
+        ask: What it answers.
         served_model: As the answer names it.
         reasoning_tokens: Of one choice.
         visible_tokens: Text and tool calls of one choice.
+        finish_reason: In OpenAI's words, unless the reply says another.
         pieces: Of one choice, in order; empty unless the answer is streamed.
     """
 
-    model: str
+    ask: Ask
     served_model: str
     service_tier: str
-    choices: int
     prompt_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
+    cache_write_1h_tokens: int
     reasoning_tokens: int
     visible_tokens: int
+    reasoning_text: str
     text: str
     tool_calls: tuple[ToolCall, ...]
     finish_reason: str
@@ -54,9 +87,31 @@ class Generation:
     count: tokens.Count
 
     @property
+    def choices(self) -> int:
+        """How many answers are shown."""
+        return self.ask.choices
+
+    @property
     def output_tokens(self) -> int:
         """Tokens of the whole answer, reasoning and all choices included."""
-        return self.choices * (self.reasoning_tokens + self.visible_tokens)
+        return self.ask.sampled * (self.reasoning_tokens + self.visible_tokens)
+
+    @property
+    def uncached_tokens(self) -> int:
+        """Tokens of the prompt that no cache gave or took."""
+        writes = self.cache_write_tokens + self.cache_write_1h_tokens
+        return self.prompt_tokens - self.cached_tokens - writes
+
+    def consumed(self, **units: int) -> Consumed:
+        """Return what is billed for the whole of it, and for units beside tokens."""
+        return Consumed(
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            cache_write_1h_tokens=self.cache_write_1h_tokens,
+            output_tokens=self.output_tokens,
+            units={unit: count for unit, count in units.items() if count},
+        )
 
     def output_tokens_after(self, pieces_sent: int) -> int:
         """Tokens generated when so many pieces of each choice were sent (none before the first)."""
@@ -67,52 +122,45 @@ class Generation:
         sent: dict[int | None, str] = {}
         visible = 0
         for piece in self.pieces[:pieces_sent]:
+            if piece.part == "reasoning":
+                continue
             sent[piece.tool_index] = sent.get(piece.tool_index, "") + piece.text
             if piece.opens and piece.tool_index is not None:
                 visible += self.count(self.tool_calls[piece.tool_index].name)
         visible += sum(map(self.count, sent.values()))
-        return self.choices * (self.reasoning_tokens + visible)
+        return self.ask.sampled * (self.reasoning_tokens + visible)
 
 
-def generate(
-    request: Mapping[str, object],
-    reply: Reply,
-    count: tokens.Count,
-    *,
-    input_tokens: int | None = None,
-) -> Generation:
-    """Generate the answer of a chat request (already validated).
-
-    `input_tokens` stands in for the count of its messages.
-    """
-    model = str(request["model"])
-    prompt = input_tokens if reply.prompt_tokens is None else reply.prompt_tokens
-    prompt = tokens.prompt_tokens(request, count) if prompt is None else prompt
-    limit = positive_int(request.get("max_completion_tokens")) or positive_int(
-        request.get("max_tokens")
-    )
-    limit = min(limit or MAX_OUTPUT_TOKENS, MAX_OUTPUT_TOKENS)
-    reasoning = min(reply.reasoning_tokens, limit)
+def generate(ask: Ask, reply: Reply, count: tokens.Count) -> Generation:
+    """Generate the answer of a request (already validated)."""
+    limit = min(ask.max_output_tokens or MAX_OUTPUT_TOKENS, MAX_OUTPUT_TOKENS)
+    reasoning_text = reply.reasoning_text if ask.shows_reasoning else ""
+    wanted = reply.reasoning_tokens or count(reasoning_text)
+    reasoning = min(wanted, limit)
     fragments = _fragments(reply)
-    text, calls, visible = _within("".join(fragments), reply.tool_calls, limit - reasoning, count)
-    was_cut = reply.reasoning_tokens > reasoning or calls != reply.tool_calls
+    asked_calls = reply.tool_calls if ask.has_tools else ()
+    text, calls, visible = _within("".join(fragments), asked_calls, limit - reasoning, count)
+    was_cut = wanted > reasoning or calls != asked_calls
     was_cut = was_cut or len(text) < sum(map(len, fragments))
     natural = "length" if was_cut else "tool_calls" if calls else "stop"
-    tier = request.get("service_tier")
+    prompt = ask.prompt_tokens if reply.prompt_tokens is None else reply.prompt_tokens
+    cached = min(reply.cached_tokens, prompt)
+    written = min(reply.cache_write_tokens, prompt - cached)
     return Generation(
-        model=model,
-        served_model=reply.model or _SNAPSHOTS.get(model, model),
-        service_tier=reply.service_tier
-        or (tier if isinstance(tier, str) and tier != "auto" else "default"),
-        choices=positive_int(request.get("n")) or 1,
+        ask=ask,
+        served_model=reply.model or _SNAPSHOTS.get(ask.model, ask.model),
+        service_tier=reply.service_tier or ask.service_tier,
         prompt_tokens=prompt,
-        cached_tokens=min(reply.cached_tokens, prompt),
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=min(reply.cache_write_1h_tokens, prompt - cached - written),
         reasoning_tokens=reasoning,
         visible_tokens=visible,
+        reasoning_text=reasoning_text,
         text=text,
         tool_calls=calls,
         finish_reason=reply.finish_reason or natural,
-        pieces=_pieces(fragments, text, calls) if request.get("stream") else (),
+        pieces=tuple(_pieces(reasoning_text, fragments, text, calls)) if ask.is_streamed else (),
         count=count,
     )
 
@@ -147,16 +195,17 @@ def _within(
 
 
 def _pieces(
-    fragments: tuple[str, ...], text: str, calls: tuple[ToolCall, ...]
-) -> tuple[Piece, ...]:
-    pieces: list[Piece] = []
+    reasoning: str, fragments: tuple[str, ...], text: str, calls: tuple[ToolCall, ...]
+) -> Iterator[Piece]:
+    for part in tokens.pieces(reasoning):
+        yield Piece(text=part, part="reasoning")
     rest = len(text)
     for fragment in fragments:
         if rest <= 0:
             break
-        pieces.append(Piece(text=fragment[:rest]))
+        yield Piece(text=fragment[:rest])
         rest -= len(fragment)
     for index, call in enumerate(calls):
-        pieces.append(Piece(text="", tool_index=index, opens=True))
-        pieces.extend(Piece(text=part, tool_index=index) for part in tokens.pieces(call.arguments))
-    return tuple(pieces)
+        yield Piece(text="", part="tool", tool_index=index, opens=True)
+        for part in tokens.pieces(call.arguments):
+            yield Piece(text=part, part="tool", tool_index=index)

@@ -1,87 +1,14 @@
-"""The fake provider as a program: `python -m tests.fakes.openai_server --port 0`.
-
-The first line of its output is the base URL. It serves until SIGTERM, SIGINT, or (with
-`--until-eof`) the end of its standard input, so that it ends with the process that started it.
-"""
+"""The fake of OpenAI as a program: `python -m tests.fakes.openai_server --port 0`."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import signal
 import sys
-import threading
-from collections.abc import Sequence
-from typing import cast
 
 from tests.fakes.books import PRICES
-from tests.fakes.replies import Reply
-from tests.fakes.server import FakeOpenAI
-from tests.fakes.tokens import Tokenizer
+from tests.fakes.openai_fake import FakeOpenAI
+from tests.fakes.program import serve
 
-__all__ = ["FakeOpenAI", "main"]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; return the exit code."""
-    options = _parser().parse_args(arguments)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if options.until_eof:
-        threading.Thread(target=_wait_for_eof, args=(stop,), daemon=True).start()
-    prices = dict(PRICES) | dict(cast("list[tuple[str, tuple[int, int, int]]]", options.price))
-    tokenizer = cast("Tokenizer", options.tokenizer)
-    with FakeOpenAI(
-        _default_reply(options),
-        prices=prices,
-        tokenizer=tokenizer,
-        port=options.port,
-        keep_requests=options.keep_requests,
-    ) as fake:
-        print(fake.base_url, flush=True)
-        stop.wait()
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tests.fakes.openai_server", description=__doc__)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--reply", type=json.loads, default={}, help="JSON of the default reply")
-    parser.add_argument("--text")
-    parser.add_argument("--output-tokens", type=int)
-    parser.add_argument("--latency-seconds", type=float)
-    parser.add_argument("--chunk-delay-seconds", type=float)
-    parser.add_argument("--tokenizer", choices=("bytes4", "o200k"), default="bytes4")
-    parser.add_argument("--keep-requests", type=int, default=1000)
-    parser.add_argument("--until-eof", action="store_true")
-    parser.add_argument(
-        "--price",
-        type=_price,
-        action="append",
-        default=[],
-        metavar="MODEL=INPUT,CACHED,OUTPUT",
-        help="pico-USD per token; adds to the built-in table or replaces a line of it",
-    )
-    return parser
-
-
-def _default_reply(options: argparse.Namespace) -> Reply:
-    names = ("text", "output_tokens", "latency_seconds", "chunk_delay_seconds")
-    flags = {name: value for name in names if (value := getattr(options, name)) is not None}
-    return Reply().with_json({**options.reply, **flags})
-
-
-def _price(text: str) -> tuple[str, tuple[int, int, int]]:
-    model, _, numbers = text.partition("=")
-    input_pico, cached_pico, output_pico = map(int, numbers.split(","))
-    return model, (input_pico, cached_pico, output_pico)
-
-
-def _wait_for_eof(stop: threading.Event) -> None:
-    sys.stdin.buffer.read()
-    stop.set()
-
+__all__ = ["FakeOpenAI"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(FakeOpenAI, PRICES))

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
 
 import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -15,6 +11,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
+
+from tests.fakes.shell import LoopbackServer
+from tests.fakes.wire import Connection, HttpRequest, head
 
 Value = str | int | float | bool | list[str]
 
@@ -36,7 +35,7 @@ class ReceivedSpan(msgspec.Struct, kw_only=True):
     attributes: dict[str, Value]
 
 
-class OtlpReceiver:
+class OtlpReceiver(LoopbackServer):
     """Serves `POST /v1/traces` until it is closed; a context manager.
 
     Attributes:
@@ -47,47 +46,26 @@ class OtlpReceiver:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.spans: list[ReceivedSpan] = []
-        receiver = self
+        super().__init__("otlp-receiver")
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                receiver.bodies.append(body)
-                if self.path == "/v1/traces":
-                    receiver.take(body)
-                answer = ExportTraceServiceResponse().SerializeToString()
-                self.send_response(200)
-                self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def answer(self, connection: Connection, request: HttpRequest) -> bool:
+        """Keep what one request brings."""
+        body = request.body
+        if request.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.bodies.append(body)
+        if request.path == "/v1/traces":
+            self.take(body)
+        answer = ExportTraceServiceResponse().SerializeToString()
+        headers = {"content-type": "application/x-protobuf", "content-length": str(len(answer))}
+        connection.write(head(200, headers) + answer)
+        connection.flush()
+        return True
 
     @property
     def endpoint(self) -> str:
         """What `OTEL_EXPORTER_OTLP_ENDPOINT` takes."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self.root_url
 
     @property
     def environment(self) -> dict[str, str]:

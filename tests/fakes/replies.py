@@ -14,6 +14,7 @@ import msgspec
 Drop = Literal["before_headers", "after_headers", "mid_body", "mid_stream"]
 CloseWith = Literal["rst", "fin"]
 Billing = Literal["as_generated", "everything", "nothing"]
+IterationType = Literal["message", "compaction", "advisor_message", "fallback_message"]
 
 DEFAULT_TEXT = "Hello! How can I help you today?"
 FAKE_HEADER = "x-fake"
@@ -29,27 +30,62 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Iteration:
+    """A further run of a model within an Anthropic call; tokens are disjoint, as on the wire.
+
+    Those of the type `message` are part of the call's own usage, the others come on top of it.
+    All are billed by the price of their `model`; None is the call's.
+    """
+
+    type: IterationType = "message"
+    model: str | None = None
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """How the fake answers one request. The default is an ordinary, immediate success.
 
     A *piece* is one fragment of output: in a stream it travels in one event per choice, after the
-    opening event that carries the role. `after_chunks`, `error_in_stream` and
-    `stall_after_chunks` count pieces.
+    opening events. `after_chunks`, `error_in_stream` and `stall_after_chunks` count pieces, those
+    of `reasoning_text` first. What an operation doesn't know, it ignores.
 
     Attributes:
         text: The output. At most one of `text`, `output_tokens`, `chunks` may be given.
         output_tokens: Output of exactly so many tokens (under both tokenizers), made of words.
         chunks: The output as the pieces of a stream.
         tool_calls: Function calls, after the text; give `text=""` for none beside them.
-        reasoning_tokens: Hidden tokens per choice, generated before the first piece.
+        reasoning_tokens: Hidden tokens per choice (Anthropic: of thinking), generated before the
+            first piece.
+        reasoning_text: What is shown of the reasoning (Responses: its summary; Anthropic: the
+            thinking). It counts no tokens beside `reasoning_tokens`, or is counted in their stead.
         cached_tokens: Prompt tokens read from the cache; never more than the prompt has.
-        prompt_tokens: Overrides the count of the prompt, to act a provider that breaks its bound.
+        cache_write_tokens: Of the rest of the prompt, those written to the cache (Anthropic: for 5
+            minutes).
+        cache_write_1h_tokens: Of what then remains, those written for an hour (Anthropic).
+        prompt_tokens: Overrides the count of the prompt (caches included, also Anthropic's), to
+            act a provider that breaks its bound.
+        opening_input_tokens: `input_tokens` of Anthropic's `message_start`, where server tools add
+            more until the final count in `message_delta`.
+        web_searches: Searches of the web that tools at the provider made, each with a fee.
+        page_visits: Pages that they read (Responses: `open_page`; Anthropic: `web_fetch`).
+        file_searches: Searches of stored files (Responses), each with a fee.
+        code_containers: Runs of code (Responses), by the container's id; each id has one fee.
+        iterations: Runs of models beside the call's own (Anthropic).
         model: The model named in the answer; default: the dated snapshot of the one asked for.
-        finish_reason: Overrides `stop`, `length` or `tool_calls`.
-        service_tier: Overrides the tier in the answer; default: what was asked, or `default`.
+        finish_reason: Overrides `stop`, `length` or `tool_calls`, or Anthropic's words for them. In
+            Responses `length` and `content_filter` make it incomplete, and `failed` failed.
+        service_tier: Overrides the tier in the answer; default: what was asked, or the usual one.
+        speed: Overrides `usage.speed` (Anthropic); default: what was asked.
+        inference_geo: Overrides `usage.inference_geo` (Anthropic); default: what was asked.
         omit_usage: The answer has no usage (it is billed all the same).
-        status: 200, or a status from 400 up for an OpenAI-shaped error.
-        error_code: `error.code`; default by status.
+        status: 200, or a status from 400 up for an error in the provider's shape.
+        error_type: `error.type`; default by status.
+        error_code: `error.code` (Anthropic: `error.details.error_code`); default by status.
         error_message: `error.message`; default by status.
         retry_after_seconds: Sent with an error as `retry-after-ms` and `retry-after`.
         should_retry: Sent with an error as `x-should-retry`.
@@ -64,8 +100,9 @@ class Reply:
         stall_after_chunks: Pieces sent before silence, until the client goes away.
         malformed_json: The body is cut to half its JSON (in a stream: its first event is).
         gzip: The body is compressed.
+        chunked: A body that isn't streamed has no length, but comes as HTTP chunks.
         sse_comments: Comment lines between the events of a stream.
-        split_bytes: A stream is cut into HTTP chunks of so many bytes, across characters.
+        split_bytes: HTTP chunks have so many bytes, across characters.
         billing: Overrides the bill: `everything` bills a failed request in full, `nothing` a
             successful one not at all.
     """
@@ -75,13 +112,25 @@ class Reply:
     chunks: tuple[str, ...] | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning_tokens: int = 0
+    reasoning_text: str = ""
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     prompt_tokens: int | None = None
+    opening_input_tokens: int | None = None
+    web_searches: int = 0
+    page_visits: int = 0
+    file_searches: int = 0
+    code_containers: tuple[str, ...] = ()
+    iterations: tuple[Iteration, ...] = ()
     model: str | None = None
     finish_reason: str | None = None
     service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
     omit_usage: bool = False
     status: int = 200
+    error_type: str | None = None
     error_code: str | None = None
     error_message: str | None = None
     retry_after_seconds: float | None = None
@@ -96,6 +145,7 @@ class Reply:
     stall_after_chunks: int | None = None
     malformed_json: bool = False
     gzip: bool = False
+    chunked: bool = False
     sse_comments: bool = False
     split_bytes: int | None = None
     billing: Billing = "as_generated"

@@ -64,15 +64,66 @@ def prompt_tokens(request: Mapping[str, object], count: Count) -> int:
     return total
 
 
+def responses_tokens(request: Mapping[str, object], count: Count) -> int:
+    """Count the prompt of a Responses request, likewise."""
+    total = PRIMING_TOKENS + input_tokens(request.get("input"), count)
+    instructions = request.get("instructions")
+    total += count(instructions) if isinstance(instructions, str) else 0
+    for key in ("tools", "text"):
+        if request.get(key):
+            total += count(_compact(request[key]))
+    return total
+
+
+def messages_tokens(request: Mapping[str, object], count: Count) -> int:
+    """Count the prompt of an Anthropic request, likewise; files and images count as one image."""
+    total = PRIMING_TOKENS + _block_tokens(request.get("system"), count)
+    for item in sequence(request.get("messages")):
+        message = mapping(item)
+        total += TOKENS_PER_MESSAGE + count(str(message.get("role")))
+        total += _block_tokens(message.get("content"), count)
+    for key in ("tools", "output_config", "output_format"):
+        if request.get(key):
+            total += count(_compact(request[key]))
+    return total
+
+
+def _block_tokens(content: object, count: Count) -> int:
+    """Count Anthropic's content: a text, or blocks, which may hold others."""
+    if isinstance(content, str):
+        return count(content)
+    total = 0
+    for item in sequence(content):
+        block = mapping(item)
+        if block.get("type") in {"image", "document"}:
+            total += IMAGE_TOKENS
+        for key in ("text", "thinking", "name", "content"):
+            total += _block_tokens(block.get(key), count)
+        if block.get("input"):
+            total += count(_compact(block["input"]))
+    return total
+
+
 def input_tokens(given: object, count: Count) -> int:
-    """Count the `input` of embeddings, moderations and responses: at least 1."""
+    """Count the `input` of embeddings, moderations and responses: at least 1.
+
+    An integer is a token.
+    """
     if isinstance(given, int):
         return 1
     if isinstance(given, list):
         return max(1, sum(input_tokens(item, count) for item in cast("list[object]", given)))
     if isinstance(given, dict):
-        return max(1, _content_tokens(cast("dict[str, object]", given).get("content"), count))
+        return max(1, _item_tokens(cast("dict[str, object]", given), count))
     return max(1, count(str(given or "")))
+
+
+def _item_tokens(item: Mapping[str, object], count: Count) -> int:
+    """Count an input item: a message, or a call of a function or its output."""
+    total = _content_tokens(item.get("content"), count)
+    for key in ("arguments", "output"):
+        total += _content_tokens(item.get(key), count)
+    return total
 
 
 def _compact(value: object) -> str:

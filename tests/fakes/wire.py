@@ -31,6 +31,14 @@ class HttpRequest:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    query: str = ""
+
+
+def head(status: int, headers: Mapping[str, str]) -> bytes:
+    """Return a status line and headers."""
+    phrase = "OK" if status == 200 else "Error"
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {phrase}\r\n{lines}\r\n".encode("latin-1")
 
 
 class Connection:
@@ -57,10 +65,9 @@ class Connection:
         body = self._file.read(size) if size else b""
         if len(body) < size:
             return None
-        target = parts[1].decode("latin-1").partition("?")[0]
-        return HttpRequest(
-            method=parts[0].decode("latin-1"), path=target, headers=headers, body=body
-        )
+        path, _, query = parts[1].decode("latin-1").partition("?")
+        method = parts[0].decode("latin-1")
+        return HttpRequest(method=method, path=path, headers=headers, body=body, query=query)
 
     def write(self, data: bytes) -> None:
         """Keep bytes for the next `flush`."""

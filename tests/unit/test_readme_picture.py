@@ -20,6 +20,9 @@ def test_a_run_replaces_the_picture_and_nothing_else() -> None:
     [
         pytest.param("no place", "fine", id="a README without a place"),
         pytest.param("<!-- demo -->\n```text\n\n```\n<!-- /demo -->", "```", id="a fence inside"),
+        pytest.param(
+            "<!-- demo -->\n```text\n\n```\n<!-- /demo -->", "\n" * 60 + "x", id="too long"
+        ),
     ],
 )
 def test_what_would_spoil_the_page_is_refused(readme: str, output: str) -> None:

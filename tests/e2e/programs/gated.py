@@ -168,7 +168,12 @@ def do(step: str) -> None:
 def functions() -> dict[str, object]:
     """Return what instrumentors replace, as it stands in the classes."""
     import_module("openai")
-    wrapped = import_module("tollspan.instrumentation.openai").WRAPPED
+    funnel = ("request", "_sleep_for_retry", "_retry_request")
+    sdk = import_module("tollspan.instrumentation.openai").OPENAI
+    clients = [("openai._base_client", name) for name in ("SyncAPIClient", "AsyncAPIClient")]
+    clients += [("openai", name) for name in sdk.clients]
+    wrapped = [(*client, name) for client in clients for name in funnel]
+    wrapped += [owner for path in sdk.paths for owner in path.owners]
     return {
         f"{owner}.{name}": vars(getattr(import_module(module), owner))[name]
         for module, owner, name in wrapped

@@ -12,7 +12,8 @@ import httpx2
 import openai
 import pytest
 from openai import AsyncOpenAI
-from openai.resources.chat.completions import AsyncCompletions, Completions
+from openai._base_client import AsyncAPIClient, SyncAPIClient
+from openai.resources.chat.completions import Completions
 
 from tests import harness
 from tests.fakes import FakeOpenAI, Reply
@@ -36,19 +37,19 @@ def test_the_answer_is_the_sdks_own_object(stage: Stage) -> None:
     assert chat(client) is made[0]
 
 
-@pytest.mark.parametrize("owner", [Completions, AsyncCompletions])
+@pytest.mark.parametrize("owner", [SyncAPIClient, AsyncAPIClient])
 def test_the_signature_is_the_originals(tmp_path: Path, owner: type) -> None:
-    original = owner.__dict__["create"]
+    original = owner.__dict__["request"]
     before = inspect.signature(original)
     with harness.installed(tmp_path / "home"):
-        wrapped: Any = owner.__dict__["create"]
+        wrapped: Any = owner.__dict__["request"]
         assert wrapped is not original
         assert inspect.signature(wrapped) == before
         assert inspect.iscoroutinefunction(wrapped) == inspect.iscoroutinefunction(original)
-        assert wrapped.__name__ == "create"
+        assert wrapped.__name__ == "request"
         assert wrapped.__doc__ == original.__doc__
         assert wrapped.__wrapped__ is original
-    assert owner.__dict__["create"] is original
+    assert owner.__dict__["request"] is original
 
 
 def test_a_bound_methods_signature_is_the_originals(stage: Stage, tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def break_attribution(stage: Stage) -> None:
 
 def break_hosts(stage: Stage) -> None:
     """The extractor asks for the host: it raises."""
-    stage.installed.openai.hosts.route = broken  # type: ignore[method-assign]  # a broken part
+    stage.installed.funnels[0].hosts.route = broken  # type: ignore[method-assign]  # a broken part
 
 
 def break_prices(stage: Stage) -> None:

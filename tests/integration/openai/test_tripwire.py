@@ -29,6 +29,42 @@ class Answer(BaseModel):
     text: str
 
 
+def parse(client: OpenAI) -> None:
+    client.chat.completions.parse(**BODY)
+
+
+def fail_to_parse(client: OpenAI) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        client.chat.completions.parse(**BODY, response_format=Answer)
+
+
+def parse_what_is_too_short(client: OpenAI) -> None:
+    with pytest.raises(openai.LengthFinishReasonError):
+        client.chat.completions.parse(**BODY, response_format=Answer, max_tokens=3)
+
+
+def post(client: OpenAI) -> None:
+    client.post("/chat/completions", cast_to=ChatCompletion, body=BODY)
+
+
+def post_to_an_address(client: OpenAI) -> None:
+    client.post(f"{client.base_url}chat/completions?x=1", cast_to=ChatCompletion, body=BODY)
+
+
+def post_for_json(client: OpenAI) -> None:
+    client.post("chat/completions", cast_to=object, body=BODY)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [parse, fail_to_parse, parse_what_is_too_short, post, post_to_an_address, post_for_json],
+)
+def test_every_way_to_a_gated_path_is_gated(stage: Stage, call: Any) -> None:
+    call(stage.client())
+    assert stage.event().cost.amount_nanousd == stage.fake.billed_nanousd
+    assert sightings(stage) == {}
+
+
 def sightings(stage: Stage) -> dict[str, int]:
     """Return what was seen passing the gate, and how often."""
     stage.settle()
@@ -38,25 +74,13 @@ def sightings(stage: Stage) -> dict[str, int]:
     return {one.name: one.count for one in found}
 
 
-def respond(client: OpenAI) -> None:
-    client.responses.create(model=MODEL, input="hi")
-
-
-def embed(client: OpenAI) -> None:
-    client.embeddings.create(model="text-embedding-3-small", input="hi")
-
-
-def parse(client: OpenAI) -> None:
-    with contextlib.suppress(ValueError):  # the fake does not answer in this shape
-        client.chat.completions.parse(**BODY, response_format=Answer)
-
-
-def post(client: OpenAI) -> None:
-    client.post("/chat/completions", cast_to=ChatCompletion, body=BODY)
+def speak(client: OpenAI) -> None:
+    with contextlib.suppress(openai.NotFoundError):  # not served by the fake, but sent
+        client.audio.speech.create(model="tts-1", voice="alloy", input="hi")
 
 
 def draw(client: OpenAI) -> None:
-    with contextlib.suppress(openai.NotFoundError):  # not served by the fake, but sent
+    with contextlib.suppress(openai.NotFoundError):
         client.images.generate(prompt="a fox")
 
 
@@ -68,10 +92,7 @@ def invent(client: OpenAI) -> None:
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (respond, "openai POST /responses"),
-        (embed, "openai POST /embeddings"),
-        (parse, "openai POST /chat/completions"),
-        (post, "openai POST /chat/completions"),
+        (speak, "openai POST /audio/speech"),
         (draw, "openai POST /images/generations"),
         (invent, "openai POST /dreams/{id}/run"),
     ],
@@ -86,13 +107,13 @@ def test_a_way_past_the_gate_is_counted_every_time(stage: Stage, call: Any, name
 
 def test_the_asynchronous_client_is_watched_too(stage: Stage) -> None:
     async def work(client: AsyncOpenAI) -> None:
-        await client.responses.create(model=MODEL, input="hi")
-        await client.post("/chat/completions", cast_to=ChatCompletion, body=BODY)
+        with contextlib.suppress(openai.NotFoundError):
+            await client.images.generate(prompt="a fox")
         with contextlib.suppress(openai.NotFoundError):
             await client.files.list()
 
     stage.run(work)
-    assert sightings(stage) == {"openai POST /responses": 1, "openai POST /chat/completions": 1}
+    assert sightings(stage) == {"openai POST /images/generations": 1}
 
 
 def test_free_requests_and_calls_of_ours_are_not_counted(stage: Stage) -> None:
@@ -109,7 +130,7 @@ def test_free_requests_and_calls_of_ours_are_not_counted(stage: Stage) -> None:
     chat(client)
     list(stream(client))
     client.chat.completions.with_raw_response.create(**BODY)
-    assert len(stage.events()) == 3
+    assert len(stage.events()) == 4  # the moderation too: free, and traced
     assert sightings(stage) == {}
 
 
@@ -133,10 +154,10 @@ def test_the_doctor_shows_what_was_seen(tmp_path: Path) -> None:
         harness.installed(home),
         OpenAI(base_url=fake.base_url, api_key="key") as client,
     ):
-        respond(client)
+        draw(client)
     command = [harness.program("")[0], "doctor"]
     done = harness.run(command, harness.environment(home, "http://127.0.0.1:9/v1"))
-    assert "past the gate: openai POST /responses, 1 times" in done.stdout
+    assert "past the gate: openai POST /images/generations, 1 times" in done.stdout
 
 
 def test_every_post_of_the_sdk_is_sorted_on_purpose() -> None:
