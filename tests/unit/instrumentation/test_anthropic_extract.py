@@ -378,3 +378,34 @@ def test_settings_that_never_become_input_are_not_counted() -> None:
     )  # fmt: skip
     assert request.input_bytes == read().input_bytes
     assert request.unbounded == ()
+
+
+HOUR = {"type": "ephemeral", "ttl": "1h"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "never"),
+    [
+        pytest.param({}, ("cache_write", "cache_write_5m", "cache_write_1h"), id="no wish"),
+        pytest.param(
+            {"cache_control": {"type": "ephemeral"}}, ("cache_write_1h",), id="at the top"
+        ),
+        pytest.param({"cache_control": HOUR}, (), id="at the top, an hour"),
+        pytest.param(
+            {"system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]},
+            ("cache_write_1h",),
+            id="in the system prompt",
+        ),
+        pytest.param({"tools": [{"name": "f", "cache_control": HOUR}]}, (), id="in a tool"),
+        pytest.param(
+            {"messages": user({"type": "text", "text": "x", "cache_control": HOUR})},
+            (),
+            id="in a message",
+        ),
+        pytest.param({"messages": iter(())}, (), id="nobody knows"),
+    ],
+)
+def test_a_cache_that_nobody_asked_to_write_is_not_held_for(
+    arguments: dict[str, Any], never: tuple[str, ...]
+) -> None:
+    assert read(**arguments).never == never

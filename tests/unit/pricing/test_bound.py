@@ -356,3 +356,17 @@ def test_a_ceiling_bounds_tools_too(book: PriceBook) -> None:
     cost = book.rate(request, Response(), usage, NOW, ceiling=True)
     assert (cost.amount_nanousd, cost.is_assumed) == (bound.amount_nanousd, True)
     assert cost.row_ids[1:] == ("anthropic:web_fetches", "anthropic:ceiling:web_searches")
+
+
+def test_a_bucket_that_is_never_filled_is_not_held_for(book: PriceBook) -> None:
+    """Writing the cache for an hour costs twice the input, for five minutes 1.25 times."""
+    writes = ("cache_write", "cache_write_5m", "cache_write_1h")
+    held = []
+    for never in (writes, writes[2:], ()):
+        bound = book.bound(anthropic(input_bytes=100_000, never=never), NOW, ceiling=False)
+        assert bound.amount_nanousd is not None
+        held.append(bound.amount_nanousd)
+    plain, five_minutes, an_hour = held
+    assert plain < five_minutes < an_hour
+    input_alone = an_hour - five_minutes
+    assert five_minutes - plain == input_alone // 3  # 1.25 - 1 is a third of 2 - 1.25

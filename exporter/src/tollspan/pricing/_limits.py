@@ -198,7 +198,11 @@ def extras(
 
 
 def steps(
-    regional: Regional, asked: str | None, auto_tiers: tuple[str, ...], at_unix_ns: int
+    regional: Regional,
+    asked: str | None,
+    auto_tiers: tuple[str, ...],
+    at_unix_ns: int,
+    never: tuple[str, ...],
 ) -> tuple[Step, ...]:
     """Return the dearest prices over the tiers that a call can reach, by rising context tier.
 
@@ -214,7 +218,7 @@ def steps(
     inputs: int = 0
     outputs: int | None = None
     for row in sorted((row for rows in per_tier for row in rows), key=attrgetter("above")):
-        into, out = _rows.dearest(row)
+        into, out = _rows.dearest(row, never)
         inputs = max(inputs, -(-into * numerator // denominator))
         if out is not None:
             outputs = max(outputs or 0, -(-out * numerator // denominator))

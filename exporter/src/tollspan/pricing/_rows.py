@@ -117,14 +117,16 @@ def vector(row: Row) -> tuple[int, ...]:
     return tuple(_price(row.prices, bucket) for bucket in TOKEN_BUCKETS)
 
 
-def dearest(row: Row) -> tuple[int, int | None]:
+def dearest(row: Row, never: tuple[str, ...] = ()) -> tuple[int, int | None]:
     """Return the dearest price of an input token and of an output token, in whole pico-USD.
 
     None for the output of a model that has none. Buckets count when the row prices them itself or
-    bills them as another one: nobody knows before the call which will be filled.
+    bills them as another one: nobody knows before the call which will be filled, but for those
+    that are named in `never`.
     """
     prices = vector(row)
-    inputs = [price for price in prices[:_INPUTS] if price < UNPRICED]
+    buckets = zip(INPUT_BUCKETS, prices[:_INPUTS], strict=True)
+    inputs = [price for bucket, price in buckets if price < UNPRICED and bucket not in never]
     outputs = [price for price in prices[_INPUTS:] if price < UNPRICED]
     return (
         -(-max(inputs, default=0) // row.per),

@@ -33,7 +33,7 @@ _UP = PICOUSD_PER_NANOUSD - 1
 _asked = attrgetter("provider", "model", "service_tier", "is_assumed", "host", "region")
 _said = attrgetter("model", "service_tier", "region")
 _kind = attrgetter("status", "quantities", "iterations", "reported_cost_picousd")
-_place = attrgetter("provider", "model", "service_tier", "host", "region")
+_place = attrgetter("provider", "model", "service_tier", "host", "region", "never")
 _shape = attrgetter(
     "provider",
     "model",
@@ -48,6 +48,7 @@ _shape = attrgetter(
     "quantities",
     "unlimited",
     "rounds",
+    "never",
     "input_reserve_tokens",
 )
 _tokens = attrgetter(*TOKEN_BUCKETS)
@@ -328,7 +329,7 @@ class PriceBook:
         if regional is None:
             return None
         tier = request.service_tier
-        found = steps(regional, tier, match.part.auto_tiers, at_unix_ns)
+        found = steps(regional, tier, match.part.auto_tiers, at_unix_ns, request.never)
         always = fixed(self._matcher, match, regional, tier, at_unix_ns)
         since, until = _rows.span(regional.model, at_unix_ns)
         known = _Known(since, until, match, regional, found, always)

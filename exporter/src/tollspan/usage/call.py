@@ -57,6 +57,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         unlimited: Units besides tokens that nothing limits: server-side tools without a maximum.
         rounds: How often the model may read the input within the call at most: 1, and 1 for each
             call of a server-side tool that is allowed.
+        never: Input buckets that the call can't fill, whatever the model: `cache_write_1h` without
+            a wish to write the cache for an hour, say.
         input_reserve_tokens: Input tokens, of all rounds, that the caller declares to be enough
             where `input_bytes` is no bound; None to take the context window.
     """
@@ -78,6 +80,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     quantities: Quantities = ()
     unlimited: tuple[str, ...] = ()
     rounds: int = 1
+    never: tuple[str, ...] = ()
     input_reserve_tokens: int | None = None
 
 

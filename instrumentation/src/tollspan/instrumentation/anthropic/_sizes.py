@@ -52,6 +52,8 @@ _FREE_OF_INPUT = frozenset(
         "billing_policy", "fallback_credit_token", "user_profile_id", "workspace_id",
     }
 )  # fmt: skip
+_FOR_AN_HOUR = 2
+_NEVER = (("cache_write", "cache_write_5m", "cache_write_1h"), ("cache_write_1h",), ())
 
 
 class MessageSize(NamedTuple):
@@ -62,35 +64,42 @@ class MessageSize(NamedTuple):
         unbounded: Why they are no bound: `media`, or `opaque_messages` for what can't be read
             without using it up, a generator say.
         tools: Tools that are defined within messages, as JSON objects.
+        writes: For how long they ask for the cache to be written: see `cache_writes`.
     """
 
     input_bytes: int
     unbounded: tuple[str, ...] = ()
     tools: tuple[object, ...] = ()
+    writes: int = 0
 
 
 def message_size(messages: object) -> MessageSize:
     """Bound the messages' bytes by the length of their JSON, which is never shorter."""
     encoded = json_bytes(messages)
     if encoded is None:
-        return MessageSize(0, ("opaque_messages",))
+        return MessageSize(0, ("opaque_messages",), writes=_FOR_AN_HOUR)
+    writes = cache_writes(encoded)
     if b'"type":"' not in encoded or _PLAIN.issuperset(_TYPE.findall(encoded)):
-        return MessageSize(len(encoded))
+        return MessageSize(len(encoded), writes=writes)
     try:
         document = msgspec.json.decode(encoded)
     except (msgspec.MsgspecError, RecursionError):
-        return MessageSize(len(encoded), ("media",))
+        return MessageSize(len(encoded), ("media",), writes=writes)
     payload, has_media, tools = _look_through(document)
-    return MessageSize(len(encoded) - payload, ("media",) if has_media else (), tools)
+    reasons = ("media",) if has_media else ()
+    return MessageSize(len(encoded) - payload, reasons, tools, writes)
 
 
-def further_size(body: Mapping[str, object]) -> tuple[int, tuple[str, ...]]:
+def further_size(body: Mapping[str, object]) -> tuple[int, tuple[str, ...], int]:
     """Bound the arguments that become input besides the messages: system prompt, tools, schemas.
 
     Returns:
-        Their bytes, and why these are no bound: `opaque_tools`, say.
+        Their bytes, why these are no bound (`opaque_tools`, say), and for how long they ask for
+        the cache to be written.
     """
     input_bytes = 0
+    wish = body.get("cache_control")
+    writes = cache_writes(json_bytes({"cache_control": wish})) if is_given(wish) else 0
     reasons: tuple[str, ...] = ()
     for name in sorted(body.keys() - _FREE_OF_INPUT):
         value = body[name]
@@ -101,7 +110,25 @@ def further_size(body: Mapping[str, object]) -> tuple[int, tuple[str, ...]]:
             reasons += (f"opaque_{name}",)
         else:
             input_bytes += len(encoded)
-    return input_bytes, reasons
+        writes = max(writes, cache_writes(encoded))
+    return input_bytes, reasons, writes
+
+
+def cache_writes(encoded: bytes | None) -> int:
+    """Say what some JSON asks for: 0 to write nothing, 1 for five minutes, 2 for an hour.
+
+    A text that speaks of it may count as asking: then more is held than is needed.
+    """
+    if encoded is None:
+        return _FOR_AN_HOUR
+    if b'"cache_control":' not in encoded:
+        return 0
+    return _FOR_AN_HOUR if b'"1h"' in encoded else 1
+
+
+def never_filled(writes: int) -> tuple[str, ...]:
+    """Return the buckets that no answer fills if so much was asked for."""
+    return _NEVER[writes]
 
 
 def _look_through(document: object) -> tuple[int, bool, tuple[object, ...]]:

@@ -14,7 +14,7 @@ from tollspan.instrumentation._hosts import Route
 from tollspan.instrumentation._shapes import Reading, StreamReader, is_given
 from tollspan.usage import Request, Usage
 
-from ._sizes import further_size, message_size
+from ._sizes import further_size, message_size, never_filled
 from ._streams import MessagesStreamReader
 from ._tools import NO_TOOLS, listed, read_tools
 from ._usage import MALFORMED_ITERATIONS, read_response, read_usage
@@ -33,7 +33,7 @@ class MessagesShape:
     def request(self, body: Mapping[str, object], route: Route, *, is_stream: bool) -> Request:
         """Read what is asked."""
         messages = message_size(body.get("messages"))
-        more, reasons = further_size(body)
+        more, reasons, writes = further_size(body)
         tools = NO_TOOLS
         has_loop = _has_servers(body)
         if has_loop or messages.tools or is_given(body.get("tools")):
@@ -62,6 +62,7 @@ class MessagesShape:
             region=_text(body.get("inference_geo")),
             quantities=tools.quantities,
             unlimited=tools.unlimited,
+            never=never_filled(max(messages.writes, writes)),
             rounds=(tools.rounds + is_compacted) * (1 + fallbacks),
         )
 
