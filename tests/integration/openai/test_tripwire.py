@@ -147,6 +147,19 @@ def test_a_call_made_while_another_one_is_sent_is_gated_by_itself(stage: Stage) 
     assert sightings(stage) == {}
 
 
+def test_a_response_in_the_background_is_held_for_and_said(stage: Stage) -> None:
+    stage.client().responses.create(model=MODEL, input="hi", max_output_tokens=20, background=True)
+    event = stage.events()[0]
+    assert event.usage is not None
+    assert event.usage.status == "unknown"
+    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    stage.installed.ledger.close()
+    found = LedgerReader(stage.home / LEDGER_FILE).sightings()
+    assert [(one.kind, one.name) for one in found] == [
+        ("not_metered", "openai background response")
+    ]
+
+
 def test_the_doctor_shows_what_was_seen(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with (

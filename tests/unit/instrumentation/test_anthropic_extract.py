@@ -380,6 +380,7 @@ def test_settings_that_never_become_input_are_not_counted() -> None:
     assert request.unbounded == ()
 
 
+SHORT = {"type": "ephemeral"}
 HOUR = {"type": "ephemeral", "ttl": "1h"}
 
 

@@ -7,8 +7,8 @@ posts by hand. The gate stands there. No SDK is imported here.
 
 from ._asked import Asked
 from ._failures import read_failure, retry_was_maybe_billed, was_sent
-from ._funnel import Funnel, Sightings
-from ._sdk import ApiPath, Sdk
+from ._funnel import Funnel
+from ._sdk import ApiPath, Sdk, Sightings
 
 __all__ = [
     "ApiPath",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import msgspec
 
 from tollspan.instrumentation._call import Failure
-from tollspan.instrumentation._hosts import HostTable
+from tollspan.instrumentation._hosts import HostTable, Route
 from tollspan.instrumentation._shapes import Reading, StreamReader, View
 from tollspan.instrumentation._stream import is_stream
 from tollspan.safety import Guard
@@ -18,7 +18,7 @@ from ._asked import Asked
 from ._failures import answer_before, read_failure
 from ._others import PathOthers
 from ._raw import RawReader, http_response, read_body
-from ._sdk import ApiPath, Sdk
+from ._sdk import ApiPath, Sdk, Sightings
 
 _REFUSALS = frozenset({400, 422})
 _MOST_KINDS = 64
@@ -34,12 +34,14 @@ class PathExtractor:
         is_free: The provider takes no money for them.
     """
 
-    def __init__(self, sdk: Sdk, path: ApiPath, hosts: HostTable) -> None:
+    def __init__(self, sdk: Sdk, path: ApiPath, hosts: HostTable, sightings: Sightings) -> None:
         self.others = PathOthers(sdk, path)
         self._hosts = hosts
         self._shape = path.shape()
         self.is_free = self._shape.is_free
-        self._read = self._shape.request
+        self._read: Callable[..., Request] = self._shape.request
+        if path.not_metered is not None:
+            self._read = _sighted(self._read, path.not_metered, sightings, sdk.package)
         # Classes of results that are the answer itself: no stream, no response to be read later.
         self._answers: set[type] = set()
         self._asks_for_usage = path.asks_for_usage
@@ -118,3 +120,20 @@ class PathExtractor:
         if response is None or not response.is_stream_consumed:
             return failure
         return msgspec.structs.replace(failure, reading=read_body(self._shape, response))
+
+
+def _sighted(
+    read: Callable[..., Request],
+    not_metered: Callable[[Mapping[str, object]], str | None],
+    sightings: Sightings,
+    package: str,
+) -> Callable[..., Request]:
+    """Return a reader of requests that counts what is asked for and not metered."""
+
+    def read_and_see(body: Mapping[str, object], route: Route, *, is_stream: bool) -> Request:
+        name = not_metered(body)
+        if name is not None:
+            sightings("not_metered", f"{package} {name}")
+        return read(body, route, is_stream=is_stream)
+
+    return read_and_see

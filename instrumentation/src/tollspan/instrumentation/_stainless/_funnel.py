@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import wrapt
@@ -22,21 +22,13 @@ from ._asked import Asked
 from ._extractor import PathExtractor
 from ._failures import retry_was_maybe_billed
 from ._raw import RawReader
-from ._sdk import Sdk
+from ._sdk import Sdk, Sightings
 
 # Called between two attempts: the newer name first, then that of openai before 1.67.
 _RETRIES = ("_sleep_for_retry", "_retry_request")
 _FUNNELS = (("SyncAPIClient", "_request"), ("AsyncAPIClient", "_request_async"))
 _MOST_PATHS = 1024
 _POST = frozenset({"post", "POST", "Post"})
-
-
-class Sightings(Protocol):
-    """Where a billable request without a call of ours is counted."""
-
-    def __call__(self, kind: str, name: str) -> None:
-        """Count it; must not block."""
-        ...
 
 
 class Funnel:
@@ -54,7 +46,9 @@ class Funnel:
         self._is_hooked = False
         self._undo: list[tuple[type, str, object, object]] = []
         self._last_stray: Callable[[], object] = object
-        self._extractors = {path.path: PathExtractor(sdk, path, self.hosts) for path in sdk.paths}
+        self._extractors = {
+            path.path: PathExtractor(sdk, path, self.hosts, sightings) for path in sdk.paths
+        }
         # By URL as it was asked for; None for what is not gated.
         self._by_url: dict[str, PathExtractor | None] = {**self._extractors}
 

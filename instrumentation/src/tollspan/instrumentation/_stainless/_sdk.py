@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
 from tollspan.instrumentation._shapes import Shape
+
+
+class Sightings(Protocol):
+    """Where is counted what should not happen, or is not covered yet: `doctor` shows it."""
+
+    def __call__(self, kind: str, name: str) -> None:
+        """Count it; must not block."""
+        ...
 
 
 class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +27,7 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
         methods: What people call, `chat.completions.create` say; for the docs.
         owners: Module, class and method of what other instrumentors wrap around it.
         asks_for_usage: Its streams say their usage only when asked.
+        not_metered: Names what a body asks for whose use its answer does not say.
     """
 
     path: str
@@ -26,6 +35,7 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...]
     owners: tuple[tuple[str, str, str], ...]
     asks_for_usage: bool = False
+    not_metered: Callable[[Mapping[str, object]], str | None] | None = None
 
 
 class Sdk(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from ._embeddings import EmbeddingsShape
 from ._hosts import HOSTS
 from ._moderations import ModerationsShape
 from ._paths import billable_path
-from ._responses import ResponsesShape
+from ._responses import ResponsesShape, not_metered
 
 __all__ = ["OPENAI"]
 
@@ -59,6 +59,7 @@ OPENAI = Sdk(
             shape=ResponsesShape,
             methods=("responses.create", "responses.parse", "responses.stream"),
             owners=_twins(_RESPONSES, "Responses", "create", "parse"),
+            not_metered=not_metered,
         ),
         ApiPath(
             path="/responses/compact",

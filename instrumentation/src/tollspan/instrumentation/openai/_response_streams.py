@@ -124,6 +124,8 @@ class ResponseStreamReader:
     def _fold_event(self, event: object) -> None:
         kind = getattr(event, "type", None)
         if not isinstance(kind, str):
+            if getattr(event, "event", None) == "error":  # so SDKs of early 2025 pass it on
+                self._error = error_word(field(field(event, "data"), "code"))
             return
         if kind.endswith(".delta"):
             if kind == _AUDIO:
