@@ -179,7 +179,8 @@ class Exchange:
         if self._reply.stall_after_chunks is not None:
             self._connection.wait(STALL_SECONDS)
             return False
-        self._emit(body, events.failure(self._reply))
+        if self._reply.end_after_chunks is None:
+            self._emit(body, events.failure(self._reply))
         body.end()
         self._settle(is_completed=False)
         self._connection.flush()
@@ -230,6 +231,8 @@ def _stop_after(reply: Reply) -> int | None:
         return reply.after_chunks
     if reply.stall_after_chunks is not None:
         return reply.stall_after_chunks
+    if reply.end_after_chunks is not None:
+        return reply.end_after_chunks
     return reply.error_in_stream
 
 

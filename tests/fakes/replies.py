@@ -97,6 +97,7 @@ class Reply:
         after_chunks: With `drop="mid_stream"`, how many pieces are sent before it.
         close_with: How a drop looks: a TCP reset, or an orderly end that comes too early.
         error_in_stream: Pieces sent before an `error` event ends the stream.
+        end_after_chunks: Pieces sent before the answer ends: in good order, but too early.
         stall_after_chunks: Pieces sent before silence, until the client goes away.
         malformed_json: The body is cut to half its JSON (in a stream: its first event is).
         gzip: The body is compressed.
@@ -142,6 +143,7 @@ class Reply:
     after_chunks: int = 0
     close_with: CloseWith = "rst"
     error_in_stream: int | None = None
+    end_after_chunks: int | None = None
     stall_after_chunks: int | None = None
     malformed_json: bool = False
     gzip: bool = False

@@ -281,6 +281,7 @@ CASES: dict[str, Case] = {
     "stream_cut": _streamed(
         Reply(text=TEXT, drop="mid_stream", after_chunks=PIECES, close_with="fin"), raises=True
     ),
+    "stream_ended": _streamed(Reply(text=TEXT, end_after_chunks=PIECES)),
     "stream_timeout": _streamed(ANSWER_STALLED, raises=True),
     "stream_malformed": _streamed(Reply(text=TEXT, malformed_json=True), raises=True),
     "stream_429": _streamed(status(429), raises=True),

@@ -450,7 +450,10 @@ class Lifecycle:
             status = failure.status
             if run.span is not None:
                 run.span.error = error
-        return self._closing(run, reader.read(), status, failure, reader.first_chunk_at_ns)
+        reading = reader.read()
+        if status == "ok" and not reading.response.finish_reasons and _is_guessed(reading):
+            status = "partial"  # it ended in good order, and nobody said that it was all
+        return self._closing(run, reading, status, failure, reader.first_chunk_at_ns)
 
     def _close_blindly(self, run: Run, status: OutcomeStatus) -> None:
         """Account for a call whose end we failed to read: usage unknown, its hold stays counted."""
@@ -473,3 +476,7 @@ class Lifecycle:
     def _end(self, run: Run, event: UsageEvent) -> None:
         with self._after:
             self._spans.end(run.span, event)
+
+
+def _is_guessed(reading: Reading) -> bool:
+    return reading.usage is not None and reading.usage.status != "reported"
