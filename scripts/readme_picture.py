@@ -19,6 +19,8 @@ def refresh(readme: str, output: str) -> str:
         ValueError: The place is not there, or the output would end it early or is too long to read.
     """
     lines = COLOUR.sub("", output).rstrip().splitlines()
+    if not lines:
+        raise ValueError("the demo printed nothing: pipe its output in here")
     if any(line.startswith("```") for line in lines):
         raise ValueError("the demo's output holds a code fence")
     if len(lines) > MOST_LINES:
