@@ -72,9 +72,14 @@ Each of these requests may cost money and is **not metered: counted by the tripw
 `tollspan doctor`** under the path that stands here.
 
 {counted}
+### Counted, over WebSockets
+
+They do not pass where requests pass; `doctor` names the class whose `connect` was called.
+
+{sockets}
+
 ### Not seen at all
 
-{unseen}
 - Whatever does not go through the SDK: a request with another HTTP client, another library.
 
 Requests that manage things (files, keys, people, projects, stored objects) cost nothing by
@@ -152,7 +157,7 @@ def page() -> str:
         versions=" and ".join(versions()),
         gated="\n".join(gated(sdk, found[sdk.package]) for sdk in SDKS),
         counted="\n".join(counted(sdk, found[sdk.package]) for sdk in SDKS),
-        unseen="\n".join(unseen(sdk, found[sdk.package]) for sdk in SDKS),
+        sockets="\n".join(sockets(sdk, found[sdk.package]) for sdk in SDKS if sdk.sockets),
         hosts=hosts(),
     )
 
@@ -194,11 +199,9 @@ def counted(sdk: Sdk, found: Found) -> str:
     return "\n".join(lines) + "\n"
 
 
-def unseen(sdk: Sdk, found: Found) -> str:
-    """Return the ways to an SDK's provider that are not posted, and that nothing counts."""
-    if not found.sockets:
-        return f"- {NAMES[sdk.package]}: nothing that the SDK itself sends."
-    return f"- {NAMES[sdk.package]}, over WebSockets: {_code(found.sockets)}."
+def sockets(sdk: Sdk, found: Found) -> str:
+    """Return what an SDK sends over WebSockets."""
+    return f"- {NAMES[sdk.package]}: {_code(found.sockets)}."
 
 
 def hosts() -> str:

@@ -17,6 +17,7 @@ from tests import harness
 from tests.fakes import FakeOpenAI
 from tests.fakes.calls import MODEL, PROMPT, chat, stream
 from tests.integration.openai.stage import Stage
+from tollspan.instrumentation.openai import OPENAI
 from tollspan.instrumentation.openai._paths import billable_path
 from tollspan.ledger import LEDGER_FILE, LedgerReader
 
@@ -158,6 +159,30 @@ def test_a_response_in_the_background_is_held_for_and_said(stage: Stage) -> None
     assert [(one.kind, one.name) for one in found] == [
         ("not_metered", "openai background response")
     ]
+
+
+def test_what_goes_over_a_websocket_is_said(stage: Stage) -> None:
+    client = stage.client()
+    client.realtime.connect(model="gpt-realtime")  # nothing is sent before its block is entered
+    client.responses.connect()
+    stage.settle()
+    stage.installed.ledger.close()
+    found = LedgerReader(stage.home / LEDGER_FILE).sightings()
+    assert {(one.kind, one.name) for one in found} == {
+        ("not_metered", "openai Responses.connect"),
+        ("not_metered", "openai Realtime.connect"),
+    }
+
+
+def test_every_socket_of_the_sdk_is_watched() -> None:
+    """A new one fails this test until its module is named."""
+    resources = Path(openai.__file__).parent / "resources"
+    found = {
+        ".".join(file.relative_to(resources.parents[1]).with_suffix("").parts)
+        for file in resources.rglob("*.py")
+        if re.search(r"    def connect\(", file.read_text("utf-8"))
+    }
+    assert found == set(OPENAI.sockets)
 
 
 def test_the_doctor_shows_what_was_seen(tmp_path: Path) -> None:

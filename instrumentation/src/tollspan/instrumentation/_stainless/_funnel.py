@@ -44,6 +44,7 @@ class Funnel:
         self._guard = Guard(f"{sdk.package}.funnel")
         self._is_active = False
         self._is_hooked = False
+        self._is_patched = False
         self._undo: list[tuple[type, str, object, object]] = []
         self._last_stray: Callable[[], object] = object
         self._extractors = {
@@ -59,8 +60,12 @@ class Funnel:
             self._is_hooked = True
             # The package's own hook comes last: its clients and resources are there then.
             wrapt.register_post_import_hook(self._patch, self.sdk.package)
+            for name in self.sdk.sockets:
+                wrapt.register_post_import_hook(self._patch_sockets, name)
         else:
             self._patch(sys.modules.get(self.sdk.package))
+            for name in self.sdk.sockets:
+                self._patch_sockets(sys.modules.get(name))
 
     def remove(self) -> None:
         """Put the very same functions back; where somebody wrapped over ours, pass through."""
@@ -69,12 +74,14 @@ class Funnel:
             if owner.__dict__.get(name) is ours:
                 setattr(owner, name, original)
         self._undo = []
+        self._is_patched = False
 
     # -- wrapping --
 
     def _patch(self, package: Any) -> None:
-        if package is None or self._undo or not self._is_active:
+        if package is None or self._is_patched or not self._is_active:
             return
+        self._is_patched = True
         with Guard(f"{self.sdk.package}.patch"):
             module = sys.modules.get(self._module)
             for name, wrapper in _FUNNELS:
@@ -90,6 +97,17 @@ class Funnel:
                 if owner is not None and "request" in owner.__dict__:
                     is_async = name.startswith("Async")
                     self._wrap(owner, "request", self._request_async if is_async else self._request)
+
+    def _patch_sockets(self, module: Any) -> None:
+        """Count what goes over a WebSocket: it is not metered, and `doctor` says so."""
+        if module is None or not self._is_active:
+            return
+        with Guard(f"{self.sdk.package}.patch"):
+            for owner in list(vars(module).values()):
+                connect = vars(owner).get("connect") if isinstance(owner, type) else None
+                is_ours = getattr(connect, "_self_wrapper", None) == self._see_socket
+                if connect is not None and not is_ours:
+                    self._wrap(cast("type", owner), "connect", self._see_socket)
 
     def _watch_attempts(self, owner: Any) -> None:
         for retry in _RETRIES:
@@ -174,6 +192,19 @@ class Funnel:
         if current_call.get() is not None:
             with self._guard:
                 mark_inner_span()
+        return wrapped(*args, **kwargs)
+
+    def _see_socket(
+        self,
+        wrapped: Callable[..., object],
+        instance: object,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> object:
+        if self._is_active:
+            with self._guard:
+                name = f"{self.sdk.package} {type(instance).__name__}.connect"
+                self._sightings("not_metered", name)
         return wrapped(*args, **kwargs)
 
     # -- inside --

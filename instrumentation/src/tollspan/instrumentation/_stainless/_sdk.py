@@ -50,6 +50,7 @@ class Sdk(msgspec.Struct, frozen=True, kw_only=True):
         billable: From method and URL to the path of what may cost money, else None.
         stream_source: Finds what gives a stream's chunks one by one: itself, or what it has inside.
         has_native_span: Says of a client whether the SDK makes spans itself.
+        sockets: Modules whose classes `connect` to a WebSocket, which does not pass the funnel.
         left_out: Names a client that is not metered, though it has the same paths.
     """
 
@@ -61,4 +62,5 @@ class Sdk(msgspec.Struct, frozen=True, kw_only=True):
     billable: Callable[[str, str], str | None]
     stream_source: Callable[[Any], Any]
     has_native_span: Callable[[Any], bool] | None = None
+    sockets: tuple[str, ...] = ()
     left_out: Callable[[Any], str | None] | None = None

@@ -89,5 +89,20 @@ OPENAI = Sdk(
     ),
     billable=billable_path,
     stream_source=_stream_source,
+    sockets=tuple(
+        [
+            f"openai.resources.{name}"
+            for name in (
+                "beta.realtime.realtime",
+                "beta.responses.responses",
+                "live.forks",
+                "live.live",
+                "live.sideband",
+                "realtime.realtime",
+                "realtime.translations.translations",
+                "responses.responses",
+            )
+        ]
+    ),
 )
 """Everything of the OpenAI SDK that the gate knows."""
