@@ -1,6 +1,6 @@
 """Resident memory over many calls, streams among them, in a process of its own.
 
-The SDK's methods are replaced by ones that return a ready answer, so that nearly all the time goes
+The SDK's request is replaced by one that returns a ready answer, so that nearly all the time goes
 into tollspan and OpenTelemetry: a million calls take minutes.
 """
 
@@ -65,13 +65,16 @@ class _Stream:
     def __iter__(self) -> Iterator[Any]:
         return self._iterator
 
+    def __next__(self) -> Any:
+        return next(self._iterator)
+
     def close(self) -> None:
         """Do nothing."""
 
 
 def _replace_sdk() -> None:
     """Put ready answers in the place of requests."""
-    from openai.resources.chat.completions import Completions
+    from openai._base_client import SyncAPIClient
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
     from benchmarks.client import answer, chunk_objects
@@ -81,10 +84,10 @@ def _replace_sdk() -> None:
         ChatCompletionChunk.model_validate(one) for one in chunk_objects(_STREAM_CHUNKS, usage=True)
     ]
 
-    def create(self: Completions, **kwargs: object) -> object:
+    def send(self: SyncAPIClient, *args: object, **kwargs: object) -> object:
         return _Stream(chunks) if kwargs.get("stream") else whole
 
-    Completions.create = create  # type: ignore[method-assign, assignment]  # it is the point
+    SyncAPIClient.request = send  # type: ignore[method-assign, assignment]  # it is the point
 
 
 def _measure_here(calls: int) -> MemoryResult:
