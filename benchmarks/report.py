@@ -338,6 +338,6 @@ CPU milliseconds of the process, median of 10 starts (lowest to highest), 5 budg
 """
 _MEMORY_METHOD = """\
 Resident memory beyond that of the process with OpenTelemetry and the OpenAI SDK loaded; everything
-on, 5 budgets. The SDK's `request` is replaced by one that returns a ready answer. What OpenTelemetry
-keeps until it exports is in the figure.
+on, 5 budgets. The SDK's `request` is replaced by one that returns a ready answer. What
+OpenTelemetry keeps until it exports is in the figure.
 """

@@ -103,11 +103,12 @@ class Funnel:
         if module is None or not self._is_active:
             return
         with Guard(f"{self.sdk.package}.patch"):
-            for owner in list(vars(module).values()):
-                connect = vars(owner).get("connect") if isinstance(owner, type) else None
+            members = cast("dict[str, object]", vars(module))
+            for owner in [member for member in members.values() if isinstance(member, type)]:
+                connect = owner.__dict__.get("connect")
                 is_ours = getattr(connect, "_self_wrapper", None) == self._see_socket
                 if connect is not None and not is_ours:
-                    self._wrap(cast("type", owner), "connect", self._see_socket)
+                    self._wrap(owner, "connect", self._see_socket)
 
     def _watch_attempts(self, owner: Any) -> None:
         for retry in _RETRIES:
