@@ -451,7 +451,7 @@ class Lifecycle:
             if run.span is not None:
                 run.span.error = error
         reading = reader.read()
-        if status == "ok" and not reading.response.finish_reasons and _is_guessed(reading):
+        if status == "ok" and _is_cut(reading):
             status = "partial"  # it ended in good order, and nobody said that it was all
         return self._closing(run, reading, status, failure, reader.first_chunk_at_ns)
 
@@ -478,5 +478,8 @@ class Lifecycle:
             self._spans.end(run.span, event)
 
 
-def _is_guessed(reading: Reading) -> bool:
+def _is_cut(reading: Reading) -> bool:
+    """Say of a stream that ended whether nothing in it said that this was its end."""
+    if reading.error_type is not None or reading.response.finish_reasons:
+        return False
     return reading.usage is not None and reading.usage.status != "reported"
