@@ -13,6 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.instrumentation.odd_values import (
+    JSON,
+    TEXTS,
+    Count,
+    Hostile,
+    Text,
+    nest,
+    text_bytes,
+)
 from tollspan.instrumentation._hosts import HostTable
 from tollspan.instrumentation.anthropic.extract import MessagesShape
 from tollspan.usage import Request
@@ -27,18 +36,6 @@ class Model(str, enum.Enum):  # noqa: UP042 - it prints differently, and is what
     """Names of models, as programs keep them."""
 
     SMALL = "claude-haiku-4-5"
-
-
-class Text(str):
-    """A string of somebody's own class."""
-
-    __slots__ = ()
-
-
-class Count(enum.IntEnum):
-    """A number of somebody's own class."""
-
-    FIVE = 5
 
 
 class Omit:
@@ -155,23 +152,6 @@ def test_the_region_is_the_one_asked_for(given: object, region: str | None) -> N
 # --- bytes ---
 
 
-def text_bytes(value: object) -> int:
-    """Add up the UTF-8 bytes of every string in a value."""
-    if isinstance(value, str):
-        return len(value.encode())
-    if isinstance(value, Mapping):
-        return sum(text_bytes(key) + text_bytes(one) for key, one in value.items())
-    if isinstance(value, list | tuple):
-        return sum(map(text_bytes, value))
-    return 0
-
-
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
-    max_leaves=20,
-)
 INPUTS = st.fixed_dictionaries({"type": st.just("tool_use"), "id": TEXTS, "input": JSON})
 
 
@@ -223,21 +203,6 @@ def test_a_generator_is_not_used_up_and_has_no_bound() -> None:
     assert read(system=system).unbounded == ("opaque_system",)
     for one in (messages, inner, tools, system):
         assert list(one) == MESSAGES
-
-
-class Hostile:
-    """Raises whatever it is asked."""
-
-    def model_dump(self, **_: object) -> object:
-        raise KeyError("no")
-
-
-def nest(depth: int) -> object:
-    """Nest lists."""
-    value: object = []
-    for _ in range(depth):
-        value = [value]
-    return value
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,15 @@ from openai import NOT_GIVEN, omit
 from openai.types.chat import ChatCompletionMessage, ChatCompletionMessageFunctionToolCall
 from openai.types.chat.chat_completion_message_function_tool_call import Function
 
+from tests.unit.instrumentation.odd_values import (
+    JSON,
+    TEXTS,
+    Count,
+    Hostile,
+    Text,
+    nest,
+    text_bytes,
+)
 from tollspan.instrumentation._hosts import HostTable
 from tollspan.instrumentation._stainless import Asked
 from tollspan.instrumentation.openai._chat import ChatShape
@@ -29,18 +38,6 @@ class Model(str, enum.Enum):  # noqa: UP042 - it prints differently, and is what
     """Names of models, as programs keep them."""
 
     SMALL = "gpt-4o-mini"
-
-
-class Text(str):
-    """A string of somebody's own class."""
-
-    __slots__ = ()
-
-
-class Count(enum.IntEnum):
-    """A number of somebody's own class."""
-
-    FIVE = 5
 
 
 def options(body: dict[str, Any], extra: dict[str, Any] | None = None) -> SimpleNamespace:
@@ -141,25 +138,6 @@ def test_the_host_is_read_from_the_client() -> None:
 # --- bytes ---
 
 
-def text_bytes(value: object) -> int:
-    """Add up the UTF-8 bytes of every string in a value."""
-    if isinstance(value, str):
-        return len(value.encode())
-    if isinstance(value, Mapping):
-        return sum(text_bytes(key) + text_bytes(one) for key, one in value.items())
-    if isinstance(value, list | tuple):
-        return sum(map(text_bytes, value))
-    return 0
-
-
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
-    max_leaves=20,
-)
-
-
 @given(
     st.lists(st.fixed_dictionaries({"role": TEXTS, "content": TEXTS | st.none()}), max_size=5),
     st.lists(st.dictionaries(TEXTS, JSON, max_size=3), max_size=3),
@@ -213,21 +191,6 @@ def test_a_generator_is_not_used_up_and_has_no_bound() -> None:
     inner = generate()
     assert read(messages=[{"role": "user", "content": inner}]).unbounded == ("opaque_messages",)
     assert list(inner) == MESSAGES
-
-
-class Hostile:
-    """Raises whatever it is asked."""
-
-    def model_dump(self, **_: object) -> object:
-        raise KeyError("no")
-
-
-def nest(depth: int) -> object:
-    """Nest lists."""
-    value: object = []
-    for _ in range(depth):
-        value = [value]
-    return value
 
 
 @pytest.mark.parametrize(

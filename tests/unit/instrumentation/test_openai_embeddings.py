@@ -16,6 +16,7 @@ from openai import NOT_GIVEN, omit
 from openai._models import construct_type
 from openai.types import CreateEmbeddingResponse
 
+from tests.unit.instrumentation.odd_values import TEXTS
 from tollspan.instrumentation._hosts import HostTable, Route
 from tollspan.instrumentation._shapes import Reading, Shape, View
 from tollspan.instrumentation.openai._embeddings import EmbeddingsShape
@@ -99,7 +100,6 @@ def test_what_a_provider_adds_counts_by_its_bytes() -> None:
     assert read("Hello", instruction="x" * 500).input_bytes >= 500
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 TOKENS = st.lists(st.integers(0, 200_000), max_size=20)
 
 

@@ -16,6 +16,7 @@ from openai.types.responses import (
     ResponseOutputText,
 )
 
+from tests.unit.instrumentation.odd_values import JSON, TEXTS
 from tollspan.instrumentation._hosts import HostTable, Route
 from tollspan.instrumentation._shapes import Shape
 from tollspan.instrumentation.openai._responses import ResponsesShape
@@ -292,14 +293,6 @@ def text_bytes(value: object) -> int:
     if isinstance(value, list):
         return sum(map(text_bytes, value))
     return 0
-
-
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
-    max_leaves=20,
-)
 
 
 @given(st.lists(JSON, max_size=4) | TEXTS, JSON, JSON)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import cast
 
 import msgspec
+
+from ._shapes import is_given
 
 # Whatever a caller's own objects raise while they are turned into JSON.
 _NO_JSON = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -41,3 +44,17 @@ def json_bytes(value: object) -> bytes | None:
         return _encode(value)
     except _NO_JSON:
         return None
+
+
+def given_beside(
+    body: Mapping[str, object], free: AbstractSet[str]
+) -> Iterator[tuple[str, object, bytes | None]]:
+    """Yield each argument that is given and not in `free`, by name.
+
+    Yields:
+        Its name, its value, and its JSON: None for what can't be read.
+    """
+    for name in sorted(body.keys() - free):
+        value = body[name]
+        if is_given(value):
+            yield name, value, json_bytes(value)

@@ -22,13 +22,11 @@ from tollspan.usage import (
     Outcome,
     OutcomeStatus,
     Request,
-    Response,
-    Usage,
     UsageEvent,
     new_call_id,
 )
 
-from ._shapes import Reading, StreamReader
+from ._shapes import UNREAD, Reading, StreamReader
 from ._spans import CallSpan, Others, SpanEmitter
 from ._worker import Worker
 
@@ -93,7 +91,6 @@ class Extractor(Protocol):
 _UNDECIDED = Decision(note=DecisionNote())
 _FREE = Decision(note=DecisionNote())
 _OUR_FAILURE = Decision(note=DecisionNote(is_unavailable=True))
-_UNREAD = Reading(Usage(status="unknown"), Response())
 
 
 class Run(msgspec.Struct):
@@ -418,7 +415,7 @@ class Lifecycle:
     def _failed(self, run: Run, error: BaseException) -> Closing:
         failure = run.extractor.failure(error)
         is_billed = failure.is_maybe_billed and not run.extractor.is_free
-        reading = failure.reading or _UNREAD
+        reading = failure.reading or UNREAD
         span = run.span
         if span is not None:
             span.error = error
@@ -459,7 +456,7 @@ class Lifecycle:
         """Account for a call whose end we failed to read: usage unknown, its hold stays counted."""
         self.open_streams.pop(run.call.id, None)
         with self._after:
-            self._end(run, self._sink.close(self._closing(run, _UNREAD, status)))
+            self._end(run, self._sink.close(self._closing(run, UNREAD, status)))
 
     def _close_blindly_soon(self, run: Run, status: OutcomeStatus) -> None:
         self.worker.do(lambda: self._close_blindly(run, status))

@@ -36,6 +36,10 @@ class Reading(msgspec.Struct, frozen=True):
     error_type: str | None = None
 
 
+UNREAD = Reading(Usage(status="unknown"), Response())
+"""What is said of an answer that can't be read."""
+
+
 class StreamReader(Protocol):
     """Reads a stream's events as they pass; nothing here may raise.
 
@@ -159,6 +163,11 @@ def error_word(*words: object) -> str:
 def is_given(value: object) -> bool:
     """Say whether an argument is sent at all."""
     return value is not None and type(value).__name__ not in ("NotGiven", "Omit")
+
+
+def text(value: object) -> str | None:
+    """Return a text as a plain `str`; None for what is none."""
+    return str.__str__(value) if isinstance(value, str) else None
 
 
 def count(value: object) -> int:

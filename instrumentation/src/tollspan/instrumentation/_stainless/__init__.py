@@ -6,7 +6,6 @@ posts by hand. The gate stands there. No SDK is imported here.
 """
 
 from ._asked import Asked
-from ._failures import read_failure, retry_was_maybe_billed, was_sent
 from ._funnel import Funnel
 from ._sdk import ApiPath, Sdk, Sightings
 
@@ -16,7 +15,4 @@ __all__ = [
     "Funnel",
     "Sdk",
     "Sightings",
-    "read_failure",
-    "retry_was_maybe_billed",
-    "was_sent",
 ]

@@ -217,7 +217,7 @@ class Funnel:
             return None  # a second `request` on its way down
         try:
             extractor = self._by_url[options.url]
-        except (KeyError, AttributeError):
+        except (KeyError, AttributeError, TypeError):
             extractor = None
             with self._guard:
                 extractor = self._find_slowly(options)
@@ -229,7 +229,8 @@ class Funnel:
             name = self._left_out(client)
             if name is None:
                 return extractor
-            self._sightings("past_the_gate", f"{self.sdk.package} {name}")
+            with self._guard:
+                self._sightings("past_the_gate", f"{self.sdk.package} {name}")
             return None
         with self._guard:
             self._see_stray(options)

@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import msgspec
 import wrapt
 
-from tollspan.instrumentation._shapes import Reading, Shape, StreamReader, View, error_word, view
+from tollspan.instrumentation._shapes import (
+    UNREAD,
+    Reading,
+    Shape,
+    StreamReader,
+    View,
+    error_word,
+    view,
+)
 from tollspan.safety import Guard
-from tollspan.usage import Request, Response, Usage
+from tollspan.usage import Request
 
 if TYPE_CHECKING:
     from tollspan.instrumentation._stream import Watch
@@ -26,7 +34,7 @@ else:
     _Proxy = wrapt.ObjectProxy  # before 2.0 it takes no type argument at run time
 
 _MOST_BYTES = 64 << 20
-_UNREAD = Reading(Usage(status="unknown"), Response())
+_END_OF_EVENT = b"\n\n"
 _guard = Guard("instrumentation.raw")
 _decode = msgspec.json.Decoder().decode
 
@@ -54,7 +62,7 @@ def read_body(shape: Shape, response: HttpResponse) -> Reading:
     try:
         content = response.content
     except RuntimeError:  # closed before it was read
-        return _UNREAD
+        return UNREAD
     return _read_json(shape, content)
 
 
@@ -62,9 +70,9 @@ def _read_json(shape: Shape, content: bytes) -> Reading:
     try:
         answer = _decode(content)
     except msgspec.MsgspecError:
-        return _UNREAD
+        return UNREAD
     if not isinstance(answer, dict):
-        return _UNREAD
+        return UNREAD
     return shape.answer(View(cast("dict[str, object]", answer)))
 
 
@@ -105,8 +113,7 @@ class RawReader:
         with _guard:
             plain = self._content.decode(data)
             if self._events is not None:
-                for text in self._lines.feed(plain):
-                    self._see(self._events, text)
+                self._feed_events(plain)
             elif self._body is not None:
                 self._size += len(plain)
                 if self._size > _MOST_BYTES:
@@ -127,11 +134,17 @@ class RawReader:
     def read(self) -> Reading:
         """Say what the bytes said."""
         if self._events is not None:
+            self._feed_events(_END_OF_EVENT)  # the last one may lack its blank line
             reading = self._events.read()
             if self._error is None:
                 return reading
             return msgspec.structs.replace(reading, error_type=self._error)
-        return _read_json(self._shape, b"".join(self._body)) if self._body else _UNREAD
+        return _read_json(self._shape, b"".join(self._body)) if self._body else UNREAD
+
+    def _feed_events(self, plain: bytes) -> None:
+        for text in self._lines.feed(plain):
+            if self._events is not None:
+                self._see(self._events, text)
 
     def _see(self, events: StreamReader, text: bytes) -> None:
         """Show one event to the reader of events."""

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 import msgspec
 
-from tollspan.instrumentation._bytes import json_bytes
+from tollspan.instrumentation._bytes import given_beside, json_bytes
 from tollspan.instrumentation._shapes import is_given
 
 _TYPE = re.compile(rb'"type":"([^"]*)"')
@@ -101,11 +101,7 @@ def further_size(body: Mapping[str, object]) -> tuple[int, tuple[str, ...], int]
     wish = body.get("cache_control")
     writes = cache_writes(json_bytes({"cache_control": wish})) if is_given(wish) else 0
     reasons: tuple[str, ...] = ()
-    for name in sorted(body.keys() - _FREE_OF_INPUT):
-        value = body[name]
-        if not is_given(value):
-            continue
-        encoded = json_bytes(value)
+    for name, _, encoded in given_beside(body, _FREE_OF_INPUT):
         if encoded is None:
             reasons += (f"opaque_{name}",)
         else:

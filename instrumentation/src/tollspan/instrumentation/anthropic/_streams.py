@@ -19,7 +19,7 @@ from tollspan.usage import (
     sum_of,
 )
 
-from ._usage import MALFORMED_ITERATIONS, read_response, read_usage, text
+from ._usage import MALFORMED_ITERATIONS, filled_text, read_response, read_usage
 
 _FOLD_AFTER = 256
 # No event is worth a look by itself: what the last ones say is read at the end. `usage` would be
@@ -205,7 +205,7 @@ class MessagesStreamReader:
             self._thought_tokens += count(getattr(delta, "estimated_tokens", None))
 
     def _keep(self, index: object, kind: str, value: object) -> None:
-        piece = text(value)
+        piece = filled_text(value)
         if piece is not None:
             self._texts.setdefault((index, kind), []).append(piece)
 

@@ -58,17 +58,17 @@ def read_response(message: object, usage: object, stop_reason: object) -> Respon
     """Read what an answer says of itself; the speed `fast` is priced as a tier is."""
     speed = getattr(usage, "speed", None)
     tier = getattr(usage, "service_tier", None)
-    reason = text(stop_reason)
+    reason = filled_text(stop_reason)
     return Response(
-        id=text(getattr(message, "id", None)),
-        model=text(getattr(message, "model", None)),
+        id=filled_text(getattr(message, "id", None)),
+        model=filled_text(getattr(message, "model", None)),
         finish_reasons=() if reason is None else (reason,),
-        service_tier="fast" if speed == "fast" else text(tier),
-        region=text(getattr(usage, "inference_geo", None)),
+        service_tier="fast" if speed == "fast" else filled_text(tier),
+        region=filled_text(getattr(usage, "inference_geo", None)),
     )
 
 
-def text(value: object) -> str | None:
+def filled_text(value: object) -> str | None:
     """Return a text that is not empty, None for anything else."""
     return value if isinstance(value, str) and value else None
 
@@ -141,7 +141,7 @@ def _iterations(entries: object, thinking: int, flags: list[str]) -> tuple[Itera
             thinking -= part
             buckets["output"] = buckets.get("output", 0) - part
             buckets["reasoning"] = part
-        read.append(Iteration(**buckets, model=text(getattr(entry, "model", None))))
+        read.append(Iteration(**buckets, model=filled_text(getattr(entry, "model", None))))
     return tuple(read)
 
 

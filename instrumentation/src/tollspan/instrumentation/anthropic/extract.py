@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 
 from tollspan import semconv
 from tollspan.instrumentation._hosts import Route
-from tollspan.instrumentation._shapes import Reading, StreamReader, is_given
+from tollspan.instrumentation._shapes import Reading, StreamReader, is_given, text
 from tollspan.usage import Request, Usage
 
 from ._sizes import further_size, message_size, never_filled
@@ -50,16 +50,16 @@ class MessagesShape:
             provider=route.provider,
             operation=semconv.OPERATION_CHAT,
             # A name that is no text can't be priced, but is asked for all the same.
-            model=_text(body.get("model")) or "",
+            model=text(body.get("model")) or "",
             host=route.host,
             port=route.port,
             is_assumed=route.is_assumed,
             input_bytes=messages.input_bytes + more + tools.prompt_tokens,
             unbounded=(*messages.unbounded, *reasons, *[why for holds, why in conditions if holds]),
             max_output_tokens=_output_limit(body.get("max_tokens")),
-            service_tier="fast" if body.get("speed") == "fast" else _text(body.get("service_tier")),
+            service_tier="fast" if body.get("speed") == "fast" else text(body.get("service_tier")),
             is_stream=is_stream,
-            region=_text(body.get("inference_geo")),
+            region=text(body.get("inference_geo")),
             quantities=tools.quantities,
             unlimited=tools.unlimited,
             never=never_filled(max(messages.writes, writes)),
@@ -78,10 +78,6 @@ class MessagesShape:
     def reader(self, request: Request, *, hides_usage: bool) -> StreamReader:  # noqa: ARG002 - a stream always says its usage: nothing is injected, nothing hidden
         """Return a reader of the events that answer a request."""
         return MessagesStreamReader(request)
-
-
-def _text(value: object) -> str | None:
-    return str.__str__(value) if isinstance(value, str) else None
 
 
 def _output_limit(value: object) -> int | None:

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 from tollspan import semconv
 from tollspan.instrumentation._hosts import Route
-from tollspan.instrumentation._shapes import Reading, StreamReader, is_given
+from tollspan.instrumentation._shapes import Reading, StreamReader, is_given, text
 from tollspan.usage import Request, Response, Usage
 
-from ._requests import choices, text
+from ._requests import choices
 from ._sizes import further_size, message_size
 from ._streams import ChatStreamReader
 from ._usage import read_usage

@@ -5,20 +5,19 @@ Source: openai-python 3.54, `types/completion_create_params.py` and `types/compl
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import msgspec
-
 from tollspan import semconv
+from tollspan.instrumentation._bytes import given_beside
 from tollspan.instrumentation._hosts import Route
-from tollspan.instrumentation._shapes import Reading, is_given
+from tollspan.instrumentation._shapes import Reading, is_given, text
 from tollspan.safety import Guard
-from tollspan.usage import Request, Response, Usage, estimate_input_tokens, estimate_tokens
+from tollspan.usage import Request, Response, Usage
 
-from ._requests import addressed, choices, limit, text
-from ._sizes import given_beside, prompt_size
+from ._requests import addressed, choices, limit
+from ._sizes import prompt_size
+from ._streams import ChatStreamReader
 from ._usage import read_usage
 
 DEFAULT_MAX_TOKENS = 16
@@ -85,97 +84,15 @@ def _output_limit(body: Mapping[str, object], route: Route) -> int | None:
     return limit(given, least=0)  # 0 only scores the prompt
 
 
-class CompletionStreamReader:
-    """Keeps what is needed to say what a stream used; the text is all there is to see.
+class CompletionStreamReader(ChatStreamReader):
+    """Reads the chunks as chat's are read; the text is all there is to see."""
 
-    Args:
-        request: What was asked.
-        hides_usage: The usage chunk was not asked for by the caller: keep it from him.
-    """
+    __slots__ = ()
 
-    __slots__ = (
-        "_finish_reasons", "_hides_usage", "_id", "_is_usage_final", "_model", "_request", "_texts",
-        "_tier", "_usage", "first_chunk_at_ns", "kept", "look_at", "sign",
-    )  # fmt: skip
-
-    def __init__(self, request: Request, *, hides_usage: bool) -> None:
-        self._request = request
-        self._hides_usage = hides_usage
-        self.kept: list[object] = []
-        self.sign = "usage"
-        self.look_at = 1
-        self.first_chunk_at_ns: int | None = None
-        self._texts: dict[int, list[str]] = {}
-        self._finish_reasons: dict[int, str] = {}
-        self._usage: object = None
-        self._is_usage_final = False
-        self._id: str | None = None
-        self._model: str | None = None
-        self._tier: str | None = None
-
-    def look(self, chunk: object) -> bool:
-        """Take note of a chunk; True when it must be hidden from the caller."""
-        if self.first_chunk_at_ns is None:
-            self.first_chunk_at_ns = time.perf_counter_ns()
-            self.look_at = _FOLD_AFTER
-        if len(self.kept) >= self.look_at:
-            self._fold()
-        usage = getattr(chunk, "usage", None)
-        if usage is None:
-            return False
-        self._usage = usage
-        if getattr(chunk, "choices", None):
-            return False
-        self._is_usage_final = True
-        return self._hides_usage
-
-    def is_whole(self) -> bool:
-        """Say whether the final usage has come."""
-        return self._is_usage_final
-
-    def read(self) -> Reading:
-        """Say what the stream used: as reported, else estimated from what has arrived."""
-        self._fold()
-        response = Response(
-            id=self._id,
-            model=self._model,
-            finish_reasons=tuple([reason for _, reason in sorted(self._finish_reasons.items())]),
-            service_tier=self._tier,
-        )
-        if self._usage is not None:
-            usage = read_usage(self._usage)
-            if self._is_usage_final or len(self._finish_reasons) >= self._request.choices:
-                return Reading(usage, response)
-            if usage.status == "reported":  # a count on the way, as some servers send it
-                usage = msgspec.structs.replace(usage, status="estimated")
-            return Reading(usage, response, is_incomplete=True)
-        if self.first_chunk_at_ns is None:
-            return Reading(Usage(status="unknown"), response)
-        request = self._request
-        model = self._model or request.model
-        usage = Usage(
-            status="estimated",
-            input_uncached=estimate_input_tokens(request.input_bytes, model=model),
-            output=estimate_tokens(list(map("".join, self._texts.values())), model=model),
-        )
-        return Reading(usage, response, is_incomplete=bool(request.unbounded))
-
-    def _fold(self) -> None:
-        """Keep the chunks' texts and facts, and let the chunks go."""
-        kept = self.kept.copy()
-        self.kept.clear()
-        for chunk in kept:
-            with _guard:
-                self._id = self._id or text(getattr(chunk, "id", None))
-                self._model = self._model or text(getattr(chunk, "model", None))
-                self._tier = text(getattr(chunk, "service_tier", None)) or self._tier
-                for choice in getattr(chunk, "choices", None) or ():
-                    self._fold_choice(choice)
+    def _may_have_more(self, model: str) -> bool:  # noqa: ARG002 - nothing is reasoned out of sight
+        return bool(self._request.unbounded)
 
     def _fold_choice(self, choice: Any) -> None:
-        index = choice.index
-        said = choice.text
-        if isinstance(said, str) and said:
-            self._texts.setdefault(index, []).append(said)
+        self._keep(choice.index, "text", choice.text)
         if choice.finish_reason:
-            self._finish_reasons[index] = choice.finish_reason
+            self._finish_reasons[choice.index] = choice.finish_reason

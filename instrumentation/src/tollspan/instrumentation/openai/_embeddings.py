@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tollspan import semconv
+from tollspan.instrumentation._bytes import given_beside
 from tollspan.instrumentation._hosts import Route
-from tollspan.instrumentation._shapes import Reading
+from tollspan.instrumentation._shapes import Reading, text
 from tollspan.usage import Request, Response, Usage
 
-from ._requests import addressed, text
-from ._sizes import given_beside, prompt_size
+from ._requests import addressed
+from ._sizes import prompt_size
 from ._unread import UnreadReader
 from ._usage import read_input_usage
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from tollspan import semconv
 from tollspan.instrumentation._hosts import Route
-from tollspan.instrumentation._shapes import Reading
+from tollspan.instrumentation._shapes import Reading, text
 from tollspan.usage import Request, Response
 
-from ._requests import addressed, text
+from ._requests import addressed
 from ._unread import UnreadReader
 
 

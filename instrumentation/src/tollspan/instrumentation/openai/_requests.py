@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from tollspan.instrumentation._hosts import Route
+from tollspan.instrumentation._shapes import text
 from tollspan.usage import Request
 
 
@@ -26,11 +27,6 @@ def addressed(
         service_tier=text(body.get("service_tier")),
         is_stream=is_stream,
     )
-
-
-def text(value: object) -> str | None:
-    """Return a text as a plain `str`; None for what is none."""
-    return str.__str__(value) if isinstance(value, str) else None
 
 
 def limit(value: object, *, least: int = 1) -> int | None:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from tollspan.instrumentation._bytes import json_bytes
+from tollspan.instrumentation._bytes import given_beside, json_bytes
 from tollspan.instrumentation._shapes import is_given, view
 from tollspan.usage import Quantities
 
 from ._requests import limit
-from ._sizes import SERVER_TOOLS, given_beside, without_payloads
+from ._sizes import SERVER_TOOLS, without_payloads
 
 # Arguments that never become input tokens, or are looked at one by one; all others count by bytes.
 _FREE_OF_INPUT = frozenset(

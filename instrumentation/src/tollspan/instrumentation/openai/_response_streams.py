@@ -9,12 +9,11 @@ import time
 
 import msgspec
 
-from tollspan.instrumentation._shapes import Reading, error_word
+from tollspan.instrumentation._shapes import UNREAD, Reading, error_word, text
 from tollspan.safety import Guard
-from tollspan.usage import Request, Response, Usage, estimate_input_tokens, estimate_tokens
+from tollspan.usage import Request, Usage, estimate_input_tokens, estimate_tokens
 
 from ._models import reasons_aloud
-from ._requests import text
 from ._response_usage import ITEMS_OF_TOOLS, field, quantities_of, read_response, said_of
 
 _FOLD_AFTER = 256
@@ -77,7 +76,7 @@ class ResponseStreamReader:
     def read(self) -> Reading:
         """Say what the stream used: as reported, else estimated from what has arrived."""
         if self.first_chunk_at_ns is None:
-            return Reading(Usage(status="unknown"), Response())
+            return UNREAD
         final = self._final
         if field(final, "usage") is None or not field(final, "output"):
             self._fold()

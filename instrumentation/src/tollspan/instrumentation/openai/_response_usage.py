@@ -11,10 +11,9 @@ from typing import cast
 
 import msgspec
 
-from tollspan.instrumentation._shapes import Reading, count, error_word, view
+from tollspan.instrumentation._shapes import Reading, count, error_word, text, view
 from tollspan.usage import TOKEN_BUCKETS, Iteration, Quantities, Response, Usage, sum_of
 
-from ._requests import text
 from ._response_input import code_unit
 from ._usage import read_response_usage
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, cast
 
-from tollspan.instrumentation._bytes import json_bytes
+from tollspan.instrumentation._bytes import given_beside, json_bytes
 from tollspan.instrumentation._shapes import is_given
 
 __all__ = [
     "SERVER_TOOLS",
     "PromptSize",
     "further_size",
-    "given_beside",
     "is_given",
     "message_size",
     "prompt_size",
@@ -83,20 +81,6 @@ def further_size(kwargs: Mapping[str, object]) -> tuple[int, int, tuple[str, ...
             reasons += ("server_tool",)
         input_bytes += len(encoded)
     return input_bytes, prediction, reasons
-
-
-def given_beside(
-    body: Mapping[str, object], free: AbstractSet[str]
-) -> Iterator[tuple[str, object, bytes | None]]:
-    """Yield each argument that is given and not in `free`, by name.
-
-    Yields:
-        Its name, its value, and its JSON: None for what can't be read.
-    """
-    for name in sorted(body.keys() - free):
-        value = body[name]
-        if is_given(value):
-            yield name, value, json_bytes(value)
 
 
 def without_payloads(encoded: bytes) -> int:

@@ -106,10 +106,12 @@ class ChatStreamReader:
             input_uncached=estimate_input_tokens(request.input_bytes, model=model),
             output=estimate_tokens(list(map("".join, self._texts.values())), model=model),
         )
-        is_incomplete = (
-            self._has_unseen_output or bool(request.unbounded) or not reasons_aloud(model)
-        )
-        return Reading(usage, response, is_incomplete=is_incomplete)
+        return Reading(usage, response, is_incomplete=self._may_have_more(model))
+
+    def _may_have_more(self, model: str) -> bool:
+        """Say whether more may have been billed than was seen."""
+        is_hidden = self._has_unseen_output or not reasons_aloud(model)
+        return is_hidden or bool(self._request.unbounded)
 
     def _fold(self) -> None:
         """Keep the chunks' texts and facts, and let the chunks go."""

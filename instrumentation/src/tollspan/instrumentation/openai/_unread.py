@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tollspan.instrumentation._shapes import Reading
-from tollspan.usage import Response, Usage
+from tollspan.instrumentation._shapes import UNREAD, Reading
 
 _FORGET_AFTER = 256
 
@@ -35,4 +34,4 @@ class UnreadReader:
 
     def read(self) -> Reading:
         """Return unknown usage."""
-        return Reading(Usage(status="unknown"), Response())
+        return UNREAD
