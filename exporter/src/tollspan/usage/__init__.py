@@ -10,7 +10,7 @@ from .cost import (
     SettledBy,
     format_usd,
 )
-from .document import DocumentReader
+from .document import MOST_DOCUMENT_BYTES, DocumentReader, read_document
 from .errors import (
     BudgetExceededError,
     CallDeniedError,
@@ -60,6 +60,7 @@ __all__ = [
     "DECISION_TYPE",
     "INPUT_BUCKETS",
     "LOCAL_TENANT",
+    "MOST_DOCUMENT_BYTES",
     "NANOUSD_PER_USD",
     "OUTPUT_BUCKETS",
     "PICOUSD_PER_NANOUSD",
@@ -108,6 +109,7 @@ __all__ = [
     "estimate_tokens",
     "format_usd",
     "new_call_id",
+    "read_document",
     "rfc3339",
     "sum_of",
     "usd",

@@ -1,18 +1,20 @@
-"""Starts tollspan: every way in ends in one idempotent `install`."""
+"""Starts tollspan: every way in ends in one idempotent `install`.
+
+Names are loaded when they are first used: who only reads settings pays for no OpenTelemetry.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]  # upstream's file hides from mypy
-    BaseInstrumentor,
-)
-
-from ._install import SDKS, Installed, install, install_or_raise, uninstall
-from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
-from ._run import check_or_raise, run_program
 from ._settings import SETTINGS, Setting, Settings, read_settings
+
+if TYPE_CHECKING:
+    from ._install import SDKS, Installed, install, install_or_raise, uninstall
+    from ._instrumentors import AnthropicInstrumentor, OpenAIInstrumentor
+    from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
+    from ._run import check_or_raise, run_program
 
 __all__ = [
     "PINNED_BOOK",
@@ -34,30 +36,19 @@ __all__ = [
     "uninstall",
 ]
 
-
-class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # the same
-    """What `opentelemetry-instrument` loads: one entry point for each SDK, all with one end."""
-
-    supported = ""
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the SDK versions that are supported."""
-        return (self.supported,)
-
-    def _instrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - upstream's signature
-        install()
-
-    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - upstream's signature
-        uninstall()
+_MODULES = {
+    "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
+    "_instrumentors": ("AnthropicInstrumentor", "OpenAIInstrumentor"),
+    "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),
+    "_run": ("check_or_raise", "run_program"),
+}
+_LAZY = {name: module for module, names in _MODULES.items() for name in names}
 
 
-class OpenAIInstrumentor(_Instrumentor):
-    """Instruments the OpenAI SDK."""
-
-    supported = "openai >= 1.66, < 4"
-
-
-class AnthropicInstrumentor(_Instrumentor):
-    """Instruments the Anthropic SDK."""
-
-    supported = "anthropic >= 0.51, < 3"
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -90,6 +91,8 @@ def _install(settings: Callable[[], Settings]) -> Installed:
             _installed = _wire(settings())
             _end_first()
             for sdk in SDKS:
+                if sdk.package in sys.modules:  # `doctor` says what that means
+                    _installed.ledger.sight("imported_before_install", sdk.package)
                 wrapt.register_post_import_hook(_get_ready, sdk.package)
         return _installed
 

@@ -25,7 +25,7 @@ class Setting(msgspec.Struct, frozen=True):
 SETTINGS = (
     Setting(
         "TOLLSPAN_HOME",
-        "`~/.local/state/tollspan`",
+        "`~/.tollspan`",
         "Folder of the ledger (`ledger.db`), and of `tollspan.yaml` when there is none nearer.",
     ),
     Setting(
@@ -188,10 +188,8 @@ class _Environment:
         given = self.path("TOLLSPAN_HOME")
         if given is not None:
             return given
-        state = self._env.get("XDG_STATE_HOME")
         try:
-            base = Path(state) if state else Path("~/.local/state").expanduser()
-            return (base / "tollspan").absolute()
+            return Path("~/.tollspan").expanduser().absolute()
         except (OSError, RuntimeError) as error:
             self._wrong(f"TOLLSPAN_HOME is not set, and there is no home folder ({error})")
             return _NOWHERE

@@ -15,6 +15,7 @@ from .ports import (
     Gate,
     OnUnavailable,
     OnUnbounded,
+    OnUnboundedInput,
     OnUnpriced,
 )
 from .rules import Budget, RuleSet
@@ -44,6 +45,7 @@ __all__ = [
     "MemoryLedger",
     "OnUnavailable",
     "OnUnbounded",
+    "OnUnboundedInput",
     "OnUnpriced",
     "Rates",
     "Refusal",

@@ -9,7 +9,7 @@ from typing import TypeVar, get_args
 
 import yaml
 
-from tollspan.usage import NANOUSD_PER_USD, ConfigError, DocumentReader
+from tollspan.usage import NANOUSD_PER_USD, ConfigError, DocumentReader, read_document
 
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .rules import Budget, RuleSet
@@ -28,11 +28,7 @@ def read_rules(path: Path) -> RuleSet:
     Raises:
         ConfigError: It can't be read, or something in it is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from error
-    return parse_rules(text, source=str(path))
+    return parse_rules(read_document(path), source=str(path))
 
 
 def parse_rules(text: str, *, source: str = "rules") -> RuleSet:
