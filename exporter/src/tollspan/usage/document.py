@@ -112,7 +112,8 @@ def _place(error: yaml.YAMLError, text: str) -> str:
         return f":{line}: not YAML: the character U+{_code(error.character):04X} is not allowed"
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return f": not YAML: {error}"
-    line = error.problem_mark.line
+    # An end that comes too early is told as the line behind the last.
+    line = min(error.problem_mark.line, text.rstrip().count("\n"))
     start = error.context_mark.line if error.context_mark is not None else line
     since = f" ({error.context} that begins in line {start + 1})" if start != line else ""
     return f":{line + 1}: not YAML: {error.problem}{since}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -54,10 +55,14 @@ def _disk(patient: Patient) -> Iterator[Check]:
     if os.path.exists(home) and not os.path.isdir(home):
         yield problem("disk", f"{home} is no folder", "set TOLLSPAN_HOME to a folder")
         return
-    if not os.access(folder, os.W_OK | os.X_OK):
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"?")
+    except OSError as error:
         yield problem(
             "disk",
-            f"{home} can't be {'written' if folder == home else 'made'}: `on_unavailable` decides",
+            f"{home} can't be {'written' if folder == home else 'made'} "
+            f"({error.strerror or error}): `on_unavailable` decides",
             "set TOLLSPAN_HOME to a folder that the program's user may write",
         )
         return

@@ -15,6 +15,8 @@ from ._arguments import FILTERS
 from ._event_line import event_line
 from ._terminal import Cell, Column, Style, Value, plain, print_json_line, print_line, print_table
 
+NOBODY = "unattributed"
+"""What is shown where nobody said whom a call was for."""
 _NEWEST_IN_TABLE = 50
 _LOOK_SECONDS = 0.2
 _COLUMNS = (
@@ -70,17 +72,18 @@ def wanted(parsed: argparse.Namespace) -> dict[str, str | None]:
         name: getattr(parsed, name) for name in FILTERS if getattr(parsed, name) is not None
     }
     named.update(parsed.tag)
-    return {name: None if value == "unattributed" else value for name, value in named.items()}
+    return {name: None if value == NOBODY else value for name, value in named.items()}
 
 
 def _follow(
     reader: LedgerReader, where: Mapping[str, str | None], parsed: argparse.Namespace
 ) -> int:
     tail = EventTail(reader, where=where, since_unix_ns=parsed.since)
+    newest = parsed.newest if parsed.newest is not None else 0 if parsed.since == 0 else sys.maxsize
+    first = tail.start(newest=newest)
     if not parsed.json:
         _print_followed(tuple(column.title for column in _COLUMNS))
-    newest = parsed.newest if parsed.newest is not None else 0 if parsed.since == 0 else sys.maxsize
-    _show(tail.start(newest=newest), is_json=parsed.json)
+    _show(first, is_json=parsed.json)
     while True:
         time.sleep(_LOOK_SECONDS)
         _show(tail.new(), is_json=parsed.json)
@@ -133,4 +136,4 @@ def _row(event: Event) -> tuple[Value, ...]:
 
 
 def _or_unattributed(value: str | None) -> Value:
-    return Cell("unattributed", "quiet") if value is None else value
+    return Cell(NOBODY, "quiet") if value is None else value

@@ -9,7 +9,7 @@ from tollspan.launch import read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader, ReportRow
 from tollspan.usage import format_usd
 
-from ._events import wanted
+from ._events import NOBODY, wanted
 from ._terminal import Cell, Column, Value, print_json, print_table
 
 
@@ -55,7 +55,7 @@ def _line(row: ReportRow) -> list[Value]:
         if count
     ]
     return [
-        *(Cell("unattributed", "quiet") if value is None else value for value in row.values),
+        *(Cell(NOBODY, "quiet") if value is None else value for value in row.values),
         str(row.calls),
         Cell(str(row.denied), "bad" if row.denied else ""),
         str(row.input_tokens),
@@ -84,9 +84,10 @@ def _total(rows: Sequence[ReportRow], size: int) -> ReportRow:
 
 
 def _as_json(dimensions: Sequence[str], row: ReportRow) -> dict[str, object]:
-    """Return a row for scripts; a dimension that nobody said is null."""
+    """Return a row for scripts."""
+    values = [NOBODY if value is None else value for value in row.values]
     return {
-        **dict(zip(dimensions, row.values, strict=True)),
+        **dict(zip(dimensions, values, strict=True)),
         "calls": row.calls,
         "denied": row.denied,
         "estimated": row.estimated,
