@@ -66,6 +66,11 @@ def denied(made: Call) -> DecisionEvent:
         call=made,
         decision=DecisionNote(action="deny", rule_ids=("all",)),
         error_type="tollspan.budget_exceeded",
+        limit=10_000_000,
+        spent=9_000_000,
+        held=0,
+        asked=2_500_000,
+        scope=(("customer", "acme"),),
     )
 
 

@@ -123,7 +123,8 @@ def test_a_bad_document_is_named_with_its_line(
 
 
 LIMITS = (
-    "5", "-5 USD", "NaN USD", "inf USD", "1e9 USD", "5 EUR", "0.0000000001 USD", "10000000001 USD",
+    "5", "-1 calls", "1.5 tokens", "10000000000000000 calls",
+    "-5 USD", "NaN USD", "inf USD", "1e9 USD", "5 EUR", "0.0000000001 USD", "10000000001 USD",
     f"{HUGE} USD", "1.00000000000000000000000000000000000000000000000001 USD", "five USD", "USD",
     "\u0665 USD", "5 USD per day", "0x10 USD",
 )  # fmt: skip

@@ -55,7 +55,7 @@ def test_a_sound_set_up_is_all_ok_and_every_known_check_was_made(home: Path, run
     write(home, used(call(1)))
     found = checks(run)
     assert statuses(found) == {}
-    assert KNOWN - set(found) == {"mode"}
+    assert set(found) == KNOWN
 
 
 def test_looking_makes_no_ledger(home: Path, run: Run) -> None:
@@ -81,6 +81,7 @@ def test_people_see_the_fix_below_the_finding(home: Path, run: Run) -> None:
         ("OTEL_PROPAGATORS", "tracecontext,nope", "otel.start", "OTEL_PROPAGATORS names 'nope'"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon", "otel.start", "expected grpc or"),
         ("OTEL_CONFIG_FILE", "/nowhere.yaml", "otel.start", "there is no such file"),
+        ("TOLLSPAN_MODE", "observe", "mode", "TOLLSPAN_MODE is observe: no call is refused"),
         ("TOLLSPAN_CONFIG", "/nowhere.yaml", "rules", "No such file"),
         ("TOLLSPAN_PRICES", "/nowhere.yaml", "prices", "No such file"),
         ("TOLLSPAN_PRICE_BOOK", "/nowhere.json", "prices", "nowhere.json"),
@@ -128,6 +129,14 @@ def test_an_endpoints_credentials_are_not_shown(run: Run, monkeypatch: pytest.Mo
         ("version: 1\ndefaults: {on_unpriced: allow}\nbudgets: [{id: a, limit: 1 USD}]",
          "rules.fail_open"),
         ("version: 1\nbudgets: []", "rules.reach"),
+        ("version: 1\nbudgets: [{id: a, limit: 1 USD, on_exceed: warn}]", "rules.reach"),
+        *(
+            (f"version: 1\nbudgets: [{{id: a, limit: 1 USD, where: {where}}}]", "rules.reach")
+            for where in (
+                "{model: gpt4o}", "{model: gpt4o-mini*}", "{provider: opnai}",
+                "{tool: search, model: gpt-4o}", "{tool: search, provider: openai}",
+            )
+        ),
     ],
 )  # fmt: skip
 def test_rules_that_let_calls_through_are_named(
@@ -135,6 +144,19 @@ def test_rules_that_let_calls_through_are_named(
 ) -> None:
     (home / "tollspan.yaml").write_text(rules)
     assert statuses(checks(run)) == {check: "warning"}
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["{model: gpt-4o*}", "{model: [nonsense, o3]}", "{model: gpt-4o-2024-08-06}", "{model: '*'}",
+     "{model: gpt-4o-2031-*}", "{provider: OpenAI}", "{tool: search}", "{provider: mine}",
+     "{customer: nobody-knows}"],
+)  # fmt: skip
+def test_budgets_that_may_count_a_call_are_not_doubted(home: Path, run: Run, where: str) -> None:
+    (home / "tollspan.yaml").write_text(
+        f"version: 1\nbudgets: [{{id: a, limit: 1 USD, where: {where}}}]\nhosts: {{h: mine}}\n"
+    )
+    assert statuses(checks(run)) == {}
 
 
 def test_without_rules_nothing_is_refused(home: Path, run: Run) -> None:

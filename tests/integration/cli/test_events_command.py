@@ -87,6 +87,10 @@ def test_a_refusal_costs_nothing_and_says_why(books: Path, run: Run) -> None:
     assert (refused["cost_nanousd"], refused["cost_status"]) == ("0", "not_billed")
     assert refused["error_type"] == "tollspan.budget_exceeded"
     assert refused["rule_ids"] == ["all"]
+    assert (refused["scope"], refused["unit"]) == ({"customer": "acme"}, "USD")
+    assert [refused[key] for key in ("limit", "spent", "held", "asked")] == [
+        "0.01", "0.009", "0", "0.0025",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

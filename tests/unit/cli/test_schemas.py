@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import schemas
@@ -66,7 +66,9 @@ amounts = st.sampled_from(
     ["5 USD", "0 USD", "49.50 USD", "2,000.5USD", "1_000 USD", " 7 USD ", "1000000000 USD",
      "1,000,000,000.000 USD", "1000000000.1 USD", "1000000001 USD", "00012 USD", "0.123456789 USD",
      "0.1234567890 USD", "0.0000000001 USD", "-1 USD", "5", "5 EUR", "5 usd", "USD", "", ".5 USD",
-     "5. USD", "1e3 USD", "NaN USD", "99999999999999999999 USD", 5, -5, None, ["5 USD"], True]
+     "5. USD", "1e3 USD", "NaN USD", "99999999999999999999 USD", "1 call", "100 calls", "5 tokens",
+     "5.0 tokens", "5.5 tokens", "1000000000000000 calls", "1000000000000001 calls", "5 hours",
+     "-1 calls", 5, -5, None, ["5 USD"], True]
 )  # fmt: skip
 choices = st.sampled_from(
     ["lifetime", "hour", "day", "week", "month", "year", "allow", "deny", "ceiling", "window",
@@ -75,17 +77,39 @@ choices = st.sampled_from(
 names = st.sampled_from(
     ["a", "org-month", "0", "A.b_c", "-a", "", "a b", "é", "x" * 128, "x" * 129, 7]
 )
-budgets = st.fixed_dictionaries(
-    {},
-    optional={
-        "id": names,
-        "limit": amounts,
-        "window": choices,
-        "message": st.sampled_from(["Used up.", "", "%s {x}"]),
-        "upgrade_url": st.just("https://example.com/plans"),
-        "lmit": st.just("1 USD"),
-    },
+whom = st.sampled_from(["customer", "session", "tag.tier", "tag.", "tag", "model", "colour", ""])
+windows = st.one_of(
+    choices,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "every": choices,
+            "timezone": st.sampled_from(["UTC", "Europe/Berlin"]),
+            "anchor": st.just("2026-11-14"),
+        },
+    ),
 )
+patterns = st.sampled_from(["gpt-4o*", "", "free", 7, True, [], ["a", "b*"], ["a", ""], {"a": 1}])
+parts = {
+    "window": windows,
+    "per": st.one_of(whom, st.lists(whom, max_size=3)),
+    "where": st.one_of(
+        st.dictionaries(
+            st.sampled_from(
+                ["model", "provider", "tool", "operation", "customer", "tag.x", "colour"]
+            ),
+            patterns,
+            max_size=2,
+        ),
+        st.just("gpt-4o"),
+    ),
+    "on_exceed": choices,
+    "warn_at": st.sampled_from([0.5, [0.5, 0.8], [1], 0, 1.5, [], [-0.5], "half", [[0.5]]]),
+    "message": st.sampled_from(["Used up.", "", "%s {x}", 7, ["a"]]),
+    "upgrade_url": st.just("https://example.com/plans"),
+    "lmit": st.just("1 USD"),
+}
+budgets = st.fixed_dictionaries({}, optional={"id": names, "limit": amounts, **parts})
 documents = st.fixed_dictionaries(
     {},
     optional={
@@ -107,14 +131,16 @@ documents = st.fixed_dictionaries(
         "policies": st.just([]),
     },
 )
-valid_budgets = st.fixed_dictionaries(
-    {"id": names, "limit": amounts}, optional={"window": choices, "message": st.just("No.")}
-)
-nearly_valid = st.fixed_dictionaries(
-    {"version": st.just(1), "budgets": st.lists(valid_budgets, min_size=1, max_size=1)}
-)
+# One part at a time is odd, so that what is wrong with it is not hidden by another.
+nearly_valid = st.one_of(
+    *(
+        st.fixed_dictionaries({"id": st.just("a"), "limit": st.just("1 USD"), name: odd})
+        for name, odd in {**parts, "id": names, "limit": amounts}.items()
+    )
+).map(lambda budget: {"version": 1, "budgets": [budget]})
 
 
-@given(st.one_of(documents, nearly_valid))
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(nearly_valid, documents))
 def test_the_schema_and_the_parser_are_of_one_mind(document: object) -> None:
     assert CONFIG.is_valid(document) == is_accepted(document)

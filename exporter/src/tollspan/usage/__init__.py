@@ -1,5 +1,6 @@
 """The values that move through tollspan, and every exception. No I/O, no OpenTelemetry."""
 
+from .amounts import format_amount, to_decimal
 from .call import LOCAL_TENANT, TOOL_PROVIDER, Attribution, Call, Request
 from .cost import (
     NANOUSD_PER_USD,
@@ -22,20 +23,23 @@ from .errors import (
     LedgerUnavailableError,
     PriceBookError,
     Recovery,
+    SessionLimitExceededError,
+    TagBudgetExceededError,
     TollspanError,
     UnboundedCallError,
     UnpricedModelError,
-    usd,
 )
 from .estimate import estimate_input_tokens, estimate_tokens
 from .events import (
     DECISION_TYPE,
     USAGE_TYPE,
+    BudgetUnit,
     Charge,
     DecisionAction,
     DecisionEvent,
     DecisionNote,
     Event,
+    Mode,
     UsageEvent,
     decode_event,
     encode_event,
@@ -71,6 +75,7 @@ __all__ = [
     "Attribution",
     "Bound",
     "BudgetExceededError",
+    "BudgetUnit",
     "Call",
     "CallDeniedError",
     "Charge",
@@ -88,6 +93,7 @@ __all__ = [
     "LedgerCorruptError",
     "LedgerError",
     "LedgerUnavailableError",
+    "Mode",
     "Outcome",
     "OutcomeStatus",
     "PriceBookError",
@@ -95,7 +101,9 @@ __all__ = [
     "Recovery",
     "Request",
     "Response",
+    "SessionLimitExceededError",
     "SettledBy",
+    "TagBudgetExceededError",
     "Tokens",
     "TollspanError",
     "UnboundedCallError",
@@ -107,10 +115,11 @@ __all__ = [
     "encode_event",
     "estimate_input_tokens",
     "estimate_tokens",
+    "format_amount",
     "format_usd",
     "new_call_id",
     "read_document",
     "rfc3339",
     "sum_of",
-    "usd",
+    "to_decimal",
 ]

@@ -6,20 +6,20 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Mapping, Sequence
 
-from tollspan.budget import Account, Balance, Budget, RuleSet, Window, period, read_rules
+from tollspan.budget import Account, Balance, Budget, RuleSet, period, read_rules, read_scope
 from tollspan.launch import Settings, read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger
-from tollspan.usage import ConfigError, LedgerError, format_usd, rfc3339
+from tollspan.usage import BudgetUnit, ConfigError, LedgerError, format_usd, rfc3339, to_decimal
 
-from ._event_line import scope_object
+from ._event_line import UNIT_NAMES
+from ._events import NOBODY
+from ._periods import end_of
 from ._terminal import Bar, Cell, Column, Style, Value, print_json, print_table
 
-_NS = 1_000_000_000
 _NEARLY = 0.8
-_NUMBERS = ("limit", "spent", "held", "unresolved", "left")
+_SOFT = {"warn": "only warns", "shadow": "only notes"}
 
 
 def budgets(parsed: argparse.Namespace) -> int:
@@ -35,15 +35,16 @@ def budgets(parsed: argparse.Namespace) -> int:
         return _show_unresolved(reader.open_holds(), is_json=parsed.json)
     rules = {budget.id: budget for budget in _rules(settings).budgets}
     now = time.time_ns()
+    found = reader.balances()
     rows = [
-        (balance, _ends_at(balance.account, rules))
-        for balance in (*reader.balances(), *_untouched(reader.balances(), rules, now))
+        (_in_force(balance, rules), _ends_at(balance.account, rules))
+        for balance in (*found, *_untouched(found, rules, now))
     ]
-    rows = [row for row in rows if parsed.all or row[1] is None or row[1] > now]
+    shown = [row for row in rows if parsed.all or row[1] is None or row[1] > now]
     if parsed.json:
-        print_json([_as_json(*row) for row in rows])
+        print_json([_as_json(*row) for row in shown])
     else:
-        _print(rows)
+        _print(shown, rules)
     return 0
 
 
@@ -58,44 +59,47 @@ def _rules(settings: Settings) -> RuleSet:
         return RuleSet()
 
 
+def _in_force(balance: Balance, rules: Mapping[str, Budget]) -> Balance:
+    """Return a balance with the limit that the rules have now: the ledger's is the last call's."""
+    account = balance.account
+    budget = rules.get(account.budget_id)
+    if budget is None or budget.unit != account.unit:
+        return balance
+    return Balance(
+        account=Account(
+            budget_id=account.budget_id,
+            scope=account.scope,
+            period=account.period,
+            unit=account.unit,
+            limit=budget.limit,
+        ),
+        posted=balance.posted,
+        held=balance.held,
+        unresolved=balance.unresolved,
+    )
+
+
 def _untouched(
-    balances: Sequence[Balance], rules: dict[str, Budget], now_unix_ns: int
+    balances: Sequence[Balance], rules: Mapping[str, Budget], now_unix_ns: int
 ) -> Iterator[Balance]:
-    """Make balances of the budgets that no call has touched in this period."""
-    touched = {(one.account.budget_id, one.account.period) for one in balances}
+    """Make balances of the undivided budgets that no call has touched in this period."""
+    touched = {(one.account.budget_id, one.account.period, one.account.unit) for one in balances}
     for budget in rules.values():
         key, _ = period(budget.window, now_unix_ns)
-        if (budget.id, key) not in touched:
+        if not budget.per and (budget.id, key, budget.unit) not in touched:
             yield Balance(
                 account=Account(
-                    budget_id=budget.id, scope="", period=key, limit_nanousd=budget.limit_nanousd
+                    budget_id=budget.id, scope="", period=key, limit=budget.limit, unit=budget.unit
                 )
             )
 
 
-def _ends_at(account: Account, rules: dict[str, Budget]) -> int | None:  # noqa: ARG001
-    """Return when an account's period ends, nanoseconds since the epoch; None for a lifetime."""
-    key = account.period
-    if not key:
-        return None
-    window, start = _read_period(key)
-    return period(window, int(start.timestamp()) * _NS)[1]
+def _ends_at(account: Account, rules: Mapping[str, Budget]) -> int | None:
+    budget = rules.get(account.budget_id)
+    return end_of(account.period, "UTC" if budget is None else budget.window.timezone)
 
 
-def _read_period(key: str) -> tuple[Window, datetime]:
-    """Read a period's key back: its window, and a moment in it."""
-    year, _, week = key.partition("-W")
-    if week:
-        day = date.fromisocalendar(int(year), int(week), 1)
-        return "week", datetime(day.year, day.month, day.day, tzinfo=UTC)
-    if "T" in key:
-        return "hour", datetime.strptime(key, "%Y-%m-%dT%H").replace(tzinfo=UTC)
-    if len(key) == len("2026-11"):
-        return "month", datetime.strptime(key, "%Y-%m").replace(tzinfo=UTC)
-    return "day", datetime.strptime(key, "%Y-%m-%d").replace(tzinfo=UTC)
-
-
-def _print(rows: Sequence[tuple[Balance, int | None]]) -> None:
+def _print(rows: Sequence[tuple[Balance, int | None]], rules: Mapping[str, Budget]) -> None:
     print_table(
         (
             Column("budget"),
@@ -103,57 +107,59 @@ def _print(rows: Sequence[tuple[Balance, int | None]]) -> None:
             Column("period"),
             Column("used"),
             Column("unit"),
-            *(Column(title, is_number=True) for title in _NUMBERS),
-            Column("resets"),
+            *(
+                Column(title, is_number=True)
+                for title in ("limit", "spent", "held", "unresolved", "left")
+            ),
+            Column("resets (UTC)"),
+            Column("notes"),
         ),
-        [_line(*row) for row in rows],
+        [_line(balance, ends_at, rules) for balance, ends_at in rows],
     )
 
 
-def _line(balance: Balance, ends_at: int | None) -> tuple[Value, ...]:
+def _line(balance: Balance, ends_at: int | None, rules: Mapping[str, Budget]) -> tuple[Value, ...]:
     account = balance.account
-    left = account.limit_nanousd - balance.counted_nanousd
-    share = _share(balance)
+    unit = account.unit
+    left = account.limit - balance.counted
+    share = balance.counted / account.limit if account.limit else 1.0
     style: Style = "bad" if share >= 1 else "warning" if share >= _NEARLY else "good"
-    whose = ", ".join(
-        f"{name} {value or 'unattributed'}" for name, value in scope_object(account.scope).items()
-    )
+    whose = ", ".join(f"{key} {value or NOBODY}" for key, value in read_scope(account.scope))
+    budget = rules.get(account.budget_id)
     return (
         account.budget_id,
         whose,
         account.period or "lifetime",
         Bar(share, style),
-        "USD",
-        format_usd(account.limit_nanousd, places=2),
-        format_usd(balance.posted_nanousd, places=6),
-        format_usd(balance.held_nanousd, places=6),
-        Cell(
-            format_usd(balance.unresolved_nanousd, places=6),
-            "warning" if balance.unresolved_nanousd else "",
-        ),
-        Cell(format_usd(left, places=6), "bad" if left <= 0 else ""),
+        UNIT_NAMES[unit],
+        _amount(account.limit, unit, places=2),
+        _amount(balance.posted, unit),
+        _amount(balance.held, unit),
+        Cell(_amount(balance.unresolved, unit), "warning" if balance.unresolved else ""),
+        Cell(_amount(left, unit), "bad" if left <= 0 else ""),
         "" if ends_at is None else rfc3339(ends_at)[:16].replace("T", " "),
+        Cell("" if budget is None else _SOFT.get(budget.on_exceed, ""), "quiet"),
     )
 
 
-def _share(balance: Balance) -> float:
-    limit = balance.account.limit_nanousd
-    return balance.counted_nanousd / limit if limit else 1.0
+def _amount(amount: int, unit: BudgetUnit, *, places: int = 6) -> str:
+    return format_usd(amount, places=places) if unit == "usd" else f"{amount:,}"
 
 
 def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
     account = balance.account
+    unit = account.unit
     return {
         "budget": account.budget_id,
-        "scope": scope_object(account.scope),
+        "scope": dict(read_scope(account.scope)),
         "period": account.period,
-        "unit": "USD",
-        "limit": format_usd(account.limit_nanousd, places=0),
-        "posted": format_usd(balance.posted_nanousd, places=0),
-        "held": format_usd(balance.held_nanousd, places=0),
+        "unit": UNIT_NAMES[unit],
+        "limit": to_decimal(account.limit, unit),
+        "posted": to_decimal(balance.posted, unit),
+        "held": to_decimal(balance.held, unit),
         "leased": "0",  # no authority leases yet
-        "unresolved": format_usd(balance.unresolved_nanousd, places=0),
-        "remaining": format_usd(account.limit_nanousd - balance.counted_nanousd, places=0),
+        "unresolved": to_decimal(balance.unresolved, unit),
+        "remaining": to_decimal(account.limit - balance.counted, unit),
         "resets_at": None if ends_at is None else rfc3339(ends_at),
     }
 
@@ -161,22 +167,11 @@ def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
 def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
     found = [hold for hold in holds if hold.is_unresolved]
     if is_json:
-        print_json(
-            [
-                {
-                    "call_id": hold.call_id,
-                    "budget": hold.budget_id,
-                    "unit": "USD",
-                    "amount": format_usd(hold.amount_nanousd, places=0),
-                    "started_at": rfc3339(hold.started_at_unix_ns),
-                }
-                for hold in found
-            ]
-        )
+        print_json([_hold_json(hold) for hold in found])
         return 0
     print_table(
         (
-            Column("started"),
+            Column("started (UTC)"),
             Column("budget"),
             Column("unit"),
             Column("held", is_number=True),
@@ -186,11 +181,21 @@ def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
             (
                 rfc3339(hold.started_at_unix_ns)[:19].replace("T", " "),
                 hold.budget_id,
-                "USD",
-                format_usd(hold.amount_nanousd, places=6),
+                UNIT_NAMES[hold.unit],
+                _amount(hold.amount, hold.unit),
                 Cell(hold.call_id, "quiet"),
             )
             for hold in found
         ],
     )
     return 0
+
+
+def _hold_json(hold: OpenHold) -> dict[str, object]:
+    return {
+        "call_id": hold.call_id,
+        "budget": hold.budget_id,
+        "unit": UNIT_NAMES[hold.unit],
+        "amount": to_decimal(hold.amount, hold.unit),
+        "started_at": rfc3339(hold.started_at_unix_ns),
+    }

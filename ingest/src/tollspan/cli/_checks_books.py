@@ -21,7 +21,7 @@ from tollspan.ledger import (
     rescued_files,
 )
 from tollspan.pricing import inspect_book
-from tollspan.usage import LedgerCorruptError, LedgerError, TollspanError, rfc3339, usd
+from tollspan.usage import LedgerCorruptError, LedgerError, TollspanError, format_amount, rfc3339
 
 from ._checks import Check, Patient, good, problem, warning
 
@@ -31,6 +31,7 @@ _CONTAINER_FILE_SYSTEMS = {"overlay", "aufs", "fuse-overlayfs"}
 _MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs"}
 _CLOCK_SLACK_NS = 120 * 1_000_000_000
 _NS = 1_000_000_000
+_MOST_NAMED = 5
 _SEEN = {
     "past_the_gate": (
         "requests that may cost money went past the gate",
@@ -180,13 +181,18 @@ def _book_date(patient: Patient) -> str | None:
 
 def _unresolved(reader: LedgerReader) -> Check:
     calls = {hold.call_id for hold in reader.open_holds() if hold.is_unresolved}
-    total = sum(balance.unresolved_nanousd for balance in reader.balances())
-    if total or calls:
+    unresolved = [balance for balance in reader.balances() if balance.unresolved]
+    if unresolved or calls:
+        amounts = ", ".join(
+            f"{one.account.budget_id} {format_amount(one.unresolved, one.account.unit)}"
+            for one in unresolved[:_MOST_NAMED]
+        )
+        more = ", …" if len(unresolved) > _MOST_NAMED else ""
         return warning(
             "budgets.unresolved",
-            f"{usd(total)} count as unresolved in all budgets together, "
-            f"{len(calls)} calls of dead processes among them",
-            "`tollspan budgets --unresolved` lists these calls; the money stays counted",
+            f"counted though nobody knows whether it was spent: {amounts}{more}; it is of "
+            f"{len(calls)} calls whose processes died, and of calls that were not told whole",
+            "`tollspan budgets --unresolved` lists the calls of dead processes; it stays counted",
         )
     return good("budgets.unresolved", "nothing is counted that may not have been spent")
 

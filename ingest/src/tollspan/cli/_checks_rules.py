@@ -14,6 +14,7 @@ from tollspan.pricing import PriceBook, inspect_book
 from tollspan.usage import ConfigError, TollspanError
 
 from ._checks import Check, Patient, good, problem, warning
+from ._reach import unreachable
 
 _OURS = "TOLLSPAN_"
 _OLD_BOOK_DAYS = 60
@@ -81,10 +82,13 @@ def _rules(patient: Patient) -> Iterator[Check]:
             "rules", f"{error}; every call is refused until it is mended", "mend that line"
         )
         return
-    count = len(rules.budgets)
-    yield good("rules", f"{count} budget{'' if count == 1 else 's'} in {document}")
+    yield good("rules", f"{_count(len(rules.budgets))} in {document}")
     yield _fail_open(rules)
-    yield _reach(rules)
+    yield _reach(rules, patient)
+
+
+def _count(budgets: int) -> str:
+    return f"{budgets} budget{'' if budgets == 1 else 's'}"
 
 
 def _fail_open(rules: RuleSet) -> Check:
@@ -105,12 +109,42 @@ def _fail_open(rules: RuleSet) -> Check:
     return good("rules.fail_open", "what can't be asked or bounded is refused or held in full")
 
 
-def _reach(rules: RuleSet) -> Check:
+def _reach(rules: RuleSet, patient: Patient) -> Check:
     if not rules.budgets:
         return warning(
             "rules.reach", "the document has no budget: nothing is refused", "add one to `budgets`"
         )
-    return good("rules.reach", "every budget can touch a call, and refuse it")
+    try:
+        lost = unreachable(rules, load_prices(patient.settings))
+    except TollspanError:  # the check of the prices says so
+        lost = ()
+    if lost:
+        return warning(
+            "rules.reach",
+            f"budgets that count no call: {'; '.join(lost)}",
+            "mend their `where`, or take them out",
+        )
+    soft = [budget.id for budget in rules.budgets if budget.on_exceed != "deny"]
+    if len(soft) == len(rules.budgets):
+        return warning(
+            "rules.reach",
+            "no budget refuses a call: `on_exceed` of all is warn or shadow",
+            "write `on_exceed: deny` where the limit must hold",
+        )
+    more = f"; {', '.join(soft)} only warn or note" if soft else ""
+    return good("rules.reach", f"every budget can count calls{more}")
+
+
+def _mode(patient: Patient) -> Iterator[Check]:
+    mode = patient.settings.mode
+    if mode != "enforce":
+        yield problem(
+            "mode",
+            f"TOLLSPAN_MODE is {mode}: no call is refused, whatever the budgets say",
+            "take the variable out when the incident is over",
+        )
+        return
+    yield good("mode", "the gate is in force")
 
 
 def _prices(patient: Patient) -> Iterator[Check]:
@@ -157,4 +191,4 @@ def _age(made: date) -> Check:
     return good("prices.age", text if days > 0 else f"the price book is of {made.isoformat()}")
 
 
-CHECKS = (_python, _settings, _rules, _prices)
+CHECKS = (_python, _settings, _mode, _rules, _prices)

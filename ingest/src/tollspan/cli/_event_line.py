@@ -6,24 +6,32 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from tollspan.budget import read_scope
 from tollspan.usage import (
     TOKEN_BUCKETS,
+    BudgetUnit,
     Charge,
     CostStatus,
     DecisionAction,
     DecisionEvent,
     Event,
+    Mode,
     OutcomeStatus,
     SettledBy,
     Usage,
     UsageEvent,
     UsageStatus,
     rfc3339,
+    to_decimal,
 )
 
 _PARTS = 4
 Amount = Annotated[str, msgspec.Meta(pattern="^-?[0-9]+$")]
 """A whole number, as text: JSON's readers round large numbers."""
+Decimal = Annotated[str, msgspec.Meta(pattern="^-?[0-9]+([.][0-9]+)?$")]
+"""An exact amount in its unit, as text: `0.0055` say."""
+Unit = Literal["USD", "tokens", "calls"]
+UNIT_NAMES: dict[BudgetUnit, Unit] = {"usd": "USD", "tokens": "tokens", "calls": "calls"}
 TraceId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 SpanId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
 
@@ -35,17 +43,19 @@ class ChargeLine(msgspec.Struct, frozen=True, kw_only=True):
         budget: The budget's id.
         scope: Dimension → value; empty for a budget that is not divided.
         period: The window's key, `2026-11` say; empty for a lifetime.
-        posted_nanousd: Spent.
-        unresolved_nanousd: Kept counted, since nobody knows whether it was spent.
-        overrun_nanousd: The part of what was spent that the hold did not cover.
+        unit: What the amounts count.
+        posted: Spent.
+        unresolved: Kept counted, since nobody knows whether it was spent.
+        overrun: The part of what was spent that the hold did not cover.
     """
 
     budget: str
     scope: dict[str, str | None]
     period: str
-    posted_nanousd: Amount
-    unresolved_nanousd: Amount
-    overrun_nanousd: Amount
+    unit: Unit
+    posted: Decimal
+    unresolved: Decimal
+    overrun: Decimal
 
 
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +102,9 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
         bound_nanousd: What was held before the call, a decimal string; null when nothing bounds it.
         bound_reasons: Why the bound is not simply bytes and the caller's own limit.
         is_unavailable: The ledger could not be asked, and the rules' `on_unavailable` decided.
-        limit_nanousd, spent_nanousd, held_nanousd: Of a refusal, the account that refused it.
+        mode: `observe` or `off` while an operator had switched the gate to it.
+        scope, unit, limit, spent, held, asked: Of a refusal, the account that refused it: whose
+            it is, what its amounts count, how it stood, and what the call would have held.
         charges: What the call put into each budget.
         marks: What to look at: `overrun`, `suspected_duplicate`, `late`, ….
     """
@@ -165,9 +177,13 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     bound_nanousd: Amount | None
     bound_reasons: tuple[str, ...]
     is_unavailable: bool
-    limit_nanousd: Amount | None
-    spent_nanousd: Amount | None
-    held_nanousd: Amount | None
+    mode: Mode
+    scope: dict[str, str | None] | None
+    unit: Unit | None
+    limit: Decimal | None
+    spent: Decimal | None
+    held: Decimal | None
+    asked: Decimal | None
     charges: tuple[ChargeLine, ...]
     marks: tuple[str, ...]
 
@@ -196,6 +212,7 @@ def event_line(event: Event) -> EventLine:
         "bound_nanousd": _text(note.bound_nanousd),
         "bound_reasons": note.bound_reasons,
         "is_unavailable": note.is_unavailable,
+        "mode": note.mode,
     }
     return msgspec.convert(values, EventLine)
 
@@ -226,9 +243,12 @@ def _of_usage(event: UsageEvent) -> dict[str, object]:
         "response_id": response.id,
         "service_tier": response.service_tier or event.call.request.service_tier,
         "region": response.region or event.call.request.region,
-        "limit_nanousd": None,
-        "spent_nanousd": None,
-        "held_nanousd": None,
+        "scope": None,
+        "unit": None,
+        "limit": None,
+        "spent": None,
+        "held": None,
+        "asked": None,
         "charges": [_charge(charge) for charge in event.charges],
         "marks": event.marks,
     }
@@ -260,13 +280,21 @@ def _of_decision(event: DecisionEvent) -> dict[str, object]:
         **_tokens(None),
         "cost_nanousd": "0",
         "cost_status": "not_billed",
-        "outcome": "denied",
+        "outcome": "denied" if event.decision.action == "deny" else None,
         "error_type": event.error_type,
         "service_tier": event.call.request.service_tier,
         "region": event.call.request.region,
-        "limit_nanousd": _text(event.limit_nanousd),
-        "spent_nanousd": _text(event.spent_nanousd),
-        "held_nanousd": _text(event.held_nanousd),
+        "scope": None if event.limit is None else dict(event.scope),
+        "unit": None if event.limit is None else UNIT_NAMES[event.unit],
+        **{
+            name: None if amount is None else to_decimal(amount, event.unit)
+            for name, amount in (
+                ("limit", event.limit),
+                ("spent", event.spent),
+                ("held", event.held),
+                ("asked", event.asked),
+            )
+        },
     }
 
 
@@ -290,17 +318,13 @@ def _tokens(usage: Usage | None) -> dict[str, object]:
 def _charge(charge: Charge) -> dict[str, object]:
     return {
         "budget": charge.budget_id,
-        "scope": scope_object(charge.scope),
+        "scope": dict(read_scope(charge.scope)),
         "period": charge.period,
-        "posted_nanousd": str(charge.posted_nanousd),
-        "unresolved_nanousd": str(charge.unresolved_nanousd),
-        "overrun_nanousd": str(charge.overrun_nanousd),
+        "unit": UNIT_NAMES[charge.unit],
+        "posted": to_decimal(charge.posted, charge.unit),
+        "unresolved": to_decimal(charge.unresolved, charge.unit),
+        "overrun": to_decimal(charge.overrun, charge.unit),
     }
-
-
-def scope_object(scope: str) -> dict[str, str | None]:
-    """Read an account's scope: dimension → value; empty for an undivided budget."""
-    return msgspec.json.decode(scope, type=dict[str, str | None]) if scope else {}
 
 
 def _trace(traceparent: str | None) -> dict[str, object]:

@@ -10,7 +10,15 @@ from typing import Any, cast, get_args
 import msgspec
 
 from tollspan.budget import (
-    WINDOWS,
+    BUDGET_KEYS,
+    DEFAULTS_KEYS,
+    DIMENSIONS,
+    DOCUMENT_KEYS,
+    EVERY,
+    SUBJECTS,
+    TAG,
+    WINDOW_KEYS,
+    OnExceed,
     OnUnavailable,
     OnUnbounded,
     OnUnboundedInput,
@@ -22,9 +30,18 @@ from ._event_line import ChargeLine, EventLine
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, object]
 
+
 # Digits with `,` and `_` between, no more of them than the largest limit has.
-_DIGITS = r"(0[_,]*)*([0-9][_,]*){{1,{most}}}"
-_USD = rf"({_DIGITS.format(most=9)}(\.[0-9]{{1,9}}0*)?|(0[_,]*)*1[_,]*(0[_,]*){{9}}(\.0+)?)\s*USD"
+def _whole(digits: int) -> str:
+    return rf"(0[_,]*)*([0-9][_,]*){{1,{digits}}}"
+
+
+def _largest(digits: int) -> str:
+    return rf"(0[_,]*)*1[_,]*(0[_,]*){{{digits}}}(\.0+)?"
+
+
+_USD = rf"({_whole(9)}(\.[0-9]{{1,9}}0*)?|{_largest(9)})\s*USD"
+_COUNT = rf"({_whole(15)}(\.0+)?|{_largest(15)})\s*(tokens?|calls?)"
 
 
 def config_schema() -> Schema:
@@ -38,19 +55,7 @@ def config_schema() -> Schema:
         "$id": "urn:tollspan:config:v1",
         "title": "tollspan.yaml",
         "description": "Budgets for calls to models, and what happens where they can't decide.",
-        **_object(
-            {
-                "version": {"enum": [1, "1"], "description": "The document's format."},
-                "defaults": _object(_DEFAULTS),
-                "budgets": {"type": "array", "items": _object(_BUDGET, needed=("id", "limit"))},
-                "hosts": {
-                    "description": "Host, or host:port, to the provider that answers there.",
-                    "type": "object",
-                    "additionalProperties": {"type": "string"},
-                },
-            },
-            needed=("version",),
-        ),
+        **_object(DOCUMENT_KEYS, _DOCUMENT, needed=("version",)),
     }
 
 
@@ -81,13 +86,18 @@ def _names(written: str, fields: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(written.split(", "))
 
 
-def _object(properties: Schema, *, needed: tuple[str, ...] = ()) -> Schema:
+def _object(keys: Iterable[str], properties: Schema, *, needed: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of a mapping with the keys that the parser knows, and no others."""
     found: Schema = {
         "type": "object",
-        "properties": properties,
+        "properties": {key: properties[key] for key in keys},
         "additionalProperties": False,
     }
     return {**found, "required": list(needed)} if needed else found
+
+
+def _one_or_many(item: Schema, *, least: int = 0) -> Schema:
+    return {"anyOf": [item, {"type": "array", "items": item, "minItems": least}]}
 
 
 def _choice(choices: Iterable[str], default: str, text: str) -> Schema:
@@ -110,6 +120,20 @@ _DEFAULTS: Schema = {
         "be the provider's own, `allow` elsewhere.",
     },
 }
+_EVERY = _choice(EVERY, EVERY[0], "When the budget starts anew; by the clock of UTC.")
+_WINDOW: Schema = {
+    "every": {"enum": list(EVERY), "description": "How long a period is."},
+    "timezone": {
+        "description": "Whose hours, days, weeks and months: an IANA name.",
+        "type": "string",
+        "default": "UTC",
+        "minLength": 1,
+    },
+}
+_TAG = f"^{re.escape(TAG)}(.|\\n)+$"
+_WHOM: Schema = {"anyOf": [{"enum": list(DIMENSIONS)}, {"type": "string", "pattern": _TAG}]}
+_TEXT: Schema = {"type": ["string", "number", "boolean"]}
+_PATTERN: Schema = {**_TEXT, "minLength": 1}
 _BUDGET: Schema = {
     "id": {
         "description": "Unique in the document.",
@@ -118,11 +142,42 @@ _BUDGET: Schema = {
         "minimum": 0,
     },
     "limit": {
-        "description": "An amount such as `49.50 USD`.",
+        "description": "An amount such as `49.50 USD`, `50000 tokens` or `100 calls`.",
         "type": "string",
-        "pattern": rf"^\s*({_USD})\s*$",
+        "pattern": rf"^\s*({_USD}|{_COUNT})\s*$",
     },
-    "window": _choice(WINDOWS, "lifetime", "When the budget starts anew; calendar windows in UTC."),
-    "message": {"description": "What a refusal tells the program's user.", "type": "string"},
-    "upgrade_url": {"description": "Where that user may get more.", "type": "string"},
+    "window": {
+        "description": "When the budget starts anew.",
+        "anyOf": [_EVERY, _object(WINDOW_KEYS, _WINDOW, needed=("every",))],
+    },
+    "per": {
+        "description": "By whose values the budget is divided: one account for each.",
+        "anyOf": [_WHOM, {"type": "array", "items": _WHOM, "uniqueItems": True}],
+    },
+    "where": {
+        "description": "What a call must be to be counted: a glob for each key, or a list of them.",
+        "type": "object",
+        "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *DIMENSIONS]}, {"pattern": _TAG}]},
+        "additionalProperties": _one_or_many(_PATTERN, least=1),
+    },
+    "on_exceed": _choice(get_args(OnExceed), "deny", "What becomes of a call that does not fit."),
+    "warn_at": {
+        "description": "Shares of the limit at which somebody is told, once in each period.",
+        **_one_or_many({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+    },
+    "message": {"description": "What a refusal tells the program's user.", **_TEXT},
+    "upgrade_url": {"description": "Where that user may get more.", **_TEXT},
+}
+_DOCUMENT: Schema = {
+    "version": {"enum": [1, "1"], "description": "The document's format."},
+    "defaults": _object(DEFAULTS_KEYS, _DEFAULTS),
+    "budgets": {
+        "type": "array",
+        "items": _object(BUDGET_KEYS, _BUDGET, needed=("id", "limit")),
+    },
+    "hosts": {
+        "description": "Host, or host:port, to the provider that answers there.",
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+    },
 }

@@ -11,28 +11,46 @@ from tollspan.usage import (
     ConfigError,
     GateUnavailableError,
     LedgerError,
+    SessionLimitExceededError,
+    TagBudgetExceededError,
     TollspanError,
     UnboundedCallError,
     UnpricedModelError,
 )
 
 if TYPE_CHECKING:
-    from tollspan.launch import install, uninstall
+    from tollspan.budget import BudgetWarning
+    from tollspan.launch import install, on_deny, on_usage, on_warn, remove_callback, uninstall
 
 __all__ = [
     "BudgetExceededError",
+    "BudgetWarning",
     "CallDeniedError",
     "ConfigError",
     "GateUnavailableError",
     "LedgerError",
+    "SessionLimitExceededError",
+    "TagBudgetExceededError",
     "TollspanError",
     "UnboundedCallError",
     "UnpricedModelError",
     "install",
+    "on_deny",
+    "on_usage",
+    "on_warn",
+    "remove_callback",
     "uninstall",
 ]
 
-_LAZY = {"install": "tollspan.launch", "uninstall": "tollspan.launch"}
+_LAZY = {
+    "BudgetWarning": "tollspan.budget",
+    "install": "tollspan.launch",
+    "on_deny": "tollspan.launch",
+    "on_usage": "tollspan.launch",
+    "on_warn": "tollspan.launch",
+    "remove_callback": "tollspan.launch",
+    "uninstall": "tollspan.launch",
+}
 
 
 def __getattr__(name: str) -> object:

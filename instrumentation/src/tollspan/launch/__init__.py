@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ._settings import SETTINGS, Setting, Settings, read_settings
 
 if TYPE_CHECKING:
+    from ._callbacks import on_deny, on_usage, on_warn, remove_callback
     from ._install import SDKS, Installed, install, install_or_raise, uninstall
     from ._instrumentors import AnthropicInstrumentor, OpenAIInstrumentor
     from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
@@ -31,12 +32,17 @@ __all__ = [
     "install",
     "install_or_raise",
     "load_prices",
+    "on_deny",
+    "on_usage",
+    "on_warn",
     "read_settings",
+    "remove_callback",
     "run_program",
     "uninstall",
 ]
 
 _MODULES = {
+    "_callbacks": ("on_deny", "on_usage", "on_warn", "remove_callback"),
     "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
     "_instrumentors": ("AnthropicInstrumentor", "OpenAIInstrumentor"),
     "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),

@@ -1,9 +1,17 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
 from .closing import Closer, Rates
-from .document import parse_rules, read_rules
+from .document import (
+    BUDGET_KEYS,
+    DEFAULTS_KEYS,
+    DOCUMENT_KEYS,
+    WINDOW_KEYS,
+    parse_rules,
+    read_rules,
+)
 from .gate import Bounds, BudgetGate
 from .memory import MemoryLedger
+from .plans import read_scope
 from .ports import (
     BUSY,
     AttributionSource,
@@ -18,14 +26,23 @@ from .ports import (
     OnUnboundedInput,
     OnUnpriced,
 )
-from .rules import Budget, RuleSet
+from .rules import DIMENSIONS, SUBJECTS, TAG, Budget, Condition, OnExceed, RuleSet
 from .values import Account, Balance, Decision, Hold, Leg, Refusal
-from .windows import FOREVER_UNIX_NS, WINDOWS, Window, ends_at, period
+from .warnings import BudgetWarning, Milestones, Warner, WarningReason
+from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
 
 __all__ = [
+    "BUDGET_KEYS",
     "BUSY",
+    "DEFAULTS_KEYS",
+    "DIMENSIONS",
+    "DOCUMENT_KEYS",
+    "EVERY",
     "FOREVER_UNIX_NS",
-    "WINDOWS",
+    "LIFETIME",
+    "SUBJECTS",
+    "TAG",
+    "WINDOW_KEYS",
     "Account",
     "AttributionSource",
     "Authority",
@@ -34,15 +51,20 @@ __all__ = [
     "Bounds",
     "Budget",
     "BudgetGate",
+    "BudgetWarning",
     "Busy",
     "CallSink",
     "Closer",
     "Closing",
+    "Condition",
     "Decision",
+    "Every",
     "Gate",
     "Hold",
     "Leg",
     "MemoryLedger",
+    "Milestones",
+    "OnExceed",
     "OnUnavailable",
     "OnUnbounded",
     "OnUnboundedInput",
@@ -50,9 +72,12 @@ __all__ = [
     "Rates",
     "Refusal",
     "RuleSet",
+    "Warner",
+    "WarningReason",
     "Window",
     "ends_at",
     "parse_rules",
     "period",
     "read_rules",
+    "read_scope",
 ]
