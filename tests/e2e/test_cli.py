@@ -106,7 +106,7 @@ def doctors(env: dict[str, str]) -> dict[str, dict[str, str]]:
 def test_the_doctor_finds_nothing_bad(after_a_run: dict[str, str]) -> None:
     found = doctors(after_a_run)
     assert found["rules"]["text"].startswith("1 budget in ")
-    assert "1 accounts, 4 events" in found["ledger"]["text"]
+    assert "1 account, 4 events" in found["ledger"]["text"]
 
 
 def test_the_doctor_says_of_each_sdk_how_many_methods_are_gated(

@@ -208,6 +208,7 @@ def test_what_was_seen_is_told_by_kind(home: Path, run: Run) -> None:
         ("past_the_gate", "anthropic AnthropicFoundry"),
         ("not_metered", "openai realtime.connect"),
         ("imported_before_install", "openai"),
+        ("mode", "observe"),
     ):
         ledger.sight(kind, name)
     ledger.close()
@@ -215,11 +216,13 @@ def test_what_was_seen_is_told_by_kind(home: Path, run: Run) -> None:
     assert statuses(found) == {
         "sightings.past_the_gate": "warning",
         "sightings.not_metered": "warning",
+        "sightings.mode": "warning",
     }
     assert "openai POST /images/generations, 1 times" in found["sightings.past_the_gate"]["text"]
     not_metered = found["sightings.not_metered"]["text"]
     assert "AnthropicFoundry, 1 times" in not_metered
     assert "realtime.connect, 1 times" in not_metered
+    assert "observe, 1 times" in found["sightings.mode"]["text"]
     assert "openai, 1 times" in found["install.order"]["text"]
 
 

@@ -111,6 +111,16 @@ def test_a_terminal_and_a_pipe_show_the_same_words(shown: Path) -> None:
     assert re.findall(r"[\w.]+", fine) == re.findall(r"[\w.]+", plain)
 
 
+def test_a_narrow_terminal_leaves_columns_out_and_breaks_no_line(shown: Path) -> None:
+    wide = _ESCAPE.sub("", on_terminal(environment(shown, COLUMNS="200"), "events"))
+    narrow = _ESCAPE.sub("", on_terminal(environment(shown, COLUMNS="80"), "events"))
+    assert len(narrow.splitlines()) == len(wide.splitlines()) == 2 + len(EVERY_KIND)
+    assert all(len(line) <= 80 for line in narrow.splitlines())
+    titles = narrow.splitlines()[0].split()
+    assert titles == ["time", "customer", "model", "outcome", "cost", "USD"]
+    assert narrow.splitlines()[2].split()[-1] == "0.000001"
+
+
 def test_output_is_in_utf8_in_any_locale(shown: Path) -> None:
     env = environment(shown, LC_ALL="C", PYTHONIOENCODING="ascii", TOLLSPAN_CUSTOMER="Zoë")
     assert "customer" in in_pipe(env, "events", "--json")

@@ -104,15 +104,16 @@ def _print(rows: Sequence[tuple[Balance, int | None]], rules: Mapping[str, Budge
         (
             Column("budget"),
             Column("of"),
-            Column("period"),
+            Column("period", may_go=True),
             Column("used"),
             Column("unit"),
-            *(
-                Column(title, is_number=True)
-                for title in ("limit", "spent", "held", "unresolved", "left")
-            ),
-            Column("resets (UTC)"),
-            Column("notes"),
+            Column("limit", is_number=True),
+            Column("spent", is_number=True),
+            Column("held", is_number=True, may_go=True),
+            Column("unresolved", is_number=True, may_go=True),
+            Column("left", is_number=True),
+            Column("resets (UTC)", may_go=True),
+            Column("notes", may_go=True),
         ),
         [_line(balance, ends_at, rules) for balance, ends_at in rows],
     )

@@ -40,6 +40,7 @@ CHECK_IDS = {
     "budgets.unresolved": "Money that is counted though nobody knows whether it was spent.",
     "sightings.past_the_gate": "Requests that may cost money and went past the gate.",
     "sightings.not_metered": "Clients and requests that are known and not metered yet.",
+    "sightings.mode": "Programs that ran while the gate was not in force.",
     "sightings.unwrapped": "Methods that tollspan wraps and did not find in an SDK.",
 }
 
@@ -72,6 +73,11 @@ class Patient(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     wrong: tuple[ConfigError, ...]
     environ: dict[str, str]
+
+
+def many(count: int, noun: str) -> str:
+    """Write a count with its noun: `1 event`, `2,000 events`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def good(check_id: str, text: str) -> Check:

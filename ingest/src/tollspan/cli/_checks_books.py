@@ -23,7 +23,7 @@ from tollspan.ledger import (
 from tollspan.pricing import inspect_book
 from tollspan.usage import LedgerCorruptError, LedgerError, TollspanError, format_amount, rfc3339
 
-from ._checks import Check, Patient, good, problem, warning
+from ._checks import Check, Patient, good, many, problem, warning
 
 _MIB = 1 << 20
 _LITTLE_BYTES, _TOO_LITTLE_BYTES = 512 * _MIB, 32 * _MIB
@@ -32,16 +32,20 @@ _MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs"}
 _CLOCK_SLACK_NS = 120 * 1_000_000_000
 _NS = 1_000_000_000
 _MOST_NAMED = 5
+_DAY_NS = 86_400 * _NS
 _SEEN = {
     "past_the_gate": (
+        "no request that may cost money went past the gate",
         "requests that may cost money went past the gate",
         "call it in a way that docs/reference/providers.md lists as gated",
     ),
     "not_metered": (
+        "nothing was used that is known and not metered yet",
         "calls that are known and not metered yet",
         "docs/reference/providers.md says what is metered instead",
     ),
     "unwrapped": (
+        "every method that tollspan wraps was found",
         "methods that tollspan wraps were not found in an SDK, and calls by them are not gated",
         "install a supported version of the SDK",
     ),
@@ -122,7 +126,8 @@ def _books(patient: Patient) -> Iterator[Check]:
         ledger.sweep()
         yield good(
             "ledger",
-            f"{path} opens: {len(reader.balances())} accounts, {reader.highest_number()} events; "
+            f"{path} opens: {many(len(reader.balances()), 'account')}, "
+            f"{many(reader.highest_number(), 'event')}; "
             "it is the authority for all processes of this host",
         )
         yield _rescued(home)
@@ -207,12 +212,22 @@ def _sightings(seen: tuple[Sighting, ...]) -> Iterator[Check]:
         )
     else:
         yield good("install.order", "tollspan was always installed before an SDK was imported")
-    for kind, (what, fix) in _SEEN.items():
+    yield _modes([one for one in seen if one.kind == "mode"])
+    for kind, (nothing, what, fix) in _SEEN.items():
         found = [_last(one) for one in seen if _kind(one) == kind]
         if found:
             yield warning(f"sightings.{kind}", f"{what}: {'; '.join(found)}", fix)
         else:
-            yield good(f"sightings.{kind}", f"none: {what}")
+            yield good(f"sightings.{kind}", nothing)
+
+
+def _modes(seen: list[Sighting]) -> Check:
+    if not seen:
+        return good("sightings.mode", "every program ran with the gate in force")
+    text = f"programs ran with TOLLSPAN_MODE set: {'; '.join(map(_last, seen))}"
+    if time.time_ns() - max(one.last_unix_ns for one in seen) < _DAY_NS:
+        return warning("sightings.mode", text, "take the variable out where the incident is over")
+    return good("sightings.mode", text)
 
 
 def _kind(one: Sighting) -> str:

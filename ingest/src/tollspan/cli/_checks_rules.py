@@ -13,7 +13,7 @@ from tollspan.launch import PINNED_BOOK, SETTINGS, Settings, book_in_force, load
 from tollspan.pricing import PriceBook, inspect_book
 from tollspan.usage import ConfigError, TollspanError
 
-from ._checks import Check, Patient, good, problem, warning
+from ._checks import Check, Patient, good, many, problem, warning
 from ._reach import unreachable
 
 _OURS = "TOLLSPAN_"
@@ -82,13 +82,9 @@ def _rules(patient: Patient) -> Iterator[Check]:
             "rules", f"{error}; every call is refused until it is mended", "mend that line"
         )
         return
-    yield good("rules", f"{_count(len(rules.budgets))} in {document}")
+    yield good("rules", f"{many(len(rules.budgets), 'budget')} in {document}")
     yield _fail_open(rules)
     yield _reach(rules, patient)
-
-
-def _count(budgets: int) -> str:
-    return f"{budgets} budget{'' if budgets == 1 else 's'}"
 
 
 def _fail_open(rules: RuleSet) -> Check:

@@ -5,22 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 
 from tollspan.launch import read_settings
 from tollspan.usage import ConfigError
 
-from . import _checks_books, _checks_otel, _checks_rules, _checks_sdks
 from ._checks import ORDER, Check, Patient, Status
 from ._terminal import Cell, Column, Style, Value, print_json, print_line, print_table
 
-_CHECKS: tuple[Callable[[Patient], Iterable[Check]], ...] = (
-    *_checks_rules.CHECKS,
-    *_checks_sdks.CHECKS,
-    *_checks_otel.CHECKS,
-    *_checks_books.CHECKS,
-)
 _STYLES: dict[str, Style] = {"ok": "good", "warning": "warning", "problem": "bad"}
 
 
@@ -29,7 +22,7 @@ def doctor(parsed: argparse.Namespace) -> int:
     wrong: list[ConfigError] = []
     settings = read_settings(on_wrong=wrong.append)
     patient = Patient(settings=settings, wrong=tuple(wrong), environ=dict(os.environ))
-    found = [check for look in _CHECKS for check in look(patient)]
+    found = list(_look(patient))
     worst = max((check.status for check in found), key=ORDER.index)
     if parsed.json:
         print_json(
@@ -44,6 +37,16 @@ def doctor(parsed: argparse.Namespace) -> int:
     else:
         _print(found)
     return int(worst == "problem")
+
+
+def _look(patient: Patient) -> Iterator[Check]:
+    # OpenTelemetry can't be imported while this names what is not installed: a check says so.
+    os.environ.pop("OTEL_PROPAGATORS", None)
+    from . import _checks_books, _checks_otel, _checks_rules, _checks_sdks  # noqa: PLC0415
+
+    for part in (_checks_rules, _checks_sdks, _checks_otel, _checks_books):
+        for check in part.CHECKS:
+            yield from check(patient)
 
 
 def _print(found: list[Check]) -> None:

@@ -24,10 +24,10 @@ _COLUMNS = (
     Column("customer"),
     Column("model", is_wide=True),
     Column("outcome"),
-    Column("in", is_number=True),
-    Column("out", is_number=True),
+    Column("in", is_number=True, may_go=True),
+    Column("out", is_number=True, may_go=True),
     Column("cost USD", is_number=True),
-    Column("call"),
+    Column("call", may_go=True),
 )
 # While events come in, nobody knows the widest: these are wide enough for most.
 _FOLLOWED_WIDTHS = (19, 12, 28, 9, 8, 7, 12, 32)

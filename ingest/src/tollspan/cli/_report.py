@@ -34,10 +34,10 @@ def report(parsed: argparse.Namespace) -> int:
             *(Column(name) for name in dimensions),
             Column("calls", is_number=True),
             Column("denied", is_number=True),
-            Column("tokens in", is_number=True),
-            Column("tokens out", is_number=True),
+            Column("tokens in", is_number=True, may_go=True),
+            Column("tokens out", is_number=True, may_go=True),
             Column("cost USD", is_number=True),
-            Column("notes"),
+            Column("notes", is_wide=True),
         ],
         lines,
     )

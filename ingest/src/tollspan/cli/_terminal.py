@@ -23,6 +23,8 @@ _STYLES: dict[Style, str] = {
     "strong": "bold",
 }
 _BAR_CELLS = 10
+_GAP = 2
+_LEAST_WIDE = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _JSON_INDENT = 2
 
@@ -37,12 +39,14 @@ class Cell(NamedTuple):
 class Column(NamedTuple):
     """A column of a table; numbers stand at its right.
 
-    `is_wide` takes what room is left, and wraps there; on a terminal alone.
+    Where a terminal is too narrow, columns that may go are left out, the last of them first, and
+    the one that is wide wraps.
     """
 
     title: str
     is_number: bool = False
     is_wide: bool = False
+    may_go: bool = False
 
 
 class Bar(NamedTuple):
@@ -158,15 +162,42 @@ def _print_rich_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]])
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
-    for column in columns:
+    console = Console(highlight=False)
+    shown, needed = _that_fit(columns, rows, console.width)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for number in shown:
+        column = columns[number]
         table.add_column(
             Text(column.title),
             justify="right" if column.is_number else "left",
             overflow="fold",
-            no_wrap=column.is_number,
-            ratio=1 if column.is_wide else None,
+            no_wrap=not column.is_wide,
         )
     for row in rows:
-        table.add_row(*(Text(cell.text, style=_STYLES[cell.style]) for cell in row))
-    Console(highlight=False).print(table)
+        table.add_row(*(Text(row[number].text, _STYLES[row[number].style]) for number in shown))
+    # What fits nowhere is wrapped by the terminal, as plain text would be.
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
+def _that_fit(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
+) -> tuple[list[int], int]:
+    """Return the columns that fit into a width, and the width that they need at least."""
+    from rich.cells import cell_len  # noqa: PLC0415 - as above
+
+    lengths = [
+        max(len(column.title), *(cell_len(row[number].text) for row in rows), 0)
+        for number, column in enumerate(columns)
+    ]
+    least = [
+        min(length, _LEAST_WIDE) if column.is_wide else length
+        for column, length in zip(columns, lengths, strict=True)
+    ]
+    shown = list(range(len(columns)))
+    for number in reversed(shown.copy()):
+        if sum(least[one] + _GAP for one in shown) <= width:
+            break
+        if columns[number].may_go:
+            shown.remove(number)
+    return shown, sum(least[one] + _GAP for one in shown)
