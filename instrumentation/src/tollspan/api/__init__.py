@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tollspan.usage import (
+    AttributionError,
     BudgetExceededError,
     CallDeniedError,
     ConfigError,
@@ -17,9 +18,11 @@ from tollspan.usage import (
 )
 
 if TYPE_CHECKING:
+    from tollspan.attribution import argument, attribution, bind
     from tollspan.launch import install, uninstall
 
 __all__ = [
+    "AttributionError",
     "BudgetExceededError",
     "CallDeniedError",
     "ConfigError",
@@ -28,11 +31,20 @@ __all__ = [
     "TollspanError",
     "UnboundedCallError",
     "UnpricedModelError",
+    "argument",
+    "attribution",
+    "bind",
     "install",
     "uninstall",
 ]
 
-_LAZY = {"install": "tollspan.launch", "uninstall": "tollspan.launch"}
+_LAZY = {
+    "argument": "tollspan.attribution",
+    "attribution": "tollspan.attribution",
+    "bind": "tollspan.attribution",
+    "install": "tollspan.launch",
+    "uninstall": "tollspan.launch",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,6 @@ from .gate import Bounds, BudgetGate
 from .memory import MemoryLedger
 from .ports import (
     BUSY,
-    AttributionSource,
     Authority,
     Books,
     Busy,
@@ -26,7 +25,6 @@ __all__ = [
     "FOREVER_UNIX_NS",
     "WINDOWS",
     "Account",
-    "AttributionSource",
     "Authority",
     "Balance",
     "Books",
