@@ -24,8 +24,8 @@ SOURCE = Path(__file__).resolve().parents[3] / "instrumentation/src/tollspan/lau
         pytest.param("TOLLSPAN_DURABILITY", "always", "expected one of process, fsync"),
         pytest.param("TOLLSPAN_LOG_LEVEL", "loud", "expected one of WARNING, DEBUG"),
         pytest.param("TOLLSPAN_STRICT", "perhaps", "expected true or false"),
-        pytest.param("TOLLSPAN_CUSTOMER", "x" * 257, "expected 1 to 256 printable ones"),
-        pytest.param("TOLLSPAN_TEAM", "a\nb", "expected 1 to 256 printable ones"),
+        pytest.param("TOLLSPAN_CUSTOMER", "x" * 257, "has 257 characters; expected 1 to 256"),
+        pytest.param("TOLLSPAN_TEAM", "a\nb", "control character U+000A at position 1"),
         pytest.param("TOLLSPAN_HOME", "~no-such-user/x", "expected a path"),
     ],
 )

@@ -12,13 +12,14 @@ import msgspec
 
 from tollspan.usage import Call
 
-from ._baggage import BAGGAGE, Baggage, outbound
+from ._baggage import BAGGAGE, SHORTEST_SECRET, Baggage, outbound
 from ._blocks import Argument, Value, argument, attribution
 from ._carrying import bind
 from ._current import capture, set_default, use_baggage
 
 __all__ = [
     "BAGGAGE",
+    "SHORTEST_SECRET",
     "Argument",
     "Baggage",
     "CallInFlight",

@@ -67,7 +67,7 @@ def stating(context: Context, said: Attribution) -> Context:
     in_force = merge_attributions(_default, said)
     context = set_value(_KEY, Stated(said, _default, in_force), context)
     if _baggage is not None and _baggage.writes:
-        return _baggage.write(context, in_force)
+        return _baggage.write(context, capture(context))
     return context
 
 

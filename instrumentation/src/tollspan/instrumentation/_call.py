@@ -50,14 +50,6 @@ class Failure(msgspec.Struct, frozen=True):
     reading: Reading | None = None
 
 
-class AttributionSource(Protocol):
-    """Says who pays for what runs now."""
-
-    def __call__(self, context: Context) -> Attribution:
-        """Return the attribution in force in a context."""
-        ...
-
-
 class Extractor(Protocol):
     """Reads one way of asking a provider; `asked` is what its wrapper made of the arguments.
 
@@ -131,7 +123,7 @@ class Lifecycle:
         gate: Gate,
         sink: CallSink,
         note: Callable[[DecisionEvent], None],
-        attribution: AttributionSource,
+        attribution: Callable[[Context], Attribution],
         spans: SpanEmitter,
         worker: Worker,
     ) -> None:
