@@ -49,10 +49,16 @@ def in_pool(work: Work) -> str | None:
         return pool.submit(work).result(10)
 
 
+def work_of(work: Work) -> str | None:
+    """Run it."""
+    return work()
+
+
 def in_map(work: Work) -> str | None:
     """Run in a pool's `map`."""
     with ThreadPoolExecutor(1) as pool:
-        return next(pool.map(lambda run: run(), [work]))
+        (found,) = pool.map(work_of, [work])
+        return found
 
 
 def in_executor(work: Work) -> str | None:
