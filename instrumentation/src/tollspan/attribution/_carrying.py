@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from opentelemetry.context import get_current
@@ -93,54 +94,74 @@ def _coroutines(function: Callable[..., Awaitable[Any]], plan: Plan) -> _Functio
 def _generators(function: Callable[..., Generator[Any, Any, Any]], plan: Plan) -> _Function:
     def run(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         steps = Steps(plan(args, kwargs))
-        generator = function(*args, **kwargs)
-        resume: Callable[[Any], Any] = generator.send
-        given: Any = None
-        try:
-            while True:
-                try:
-                    with steps:
-                        item = resume(given)
-                except StopIteration as end:
-                    return end.value
-                try:
-                    given = yield item
-                    resume = generator.send
-                except GeneratorExit:
-                    with steps:
-                        generator.close()
-                    raise
-                except BaseException as error:  # noqa: BLE001 - it goes on into the generator
-                    given, resume = error, generator.throw
-        finally:
-            del given  # an error holds this frame
+        return (yield from _Stepping(function(*args, **kwargs), steps))
 
     return run
+
+
+class _Stepping(Generator[Any, Any, Any]):
+    """A generator whose steps are taken in a context of their own."""
+
+    def __init__(self, generator: Generator[Any, Any, Any], steps: Steps) -> None:
+        self._generator = generator
+        self._steps = steps
+
+    def send(self, value: Any) -> Any:
+        """Go on."""
+        with self._steps:
+            return self._generator.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error."""
+        with self._steps:
+            return self._generator.throw(*error)
+
+    def close(self) -> None:
+        """End it."""
+        with self._steps:
+            self._generator.close()
 
 
 def _async_generators(function: Callable[..., AsyncGenerator[Any, Any]], plan: Plan) -> _Function:
     async def run(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         steps = Steps(plan(args, kwargs))
         generator = function(*args, **kwargs)
-        resume: Callable[[Any], Awaitable[Any]] = generator.asend
         given: Any = None
-        try:
-            while True:
-                try:
-                    with steps:
-                        item = await resume(given)
-                except StopAsyncIteration:
-                    return
-                try:
-                    given = yield item
-                    resume = generator.asend
-                except GeneratorExit:
-                    with steps:
-                        await generator.aclose()
-                    raise
-                except BaseException as error:  # noqa: BLE001 - it goes on into the generator
-                    given, resume = error, generator.athrow
-        finally:
-            del given  # an error holds this frame
+        resume: Callable[[Any], Awaitable[Any]] = generator.asend
+        while True:
+            try:
+                with steps:
+                    item = await resume(given)
+            except StopAsyncIteration:
+                return
+            resume = generator.asend
+            given = None
+            thrown = _Thrown()
+            with thrown:
+                given = yield item
+            if isinstance(thrown.error, GeneratorExit):
+                with steps:
+                    await generator.aclose()
+                raise thrown.error
+            if thrown.error is not None:
+                given, resume = thrown.error, generator.athrow
 
     return run
+
+
+class _Thrown:
+    """Takes what is thrown in at a `yield`, to hand it on."""
+
+    error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self.error = error
+        return True
