@@ -42,9 +42,9 @@ def check_value(name: str, value: object) -> str:
             f"{name} is of type {type(value).__name__}; expected text: write str(…) around an id"
         )
     if not 1 <= len(value) <= LONGEST_VALUE:
+        fix = "give a shorter id, nothing is cut" if value else "leave it out to say nothing"
         raise AttributionError(
-            f"{name} has {len(value)} characters; expected 1 to {LONGEST_VALUE}: "
-            "give a shorter id (nothing is cut), or None to say nothing"
+            f"{name} has {len(value)} characters; expected 1 to {LONGEST_VALUE}: {fix}"
         )
     found = _FORBIDDEN.search(value)
     if found is not None:
