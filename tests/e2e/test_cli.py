@@ -48,7 +48,9 @@ def after_a_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     home = tmp_path_factory.mktemp("home")
     write_rules(home, limit="0.0007")
     with FakeOpenAI(default=Reply(output_tokens=150)) as fake:
-        env = environment(home, fake.base_url, TOLLSPAN_CUSTOMER="acme")
+        env = environment(
+            home, fake.base_url, TOLLSPAN_CUSTOMER="acme", TOLLSPAN_TAGS="tier=free,region=eu"
+        )
         done = run(program(PROGRAM), env)
         assert done.returncode == 0, done.stderr
         assert done.stdout == "BudgetExceededError\n"
@@ -80,6 +82,25 @@ def test_the_report_sums_to_the_bill(after_a_run: dict[str, str]) -> None:
     assert (row["calls"], row["denied"]) == (3, 1)
     assert row["cost_nanousd"] == after_a_run["BILLED"]
     assert "gpt-4o-mini" in tollspan(after_a_run, "report").stdout
+
+
+def test_the_report_is_split_by_tags_and_shows_what_has_no_owner(
+    after_a_run: dict[str, str],
+) -> None:
+    done = tollspan(after_a_run, "report", "--by", "tag.tier,customer,tag.none", "--json")
+    (row,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (row["tag.tier"], row["customer"], row["tag.none"]) == ("free", "acme", None)
+    assert row["cost_nanousd"] == after_a_run["BILLED"]
+    table = tollspan(after_a_run, "report", "--by", "tag.tier,user").stdout
+    assert re.search(r"^free +unattributed +3 ", table, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["planet", "tag.", "tag.a b", "tag.a'b"])
+def test_a_dimension_that_is_not_known_is_named(after_a_run: dict[str, str], name: str) -> None:
+    done = tollspan(after_a_run, "report", "--by", f"model,{name}")
+    assert done.returncode == 2
+    assert "unknown dimension" in done.stderr
+    assert "tag.tier say" in done.stderr
 
 
 def test_budgets_show_what_is_left(after_a_run: dict[str, str]) -> None:

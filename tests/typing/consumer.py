@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime
-from typing import assert_type
+from typing import Any, assert_type
 
 from tollspan.api import (
+    AttributionError,
     BudgetExceededError,
     CallDeniedError,
     GateUnavailableError,
     TollspanError,
+    argument,
+    attribution,
+    bind,
     install,
 )
 
@@ -42,6 +46,70 @@ def ask(call: Callable[[], str]) -> str:
 def later(seconds: float | None) -> str:
     """Say when to come back."""
     return "later" if seconds is None else f"in {seconds:.0f} s"
+
+
+def customer_of(question: str, customer_id: str) -> str | None:
+    """Find out who pays."""
+    return customer_id or None
+
+
+@attribution(customer=argument("customer_id"), tags={"tier": "free", "region": None})
+def answer(question: str, customer_id: str = "acme") -> str:
+    """Keep its signature under the decorator."""
+    return question
+
+
+@attribution(customer=customer_of, step="plan")
+async def answer_later(question: str, customer_id: str) -> str:
+    """Do the same, later."""
+    return question
+
+
+@attribution(team="red")
+def words(question: str) -> Iterator[str]:
+    """Do the same, word by word."""
+    yield question
+
+
+@attribution(team="red")
+async def words_later(question: str) -> AsyncIterator[str]:
+    """Do the same, word by word and later."""
+    yield question
+
+
+class Agent:
+    """Has methods that are attributed."""
+
+    @attribution(session=argument("session"))
+    def run(self, session: str) -> int:
+        """Run."""
+        return 1
+
+    @classmethod
+    @attribution(agent="crawler")
+    def made(cls) -> Agent:
+        """Make one."""
+        return cls()
+
+
+def attributed() -> None:
+    """Say who pays, in blocks and by decorators, and carry it to other threads."""
+    with attribution(customer="acme", user=None, tags={"tier": "free"}) as in_force:
+        assert_type(in_force.customer, str | None)
+        assert_type(in_force.tags, tuple[tuple[str, str], ...])
+    assert_type(answer("?", customer_id="a"), str)
+    coroutine: Coroutine[Any, Any, str] = answer_later("?", "a")
+    coroutine.close()
+    assert_type(words("?"), Iterator[str])
+    assert_type(words_later("?"), AsyncIterator[str])
+    assert_type(Agent.made().run("s"), int)
+    assert_type(bind(answer)("?"), str)
+    run: Callable[[str], int] = bind(Agent().run)
+    print(run("s"))
+    try:
+        attribution(customer="")
+    except (AttributionError, ValueError) as error:
+        print(error)
 
 
 KINDS: tuple[type[CallDeniedError], ...] = (BudgetExceededError, GateUnavailableError)

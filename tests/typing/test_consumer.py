@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Each line marked `wrong` must be refused, and no other.
 PROGRAM = """\
 # pyright: strict
-from tollspan.api import BudgetExceededError, CallDeniedError, install
+from tollspan.api import BudgetExceededError, CallDeniedError, attribution, bind, install
 
 install()
 install(no_such_setting=1)  # wrong
@@ -26,6 +26,15 @@ narrow: BudgetExceededError = CallDeniedError("no")  # wrong
 print(denied.no_such_field)  # wrong
 seconds: float = denied.resets_at  # wrong
 amount: int = denied.remaining  # wrong
+attribution(customer=7)  # wrong
+attribution("acme")  # wrong
+attribution(cutsomer="acme")  # wrong
+@attribution(customer="acme", tags={"tier": "free"})
+def ask(question: str) -> str:
+    return question
+ask(7)  # wrong
+answer: int = ask("?")  # wrong
+bind(ask)("?", "?")  # wrong
 """
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Protocol
 
-from tollspan.ledger import DIMENSIONS
+from tollspan.ledger import DIMENSIONS, is_dimension
 from tollspan.usage import TollspanError
 
 from . import _doctor, _prices, _show
@@ -81,7 +81,7 @@ def _add_report(commands: _Commands) -> None:
         type=_dimensions,
         default=("model",),
         metavar="A,B",
-        help=f"dimensions to sum by (default: model): {', '.join(DIMENSIONS)}",
+        help=f"dimensions to sum by (default: model): {', '.join(DIMENSIONS)}, tag.NAME",
     )
     report.add_argument("--since", type=_show.duration_ns, help="not older than this: 90m, 24h, 7d")
     report.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -117,8 +117,9 @@ def _positive(text: str) -> int:
 def _dimensions(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
-        if name not in DIMENSIONS:
+        if not is_dimension(name):
             raise argparse.ArgumentTypeError(
-                f"unknown dimension {name!r}; known: {', '.join(DIMENSIONS)}"
+                f"unknown dimension {name!r}; known: {', '.join(DIMENSIONS)}, and tags by name, "
+                "tag.tier say"
             )
     return names

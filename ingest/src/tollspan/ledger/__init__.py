@@ -2,7 +2,7 @@
 
 from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
-from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting
+from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
 from .sqlite import LEDGER_FILE, SQLiteLedger
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ReportRow",
     "SQLiteLedger",
     "Sighting",
+    "is_dimension",
     "rebuild",
     "rescued_files",
 ]

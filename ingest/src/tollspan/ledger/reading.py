@@ -14,11 +14,13 @@ from tollspan.budget import Account, Balance
 from tollspan.usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
+    TAG_PREFIX,
     BudgetUnit,
     Event,
     LedgerCorruptError,
     LedgerError,
     decode_event,
+    is_tag,
 )
 
 from ._rescue import NO_EVENT
@@ -43,6 +45,15 @@ DIMENSIONS = {
     "day": "strftime('%Y-%m-%d', time_unix_ns / 1000000000, 'unixepoch')",
     "hour": "strftime('%Y-%m-%dT%H', time_unix_ns / 1000000000, 'unixepoch')",
 }
+_TAG = (
+    "(SELECT json_extract(value, '$[1]') FROM json_each(d, '$.call.attribution.tags')"
+    " WHERE json_extract(value, '$[0]') = ?)"
+)
+
+
+def is_dimension(name: str) -> bool:
+    """Say whether events can be summed by it: one of `DIMENSIONS`, or a tag (`tag.tier`)."""
+    return name in DIMENSIONS or is_tag(name)
 
 
 class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,8 +149,9 @@ class LedgerReader:
     def report(
         self, dimensions: tuple[str, ...], *, since_unix_ns: int = 0
     ) -> tuple[ReportRow, ...]:
-        """Sum events by dimensions (names of `DIMENSIONS`), dearest first."""
-        groups = [DIMENSIONS[name] for name in dimensions]
+        """Sum events by dimensions (see `is_dimension`), dearest first."""
+        groups = [DIMENSIONS.get(name, _TAG) for name in dimensions]
+        tags = [name.removeprefix(TAG_PREFIX) for name in dimensions if name not in DIMENSIONS]
         columns = "".join(f"{group}, " for group in groups)
         numbers = ", ".join(str(index + 1) for index in range(len(groups)))
         query = (
@@ -167,7 +179,7 @@ class LedgerReader:
                 output_tokens=row[size + 6] or 0,
                 cost_nanousd=row[size + 7] or 0,
             )
-            for row in self._rows(query, (since_unix_ns,))
+            for row in self._rows(query, (*tags, since_unix_ns))
         )
 
     def sightings(self) -> tuple[Sighting, ...]:

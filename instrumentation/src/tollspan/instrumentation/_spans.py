@@ -152,7 +152,7 @@ def _is_generative(span: Span, operation: str | None = None) -> bool:
 
 
 class SpanEmitter:
-    """Starts and ends the spans of calls.
+    """Starts and ends the spans of calls, and never raises: whoever calls it needs no guard.
 
     Args:
         tracer: Which tracer to use.
@@ -215,9 +215,15 @@ class SpanEmitter:
         return CallSpan(span, is_ours=True)
 
     def end(self, of_call: CallSpan | None, event: UsageEvent) -> None:
-        """Put usage and cost on the span, end it if it is ours, and record metrics."""
-        if of_call is not None:
-            with self._guard:
+        """Record metrics, put usage and cost on the span, and end it if it is ours."""
+        with self._guard:
+            if self._recorder is not None:
+                self._recorder.record(
+                    event,
+                    of_call.context if of_call is not None else None,
+                    is_counted_elsewhere=of_call is not None and of_call.is_counted,
+                )
+            if of_call is not None:
                 span = of_call.span
                 if span.is_recording():
                     span.set_attributes(
@@ -227,20 +233,14 @@ class SpanEmitter:
                         span.set_status(Status(StatusCode.ERROR, _description(of_call.error)))
                 if of_call.is_ours:
                     span.end()
-        if self._recorder is not None:
-            self._recorder.record(
-                event,
-                of_call.context if of_call is not None else None,
-                is_counted_elsewhere=of_call is not None and of_call.is_counted,
-            )
 
     def deny(self, of_call: CallSpan | None, call: Call, denial: CallDeniedError) -> None:
-        """Mark the span as refused and end it if it is ours."""
-        if of_call is not None:
-            with self._guard:
+        """Record the refusal, mark the span as refused and end it if it is ours."""
+        with self._guard:
+            if self._recorder is not None:
+                self._recorder.deny(call, denial)
+            if of_call is not None:
                 _deny(of_call, denial)
-        if self._recorder is not None:
-            self._recorder.deny(call, denial)
 
     def _mark_foreign(self, call: Call, decision: Decision, others: Others) -> CallSpan | None:
         """Stamp the GenAI span that is current, else the one that will be when the SDK sends.
@@ -271,6 +271,8 @@ class SpanEmitter:
             for name, field in _DIMENSIONS
             if (value := getattr(attribution, field)) is not None
         }
+        for name, value in attribution.tags:
+            attributes[f"{semconv.TOLLSPAN_TAG_PREFIX}{name}"] = value
         self._dimensions = (attribution, attributes)
         return attributes
 

@@ -111,12 +111,14 @@ def uninstall() -> None:
             for funnel in installed.funnels:
                 funnel.remove()
             _put_away(installed)
+            attribution.use_baggage(None)
             atexit.unregister(_at_exit)
 
 
 def _wire(settings: Settings) -> Installed:
     logging.getLogger("tollspan").setLevel(settings.log_level)
     attribution.set_default(settings.attribution)
+    attribution.use_baggage(settings.baggage)
     book, no_prices = _prices(settings)
     ledger = SQLiteLedger(
         settings.home,

@@ -56,8 +56,12 @@ TOLLSPAN_PLACE: Final = "tollspan.place"
 TOLLSPAN_PROJECT: Final = "tollspan.project"
 TOLLSPAN_RULE_ID: Final = "tollspan.rule.id"
 TOLLSPAN_STEP: Final = "tollspan.step"
+TOLLSPAN_TAG_PREFIX: Final = "tollspan.tag."  # and the tag's name
 TOLLSPAN_TEAM: Final = "tollspan.team"
 TOLLSPAN_USAGE_STATUS: Final = "tollspan.usage.status"
+
+# Entries of ours in W3C baggage begin so
+BAGGAGE_PREFIX: Final = "tollspan."
 
 # Metrics
 METRIC_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"

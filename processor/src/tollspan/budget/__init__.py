@@ -7,7 +7,6 @@ from .memory import MemoryLedger
 from .plans import read_scope
 from .ports import (
     BUSY,
-    AttributionSource,
     Authority,
     Books,
     Busy,
@@ -18,21 +17,19 @@ from .ports import (
     OnUnbounded,
     OnUnpriced,
 )
-from .rules import DIMENSIONS, SUBJECTS, TAG, Budget, Condition, OnExceed, RuleSet
+from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .values import Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Warner, WarningReason
 from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
 
 __all__ = [
     "BUSY",
-    "DIMENSIONS",
     "EVERY",
     "FOREVER_UNIX_NS",
     "LIFETIME",
+    "OWNERS",
     "SUBJECTS",
-    "TAG",
     "Account",
-    "AttributionSource",
     "Authority",
     "Balance",
     "Books",

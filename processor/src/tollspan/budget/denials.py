@@ -18,10 +18,11 @@ from tollspan.usage import (
     UnboundedCallError,
     UnpricedModelError,
     format_amount,
+    is_tag,
 )
 
 from .plans import read_scope
-from .rules import TAG, Budget
+from .rules import Budget
 from .values import Balance
 from .windows import ends_at
 
@@ -112,7 +113,7 @@ def _class_of(budget: Budget | None) -> type[BudgetExceededError]:
     if "session" in budget.per:
         return SessionLimitExceededError
     keys = (*budget.per, *(condition.key for condition in budget.where))
-    if any(key.startswith(TAG) for key in keys):
+    if any(is_tag(key) for key in keys):
         return TagBudgetExceededError
     return BudgetExceededError
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from tollspan.usage import Attribution, Call, DecisionEvent, Outcome, Usage, UsageEvent
+from tollspan.usage import Call, DecisionEvent, Outcome, Usage, UsageEvent
 
 from .values import Account, Balance, Decision, Hold, Refusal
 
@@ -154,11 +154,3 @@ class Closing(msgspec.Struct, frozen=True):
     outcome: Outcome
     traceparent: str | None = None
     keep_unresolved: bool = False
-
-
-class AttributionSource(Protocol):
-    """Says who pays for what runs now."""
-
-    def __call__(self) -> Attribution:
-        """Return the attribution in force in this thread or task."""
-        ...
