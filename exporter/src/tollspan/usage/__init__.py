@@ -4,11 +4,13 @@ from .call import LOCAL_TENANT, TOOL_PROVIDER, Attribution, Call, Request
 from .cost import (
     NANOUSD_PER_USD,
     PICOUSD_PER_NANOUSD,
+    PICOUSD_PER_USD,
     Bound,
     Cost,
     CostStatus,
     SettledBy,
     format_usd,
+    parse_usd,
 )
 from .document import DocumentReader
 from .errors import (
@@ -47,6 +49,7 @@ from .usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
     TOKEN_BUCKETS,
+    TOOL_CALLS,
     UNITS,
     Iteration,
     Quantities,
@@ -63,7 +66,9 @@ __all__ = [
     "NANOUSD_PER_USD",
     "OUTPUT_BUCKETS",
     "PICOUSD_PER_NANOUSD",
+    "PICOUSD_PER_USD",
     "TOKEN_BUCKETS",
+    "TOOL_CALLS",
     "TOOL_PROVIDER",
     "UNITS",
     "USAGE_TYPE",
@@ -108,6 +113,7 @@ __all__ = [
     "estimate_tokens",
     "format_usd",
     "new_call_id",
+    "parse_usd",
     "rfc3339",
     "sum_of",
     "usd",

@@ -17,6 +17,7 @@ from tollspan.usage import (
 )
 
 if TYPE_CHECKING:
+    from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import install, uninstall
 
 __all__ = [
@@ -29,10 +30,17 @@ __all__ = [
     "UnboundedCallError",
     "UnpricedModelError",
     "install",
+    "report_usage",
+    "tool",
     "uninstall",
 ]
 
-_LAZY = {"install": "tollspan.launch", "uninstall": "tollspan.launch"}
+_LAZY = {
+    "install": "tollspan.launch",
+    "report_usage": "tollspan.instrumentation.tools",
+    "tool": "tollspan.instrumentation.tools",
+    "uninstall": "tollspan.launch",
+}
 
 
 def __getattr__(name: str) -> object:

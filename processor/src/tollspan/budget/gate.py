@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from tollspan.usage import (
+    TOOL_PROVIDER,
     Bound,
     BudgetExceededError,
     Call,
@@ -135,6 +136,17 @@ class BudgetGate:
             raise LedgerUnavailableError(
                 f"no answer within {self._acquire_timeout_seconds} s"
             ) from error
+
+    def spent(self, call: Call) -> Decision:
+        """Name the accounts of what was used without asking: it is posted, over the limit too."""
+        current = self._open_period(self._rules, call.started_at_unix_ns)
+        if not current.accounts:
+            return _ALLOWED_UNTOUCHED
+        legs = tuple([(account, 0) for account in current.accounts])
+        return Decision(
+            note=DecisionNote(rule_ids=current.rule_ids, bound_nanousd=0),
+            hold=Hold(call_id=call.id, started_at_unix_ns=call.started_at_unix_ns, legs=legs),
+        )
 
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made."""
@@ -264,6 +276,8 @@ def _is_unpriced(bound: Bound) -> bool:
 def _way_out(request: Request, bound: Bound) -> str:
     """Say what would bound a call."""
     if any(why.startswith("no_limit:") for why in bound.reasons):
+        if request.provider == TOOL_PROVIDER:
+            return "give @tool its max_units, or the unit a reserve in prices.yaml"
         return "limit the provider's tools in the request, or give them a reserve in prices.yaml"
     if request.max_output_tokens is None:
         return "give it a maximum of output tokens"
