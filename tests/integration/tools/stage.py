@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests import harness
 from tollspan.budget import Balance
-from tollspan.launch import Installed
+from tollspan.launch import Installed, install_or_raise, read_settings, uninstall
 from tollspan.ledger import LEDGER_FILE, LedgerReader
 from tollspan.usage import DecisionEvent, UsageEvent
 
@@ -20,6 +20,7 @@ PRICES = """
 version: 1
 tools:
   search: 0.25 USD
+  sleep: 0.1
   ocr: {usd_each: {pages: 0.002}}
   priced_by_both: {usd_each: {tool_calls: 0.1, pages: 0.002}}
 reserves: {pages: 50}
@@ -69,7 +70,8 @@ class Stage:
 
     def has_events(self) -> bool:
         """Say whether anything is in the books."""
-        return bool(list(LedgerReader(self.home / LEDGER_FILE).events()))
+        path = self.home / LEDGER_FILE
+        return path.exists() and bool(list(LedgerReader(path).events()))
 
     def spans(self) -> list[ReadableSpan]:
         """Return the spans that have ended, in that order."""
@@ -88,10 +90,14 @@ def open_stage(
 ) -> Iterator[Stage]:
     """Set everything up for one test, and take it down."""
     home = folder / "home"
-    home.mkdir(exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     (home / "prices.yaml").write_text(PRICES)
-    env = {"TOLLSPAN_PRICES": str(home / "prices.yaml")}
+    env = {"TOLLSPAN_HOME": str(home), "TOLLSPAN_PRICES": str(home / "prices.yaml")}
     if rules is not None:
         env["TOLLSPAN_CONFIG"] = str(harness.write_rules(folder / "rules", text=rules))
-    with harness.installed(home, limit=limit, **env) as installed:
+    harness.write_rules(home, limit=limit)
+    installed = install_or_raise(read_settings(env))
+    try:
         yield Stage(home, installed, spans)
+    finally:
+        uninstall()

@@ -15,7 +15,6 @@ from opentelemetry.context import get_current
 from tests.integration.tools.stage import Stage
 from tollspan.api import BudgetExceededError, report_usage, tool
 from tollspan.attribution import current_call
-from tollspan.ledger import LEDGER_FILE
 
 
 class ThrownError(Exception):
@@ -144,7 +143,7 @@ def test_what_is_never_begun_is_no_call(stage: Stage) -> None:
     del made, also
     gc.collect()
     assert stage.spans() == []
-    assert not (stage.home / LEDGER_FILE).exists()
+    assert not stage.has_events()
 
 
 def test_values_and_errors_of_the_consumer_reach_the_body(stage: Stage) -> None:

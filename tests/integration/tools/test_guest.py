@@ -85,9 +85,8 @@ def test_results_are_the_same_objects(request: pytest.FixtureRequest, is_install
     assert list(generator(2)) == [0, 1]
 
     async def main() -> list[int]:
-        made = async_generator(2)
-        assert inspect.isasyncgen(made)
-        return [number async for number in made]
+        assert inspect.isasyncgen(async_generator(2))
+        return [number async for number in async_generator(2)]
 
     assert asyncio.run(main()) == [0, 1]
 
@@ -190,7 +189,7 @@ def test_what_is_wrong_is_said_when_it_is_decorated(
         tool(**said)(lambda: None)
 
 
-@pytest.mark.parametrize("wrong", [staticmethod(len), classmethod(len), Shop, 3])
+@pytest.mark.parametrize("wrong", [Shop.__dict__["static"], Shop.__dict__["of_class"], Shop, 3])
 def test_only_functions_are_decorated(wrong: Any) -> None:
     with pytest.raises(TypeError, match="@tool decorates a function"):
         tool(wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import wrapt
 from opentelemetry.trace import Span
@@ -169,7 +169,7 @@ class _SessionOthers:
 
 
 def _members(owner: Any) -> dict[str, Any]:
-    return dict(vars(owner))
+    return cast("dict[str, Any]", owner.__dict__)
 
 
 def _functions() -> list[object]:

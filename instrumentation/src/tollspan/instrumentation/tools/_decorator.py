@@ -170,9 +170,9 @@ def _wrap(
     return wrapper
 
 
-def _code_of(function: object) -> Any:
+def _code_of(function: Any) -> Any:
     """Return what says the kind of a function; of an object that is called, its method."""
-    is_function = inspect.isroutine(function) or type(function) is functools.partial
+    is_function = inspect.isroutine(cast("object", function)) or hasattr(function, "func")
     return function if is_function else type(function).__call__
 
 
