@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Each line marked `wrong` must be refused, and no other.
 PROGRAM = """\
 # pyright: strict
-from tollspan.api import BudgetExceededError, CallDeniedError, install
+from tollspan.api import BudgetExceededError, CallDeniedError, install, report_usage, tool
 
 install()
 install(no_such_setting=1)  # wrong
@@ -26,6 +26,14 @@ narrow: BudgetExceededError = CallDeniedError("no")  # wrong
 print(denied.no_such_field)  # wrong
 seconds: float = denied.resets_at  # wrong
 amount: int = denied.remaining_nanousd  # wrong
+@tool(cost=0.005)  # wrong
+def float_price() -> None: ...
+@tool(cost="0.005 USD")
+def find(name: str) -> int:
+    return len(name)
+find(1)  # wrong
+found: str = find("a")  # wrong
+report_usage(tool="ocr", metric="pages", value="1")  # wrong
 """
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 from mcp import Client, ClientSession, StdioServerParameters, types
+from mcp.client.stdio import stdio_client
 from mcp.shared.exceptions import MCPError
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -330,7 +331,7 @@ def test_over_standard_streams_it_is_the_same(stage: Stage, tmp_path: Path) -> N
         args=["-m", "tests.fakes.mcp_server", str(log)],
         cwd=mcp_server.ROOT,
     )
-    server = Server(command, log)
+    server = Server(lambda: stdio_client(command), log)
 
     async def work(client: Client) -> None:
         for _ in range(3):

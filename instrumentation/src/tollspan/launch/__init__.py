@@ -67,4 +67,4 @@ class AnthropicInstrumentor(_Instrumentor):
 class MCPInstrumentor(_Instrumentor):
     """Instruments clients of the MCP SDK."""
 
-    supported = "mcp >= 2, < 3"
+    supported = "mcp >= 2.0, < 3"
