@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tollspan.budget import Account, Budget, Closing, Decision, Hold, RuleSet
-from tollspan.budget.windows import WINDOWS
+from tollspan.budget import EVERY, Account, Budget, Closing, Decision, Hold, RuleSet, Window
 from tollspan.usage import Attribution, Bound, Call, Outcome, Request, Response, Usage, new_call_id
 
 BOUND_NANOUSD = 450_000
@@ -61,6 +60,12 @@ class FixedBounds:
         """Return the one bound."""
         return _BOUND
 
+    def most_tokens(
+        self, request: Request, at_unix_ns: int, *, ceiling: bool
+    ) -> tuple[int | None, tuple[str, ...]]:
+        """Return the one bound in tokens."""
+        return 1_000, ()
+
 
 _BOUND = Bound(amount_nanousd=BOUND_NANOUSD)
 
@@ -71,8 +76,8 @@ def rule_set(budgets: int) -> RuleSet:
         budgets=tuple(
             Budget(
                 id=f"budget-{number}",
-                limit_nanousd=LIMIT_NANOUSD,
-                window=WINDOWS[number % len(WINDOWS)],
+                limit=LIMIT_NANOUSD,
+                window=Window(every=EVERY[number % len(EVERY)]),
             )
             for number in range(budgets)
         )
@@ -82,7 +87,7 @@ def rule_set(budgets: int) -> RuleSet:
 def accounts(count: int) -> tuple[Account, ...]:
     """Return so many accounts."""
     return tuple(
-        Account(budget_id=f"budget-{n}", scope="", period="", limit_nanousd=LIMIT_NANOUSD)
+        Account(budget_id=f"budget-{n}", scope="", period="", limit=LIMIT_NANOUSD)
         for n in range(count)
     )
 

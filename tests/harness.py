@@ -19,9 +19,7 @@ from tollspan.usage import DecisionEvent, UsageEvent
 ROOT = Path(__file__).parent.parent
 RULES = """
 version: 1
-budgets:
-  - id: all
-    limit: {limit} USD
+budgets: [{budgets}]
 hosts: {hosts}
 """
 HOSTS = {"127.0.0.1": "openai"}
@@ -31,14 +29,19 @@ def write_rules(
     folder: Path,
     *,
     limit: str = "100",
+    budgets: str | None = None,
     hosts: Mapping[str, str] = HOSTS,
     text: str | None = None,
 ) -> Path:
-    """Write a document with one lifetime budget `all`, or the given text; return its path."""
+    """Write a document with one lifetime budget `all`, or others, or the given text."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tollspan.yaml"
     named = json.dumps(dict(hosts))  # a host may be one port of ours: `127.0.0.1:5000`
-    path.write_text(textwrap.dedent(text) if text else RULES.format(limit=limit, hosts=named))
+    path.write_text(
+        textwrap.dedent(text)
+        if text
+        else RULES.format(budgets=budgets or f"{{id: all, limit: {limit} USD}}", hosts=named)
+    )
     return path
 
 
@@ -61,10 +64,15 @@ def environment(home: Path, base_url: str, **more: str) -> dict[str, str]:
 
 @contextmanager
 def installed(
-    home: Path, *, limit: str = "100", hosts: Mapping[str, str] = HOSTS, **env: str
+    home: Path,
+    *,
+    limit: str = "100",
+    budgets: str | None = None,
+    hosts: Mapping[str, str] = HOSTS,
+    **env: str,
 ) -> Iterator[Installed]:
-    """Install tollspan in this process with one lifetime budget, and take it off again."""
-    write_rules(home, limit=limit, hosts=hosts)
+    """Install tollspan in this process with one lifetime budget or others, and take it off."""
+    write_rules(home, limit=limit, budgets=budgets, hosts=hosts)
     settings = read_settings({"TOLLSPAN_HOME": str(home), **env})
     try:
         yield install_or_raise(settings)

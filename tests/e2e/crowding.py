@@ -64,6 +64,11 @@ class FixedPrice:
     def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
         return Bound(amount_nanousd=1_000)
 
+    def most_tokens(
+        self, request: Request, at_unix_ns: int, *, ceiling: bool
+    ) -> tuple[int | None, tuple[str, ...]]:
+        return 1_000, ()
+
     def rate(
         self, request: Request, response: Response, usage: Usage, at_unix_ns: int, *, ceiling: bool
     ) -> Cost:
@@ -109,7 +114,7 @@ def measure(home: Path, *, seconds: float, spin_seconds: float | None) -> Round:
 
 def _gate(books: MemoryLedger | SQLiteLedger) -> tuple[BudgetGate, Closer]:
     price = FixedPrice()
-    rules = RuleSet(budgets=(Budget(id="all", limit_nanousd=1 << 60),))
+    rules = RuleSet(budgets=(Budget(id="all", limit=1 << 60),))
     gate = BudgetGate(rules, price, books, acquire_timeout_seconds=5.0)
     return gate, Closer(price, books)
 

@@ -101,8 +101,8 @@ def denials_in(home: Path) -> int:
 def see_everything_come_back(home: Path, fake: FakeOpenAI, *, calls: int) -> None:
     """See that every event is in the ledger, once, and every sum is right."""
     wait_until(lambda: events_in(home) == calls)
-    # An event's file goes after the event is in the ledger, so that a kill in between loses nothing.
+    # A file goes after its event is in the ledger, so that a kill in between loses nothing.
     wait_until(lambda: rescued_files(home) == ())
     balance = harness.balance(home)
-    assert balance.posted_nanousd == fake.billed_nanousd
-    wait_until(lambda: harness.balance(home).held_nanousd == 0)
+    assert balance.posted == fake.billed_nanousd
+    wait_until(lambda: harness.balance(home).held == 0)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -85,9 +86,9 @@ def test_budgets_show_what_is_left(after_a_run: dict[str, str]) -> None:
     (line,) = tollspan(after_a_run, "budgets", "--json").stdout.splitlines()
     row = json.loads(line)
     assert row["budget"] == "all"
-    assert row["posted_nanousd"] == after_a_run["BILLED"]
-    assert row["held_nanousd"] == row["unresolved_nanousd"] == "0"
-    assert int(row["remaining_nanousd"]) == 700_000 - int(after_a_run["BILLED"])
+    assert Decimal(row["posted"]) * 10**9 == Decimal(after_a_run["BILLED"])
+    assert row["held"] == row["unresolved"] == "0"
+    assert Decimal(row["remaining"]) * 10**9 == 700_000 - Decimal(after_a_run["BILLED"])
     assert "all" in tollspan(after_a_run, "budgets").stdout
 
 

@@ -84,8 +84,8 @@ def gated_run(fake: FakeOpenAI, home: Path, command: list[str], **env: str) -> R
     denials = harness.denials(home)
     assert len(denials) == CALLS - ADMITTED
     balance = harness.balance(home)
-    assert balance.posted_nanousd == fake.billed_nanousd
-    assert balance.held_nanousd == balance.unresolved_nanousd == 0
+    assert balance.posted == fake.billed_nanousd
+    assert balance.held == balance.unresolved == 0
     traceparents = {event.call.id: event.traceparent for event in events}
     traceparents |= {denial.call.id: denial.traceparent for denial in denials}
     ids = [str(span.attributes[CALL_ID]) for span in report.spans if CALL_ID in span.attributes]
@@ -311,6 +311,6 @@ def test_a_call_that_was_sent_and_never_answered_stays_counted_beside_another_in
     assert [outcome for _, outcome in report.outcomes] == ["APIConnectionError"] * 4
     assert fake.hits == 4
     balance = harness.balance(tmp_path)
-    assert balance.held_nanousd == 0
-    assert balance.unresolved_nanousd > 0
-    assert balance.unresolved_nanousd % 4 == 0
+    assert balance.held == 0
+    assert balance.unresolved > 0
+    assert balance.unresolved % 4 == 0

@@ -79,8 +79,8 @@ def check(home: Path, fake: FakeOpenAI, tally: Tally, seen: Seen, *, bound: int)
     assert reached(fake) == set(tally.answered)
     assert reached(fake).isdisjoint(tally.refused)
     balance = harness.balance(home)
-    assert balance.posted_nanousd == fake.billed_nanousd == ADMITTED * bound
-    assert (balance.held_nanousd, balance.unresolved_nanousd) == (0, 0)
+    assert balance.posted == fake.billed_nanousd == ADMITTED * bound
+    assert (balance.held, balance.unresolved) == (0, 0)
     assert len(harness.usage_events(home)) == ADMITTED
     assert len(harness.denials(home)) == len(tally.refused)
     assert seen.worst_nanousd <= 0
@@ -189,10 +189,10 @@ def test_holds_strand_at_most_three_per_cent_of_a_limit(
     assert len(tally.answered) == answered
     assert tally.refused, "the traffic did not ask for more than the limit"
     balance = harness.balance(home)
-    assert balance.posted_nanousd == billed
-    assert balance.held_nanousd == 0
+    assert balance.posted == billed
+    assert balance.held == 0
     assert seen.worst_nanousd <= 0
-    left = limit - balance.posted_nanousd
+    left = limit - balance.posted
     record_property("left_per_cent", round(100 * left / limit, 3))
     record_property("bound_over_cost", round(bound * answered / billed, 2))
     print(f"left {100 * left / limit:.3f} %, {answered} calls, {bound * answered / billed:.2f}")

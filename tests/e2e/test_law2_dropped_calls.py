@@ -51,7 +51,7 @@ def receiver() -> Iterator[OtlpReceiver]:
 def is_held(home: Path) -> bool:
     """Say whether a call holds anything."""
     with contextlib.suppress(LedgerError):
-        return any(one.held_nanousd for one in LedgerReader(home / LEDGER_FILE).balances())
+        return any(one.held for one in LedgerReader(home / LEDGER_FILE).balances())
     return False
 
 
@@ -76,9 +76,9 @@ def test_a_call_whose_coroutine_is_dropped_is_accounted_for(
     events = {event.outcome.status: event for event in harness.usage_events(tmp_path)}
     assert set(events) == {"cancelled", "ok"}
     balance = harness.balance(tmp_path)
-    assert balance.posted_nanousd == events["ok"].cost.amount_nanousd
-    assert balance.held_nanousd == 0
-    assert balance.unresolved_nanousd == events["cancelled"].decision.bound_nanousd
+    assert balance.posted == events["ok"].cost.amount_nanousd
+    assert balance.held == 0
+    assert balance.unresolved == events["cancelled"].decision.bound_nanousd
 
 
 CANCELLED = """
@@ -121,7 +121,7 @@ def test_a_task_that_is_cancelled_while_its_event_is_stored_keeps_event_and_span
     events = harness.usage_events(tmp_path)
     assert [event.outcome.status for event in events] == ["ok", "ok", "ok", "error"]
     balance = harness.balance(tmp_path)
-    assert (balance.posted_nanousd, balance.held_nanousd) == (fake.billed_nanousd, 0)
+    assert (balance.posted, balance.held) == (fake.billed_nanousd, 0)
     spans = {span.attributes["tollspan.call.id"]: span for span in receiver.spans}
     assert len(receiver.spans) == len(spans) == 4
     assert [spans[event.call.id].attributes.get("tollspan.cost.nanousd") for event in events] == [

@@ -40,8 +40,8 @@ def check(home: Path, fake: FakeOpenAI, *, calls: int) -> None:
     assert fake.hits == calls
     assert len(harness.usage_events(home)) == calls
     balance = harness.balance(home)
-    assert balance.posted_nanousd == fake.billed_nanousd
-    assert (balance.held_nanousd, balance.unresolved_nanousd) == (0, 0)
+    assert balance.posted == fake.billed_nanousd
+    assert (balance.held, balance.unresolved) == (0, 0)
 
 
 def run(home: Path, fake: FakeOpenAI, code: str) -> str:
@@ -208,12 +208,12 @@ def test_holds_of_a_child_killed_in_flight_become_unresolved_while_the_parent_li
             subprocess.run(["kill", "-9", str(child)], check=True)
             process.stdin.write("\n")
             process.stdin.flush()
-            wait_until(lambda: harness.balance(tmp_path).unresolved_nanousd > 0)
+            wait_until(lambda: harness.balance(tmp_path).unresolved > 0)
             process.stdin.write("\n")
             process.stdin.flush()
             process.communicate(timeout=30)
         assert len(harness.usage_events(tmp_path)) == 2
-        assert harness.balance(tmp_path).held_nanousd == 0
+        assert harness.balance(tmp_path).held == 0
 
 
 def _program(home: Path, fake: FakeOpenAI, code: str) -> subprocess.Popen[str]:

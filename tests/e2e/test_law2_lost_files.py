@@ -177,7 +177,7 @@ def test_a_clock_that_jumps_an_hour_keeps_holds_and_periods_right(
     assert jumped.is_set()
     each = fake.billed_nanousd // 4
     found = {
-        one.account.period: (one.posted_nanousd, one.held_nanousd)
+        one.account.period: (one.posted, one.held)
         for one in LedgerReader(home / LEDGER_FILE).balances()
         if one.account.budget_id == "hourly"
     }

@@ -70,5 +70,5 @@ def test_a_program_that_gets_no_thread_for_us_keeps_every_event(
         assert len(events) == fake.hits == 13
         assert [event.usage.status for event in events if event.usage].count("reported") == 12
         balance = harness.balance(tmp_path)
-        assert balance.posted_nanousd == sum(event.cost.amount_nanousd or 0 for event in events)
-        assert balance.held_nanousd == 0
+        assert balance.posted == sum(event.cost.amount_nanousd or 0 for event in events)
+        assert balance.held == 0

@@ -26,7 +26,7 @@ from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI, Reply
 from tollspan.launch import install_or_raise, read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rebuild
-from tollspan.usage import format_usd
+from tollspan.usage import format_usd, to_decimal
 
 OPENING = """
 import asyncio, sys
@@ -124,9 +124,9 @@ def sums(home: Path) -> dict[str, tuple[int, int, int]]:
     """Return every account's sums."""
     return {
         one.account.budget_id: (
-            one.posted_nanousd,
-            one.held_nanousd,
-            one.unresolved_nanousd,
+            one.posted,
+            one.held,
+            one.unresolved,
         )
         for one in LedgerReader(home / LEDGER_FILE).balances()
     }
@@ -138,7 +138,8 @@ def test_a_program_killed_after_its_seventh_call_has_seven_events(
 ) -> None:
     home = tmp_path / "home"
     harness.write_rules(home)
-    with FakeOpenAI(Reply(latency_seconds=600)) as fake:
+    never = Reply(latency_seconds=600, billing="nothing")
+    with FakeOpenAI(never) as fake:
         fake.script.push(*[Reply()] * 7)  # the eighth call gets no answer: seven have returned
         with running(home, fake.base_url, code) as process:
             for number in range(1, 8):
@@ -147,7 +148,7 @@ def test_a_program_killed_after_its_seventh_call_has_seven_events(
             process.wait()
         events = harness.usage_events(home)
         assert len(events) == 7
-        assert harness.balance(home).posted_nanousd == fake.billed_nanousd > 0
+        assert harness.balance(home).posted == fake.billed_nanousd > 0
 
 
 def test_a_call_killed_in_flight_stays_counted_and_keeps_the_next_process_out(
@@ -175,16 +176,16 @@ def test_a_call_killed_in_flight_stays_counted_and_keeps_the_next_process_out(
         spent = event.cost.amount_nanousd
         assert bound is not None
         assert spent is not None
-        assert harness.balance(home).held_nanousd == bound
+        assert harness.balance(home).held == bound
         ledger = SQLiteLedger(home)
         ledger.sweep()  # unless its own thread is just at it
-        wait_until(lambda: harness.balance(home).held_nanousd == 0)
+        wait_until(lambda: harness.balance(home).held == 0)
         assert ledger.sweep() == 0
         ledger.close()
         shown = shown_budget(home, fake.base_url)
-        assert shown["posted_nanousd"] == str(spent)
-        assert shown["held_nanousd"] == "0"
-        assert shown["unresolved_nanousd"] == str(bound)
+        assert shown["posted"] == to_decimal(spent, "usd")
+        assert shown["held"] == "0"
+        assert shown["unresolved"] == to_decimal(bound, "usd")
 
         harness.write_rules(home, limit=format_usd(spent + 2 * bound - 1))
         done = harness.run(
@@ -207,11 +208,11 @@ def test_the_next_process_sweeps_by_itself(tmp_path: Path) -> None:
             wait_until(lambda: fake.in_flight == 1)
             process.kill()
             process.wait()
-        bound = harness.balance(home).held_nanousd
+        bound = harness.balance(home).held
         assert bound > 0
         with harness.installed(home):
-            wait_until(lambda: harness.balance(home).unresolved_nanousd == bound)
-        assert harness.balance(home).held_nanousd == 0
+            wait_until(lambda: harness.balance(home).unresolved == bound)
+        assert harness.balance(home).held == 0
 
 
 def traffic(home: Path, base_url: str, number: int, returned: Connection) -> None:
@@ -282,8 +283,8 @@ def check_after_the_kill(home: Path, fake: FakeOpenAI, returned: Counter[str]) -
     assert sums(home)["all"] == (
         sum(event.cost.amount_nanousd or 0 for event in events),
         0,
-        sum(hold.amount_nanousd for hold in holds)
-        + sum(charge.unresolved_nanousd for event in events for charge in event.charges),
+        sum(hold.amount for hold in holds)
+        + sum(charge.unresolved for event in events for charge in event.charges),
     )
     assert recomputed(home) == sums(home)
 

@@ -239,7 +239,7 @@ if __name__ == "__main__":
     exit_code, output, errors = outcome([*RUN, PYTHON, str(script)], env)
     assert (exit_code, output.splitlines()) == (0, ["ok", "ok ok ok ok ok ok"]), errors
     assert fake.hits == len(harness.usage_events(tmp_path)) == 7
-    assert harness.balance(tmp_path).posted_nanousd == fake.billed_nanousd
+    assert harness.balance(tmp_path).posted == fake.billed_nanousd
     harness.write_rules(tmp_path, limit="0")
     exit_code, output, errors = outcome([*RUN, PYTHON, str(script)], env)
     assert output.split()[0] == "BudgetExceededError:", errors

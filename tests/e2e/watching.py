@@ -25,13 +25,13 @@ CREATE TABLE audit (changes INTEGER NOT NULL, worst_nanousd INTEGER NOT NULL);
 INSERT INTO audit VALUES (0, -9000000000000000000);
 CREATE TRIGGER audit_changes AFTER UPDATE ON accounts BEGIN
     UPDATE audit SET changes = changes + 1, worst_nanousd = max(worst_nanousd,
-        new.posted_nanousd + new.held_nanousd + new.unresolved_nanousd - new.limit_nanousd,
-        -new.held_nanousd - 1);
+        new.posted + new.held + new.unresolved - new.most,
+        -new.held - 1);
 END;
 """
 _SNAPSHOT = (
-    "SELECT coalesce(max(posted_nanousd + held_nanousd + unresolved_nanousd - limit_nanousd),"
-    " -9000000000000000000), coalesce(min(held_nanousd), 0) FROM accounts"
+    "SELECT coalesce(max(posted + held + unresolved - most),"
+    " -9000000000000000000), coalesce(min(held), 0) FROM accounts"
 )
 
 

@@ -31,12 +31,12 @@ def ask(call: Callable[[], str]) -> str:
         return call()
     except BudgetExceededError as denied:
         assert_type(denied.resets_at, datetime | None)
-        assert_type(denied.remaining_nanousd, int | None)
+        assert_type(denied.remaining, int | None)
         return later(denied.recovery.retry_after_seconds)
     except GateUnavailableError as denied:
         return f"{denied.rule_id}: {denied.message}"
     except CallDeniedError as denied:
-        assert_type(denied.scope, tuple[tuple[str, str], ...])
+        assert_type(denied.scope, tuple[tuple[str, str | None], ...])
         return ", ".join(f"{dimension}={value}" for dimension, value in denied.scope)
     except TollspanError as error:
         return str(error)

@@ -25,7 +25,7 @@ denied: CallDeniedError = BudgetExceededError("no")
 narrow: BudgetExceededError = CallDeniedError("no")  # wrong
 print(denied.no_such_field)  # wrong
 seconds: float = denied.resets_at  # wrong
-amount: int = denied.remaining_nanousd  # wrong
+amount: int = denied.remaining  # wrong
 @tool(cost=0.005)  # wrong
 def float_price() -> None: ...
 @tool(cost="0.005 USD")

@@ -183,10 +183,10 @@ class Stage:
         (event,) = self.events()
         assert self.open_streams == 0
         balance = harness.balance(self.home)
-        assert balance.held_nanousd == 0
-        assert balance.posted_nanousd == sum(one.posted_nanousd for one in event.charges)
-        assert balance.unresolved_nanousd == sum(one.unresolved_nanousd for one in event.charges)
-        assert event.cost.amount_nanousd in (None, balance.posted_nanousd)
+        assert balance.held == 0
+        assert balance.posted == sum(one.posted for one in event.charges)
+        assert balance.unresolved == sum(one.unresolved for one in event.charges)
+        assert event.cost.amount_nanousd in (None, balance.posted)
         request = event.call.request
         assert (request.provider, request.operation) == (self.kit.provider, self.kit.operation)
         return event
@@ -200,7 +200,7 @@ class Stage:
         assert event.cost.status == "priced"
         assert self.fake.wait_idle()
         assert event.cost.amount_nanousd == self.fake.billed_nanousd > 0
-        assert sum(one.unresolved_nanousd for one in event.charges) == 0
+        assert sum(one.unresolved for one in event.charges) == 0
         return event
 
     def sightings(self) -> dict[str, int]:

@@ -61,8 +61,8 @@ def assert_books(
     assert len(events) == fake.hits == ADMITTED
     assert len(denials) == CALLS - ADMITTED
     assert {event.usage.status for event in events if event.usage} == {"reported"}
-    assert balance.posted_nanousd == fake.billed_nanousd
-    assert balance.held_nanousd == balance.unresolved_nanousd == 0
+    assert balance.posted == fake.billed_nanousd
+    assert balance.held == balance.unresolved == 0
 
 
 @pytest.mark.parametrize("is_first", [False, True], ids=["after ours", "before ours"])

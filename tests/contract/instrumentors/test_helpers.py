@@ -100,7 +100,7 @@ def test_a_helper_that_nobody_reads_keeps_its_bound(stage: Stage) -> None:
     assert event.outcome.status == "partial"
     assert event.usage is not None
     assert event.usage.status == "unknown"
-    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    assert event.charges[0].unresolved == event.decision.bound_nanousd
 
 
 @helped
@@ -145,4 +145,4 @@ def test_an_answer_that_can_not_be_parsed_costs_what_the_provider_bills(stage: S
     assert event.usage is not None
     assert event.usage.status == "reported"
     assert event.cost.amount_nanousd == stage.fake.billed_nanousd > 0
-    assert event.charges[0].unresolved_nanousd == 0
+    assert event.charges[0].unresolved == 0

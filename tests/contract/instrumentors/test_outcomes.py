@@ -79,18 +79,18 @@ def as_written(row: Row, event: UsageEvent, billed_nanousd: int) -> Row:
         attempts=str(event.outcome.attempts),
         usage=event.usage.status if event.usage is not None else "none",
         cost=event.cost.status,
-        posted=_posted(event, charge.posted_nanousd, billed_nanousd),
-        unresolved=_unresolved(row, charge.unresolved_nanousd, charge.posted_nanousd, bound),
+        posted=_posted(event, charge.posted, billed_nanousd),
+        unresolved=_unresolved(row, charge.unresolved, charge.posted, bound),
     )
 
 
-def _posted(event: UsageEvent, posted_nanousd: int, billed_nanousd: int) -> str:
-    if posted_nanousd == 0:
+def _posted(event: UsageEvent, posted: int, billed_nanousd: int) -> str:
+    if posted == 0:
         return "0"
     assert event.usage is not None
     if event.usage.status == "reported":
-        return "bill" if posted_nanousd == billed_nanousd else f"{posted_nanousd}"
-    assert posted_nanousd == pytest.approx(billed_nanousd, rel=TOLERANCE)
+        return "bill" if posted == billed_nanousd else f"{posted}"
+    assert posted == pytest.approx(billed_nanousd, rel=TOLERANCE)
     return "estimate"
 
 

@@ -33,7 +33,7 @@ def assert_accounted(stage: Stage, event: UsageEvent, *, is_stream: bool) -> Non
     """Exact where the provider said its usage, else an estimate; never 0."""
     assert (event.outcome.status, event.outcome.error_type) == ("ok", None)
     assert event.usage is not None
-    assert event.charges[0].unresolved_nanousd == 0
+    assert event.charges[0].unresolved == 0
     assert stage.fake.wait_idle()
     billed = stage.fake.billed_nanousd
     streams = stage.kit.streams
@@ -114,7 +114,7 @@ def test_a_raw_stream_that_nobody_reads_keeps_its_bound(stage: Stage) -> None:
     assert event.outcome.status == "partial"
     assert event.usage is not None
     assert event.usage.status == "unknown"
-    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    assert event.charges[0].unresolved == event.decision.bound_nanousd
 
 
 @streaming
@@ -245,4 +245,4 @@ def test_a_body_that_nobody_reads_keeps_its_bound(stage: Stage) -> None:
     assert event.outcome.status == "partial"
     assert event.usage is not None
     assert event.usage.status == "unknown"
-    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    assert event.charges[0].unresolved == event.decision.bound_nanousd

@@ -75,7 +75,7 @@ def test_a_denied_call_is_never_sent(poor: Stage, kit: Kit, call: Call) -> None:
     assert denial.error_type == caught.value.error_type == "tollspan.budget_exceeded"
     assert denial.call.request.provider == kit.provider
     assert denial.call.request.model == kit.model
-    assert denial.held_nanousd == denial.spent_nanousd == 0
+    assert denial.held == denial.spent == 0
     assert poor.open_streams == 0
 
 
@@ -142,7 +142,7 @@ def test_a_malformed_answer_raises_what_it_raises_without_us(stage: Stage) -> No
         stage.way.run(caller.ask())
     assert type(ours.value) is type(bare.value)
     event = stage.event()
-    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    assert event.charges[0].unresolved == event.decision.bound_nanousd
 
 
 @kits(lambda kit: kit.failed)
@@ -161,7 +161,7 @@ def test_an_answer_that_says_that_it_failed_is_a_failure(stage: Stage, *, is_str
     assert (event.outcome.status, event.outcome.error_type) == ("error", "server_error")
     assert event.usage is not None
     assert event.usage.status == "unknown"
-    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    assert event.charges[0].unresolved == event.decision.bound_nanousd
 
 
 def test_a_wrong_argument_is_the_sdks_own_complaint(stage: Stage) -> None:

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tollspan.budget import Account, Authority, Balance, Books, MemoryLedger
+from tollspan.budget import Account, Authority, Balance, Books, MemoryLedger, Milestones
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger
 from tollspan.usage import UsageEvent
 
 
-class Ledger(Authority, Books, Protocol):
-    """Both ports in one, as every embedded ledger has them."""
+class Ledger(Authority, Books, Milestones, Protocol):
+    """All ports in one, as every embedded ledger has them."""
 
 
 class Kit(Protocol):
@@ -49,7 +49,7 @@ class MemoryKit:
         return amounts(self.memory.balance(account))
 
     def limit(self, account: Account) -> int:
-        return account.limit_nanousd
+        return account.limit
 
     def events(self) -> list[UsageEvent]:
         return list(self.memory.events())
@@ -73,7 +73,7 @@ class SQLiteKit:
     def limit(self, account: Account) -> int:
         found = self._find(account)
         assert found is not None
-        return found.account.limit_nanousd
+        return found.account.limit
 
     def events(self) -> list[UsageEvent]:
         return [one for one in self._reader.events() if isinstance(one, UsageEvent)]
@@ -83,16 +83,20 @@ class SQLiteKit:
         self.sqlite.close()
 
     def _find(self, account: Account) -> Balance | None:
-        key = (account.budget_id, account.scope, account.period)
         for one in self._reader.balances():
-            if (one.account.budget_id, one.account.scope, one.account.period) == key:
+            if name(one.account) == name(account):
                 return one
         return None
 
 
+def name(account: Account) -> tuple[str, str, str, str]:
+    """Return what names an account."""
+    return account.budget_id, account.scope, account.period, account.unit
+
+
 def amounts(balance: Balance) -> tuple[int, int, int]:
     """Return posted, held and unresolved."""
-    return balance.posted_nanousd, balance.held_nanousd, balance.unresolved_nanousd
+    return balance.posted, balance.held, balance.unresolved
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import itertools
 from tollspan.budget import Account, Hold
 from tollspan.usage import (
     Attribution,
+    BudgetUnit,
     Call,
     Charge,
     Cost,
@@ -27,9 +28,18 @@ def new_id() -> str:
     return f"{next(_numbers):032x}"
 
 
-def account(budget_id: str = "all", *, limit: int = 100, period: str = "") -> Account:
-    """Name an account with a limit in nano-USD."""
-    return Account(budget_id=budget_id, scope="", period=period, limit_nanousd=limit)
+def account(
+    budget_id: str = "all",
+    *,
+    limit: int = 100,
+    period: str = "",
+    unit: BudgetUnit = "usd",
+    is_soft: bool = False,
+) -> Account:
+    """Name an account with a limit in its unit."""
+    return Account(
+        budget_id=budget_id, scope="", period=period, limit=limit, unit=unit, is_soft=is_soft
+    )
 
 
 def hold(*legs: tuple[Account, int], call_id: str | None = None) -> Hold:
@@ -53,14 +63,15 @@ def charge(where: Account, *, posted: int, unresolved: int = 0) -> Charge:
         budget_id=where.budget_id,
         scope=where.scope,
         period=where.period,
-        posted_nanousd=posted,
-        unresolved_nanousd=unresolved,
+        unit=where.unit,
+        posted=posted,
+        unresolved=unresolved,
     )
 
 
 def event(call_id: str, *charges: Charge, cost: int | None = None) -> UsageEvent:
     """Make the event of a call from its charges; its cost is what the first one posts."""
-    posted = charges[0].posted_nanousd if charges else 0
+    posted = charges[0].posted if charges else 0
     return UsageEvent(
         call=call(call_id),
         decision=DecisionNote(),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TypeVar
 
 import pytest
 
 from tests.contract.ledger.kits import Kit
 from tests.contract.ledger.making import (
+    NOON_UNIX_NS,
     account,
     charge,
     event,
@@ -19,7 +21,7 @@ from tests.contract.ledger.making import (
     refused,
     settled,
 )
-from tollspan.budget import Busy, Refusal
+from tollspan.budget import Balance, Busy, Hold, Refusal
 
 T = TypeVar("T")
 INT64 = (1 << 63) - 1
@@ -63,11 +65,10 @@ def test_a_refusal_says_which_accounts_are_short_and_how_they_stand(kit: Kit) ->
     kit.ledger.hold(hold((wide, 20), (narrow, 20)))
     answer = kit.ledger.hold(hold((wide, 25), (narrow, 25)))
     assert isinstance(answer, Refusal)
-    assert answer.asked_nanousd == 25
-    assert [
-        (one.account, one.posted_nanousd, one.held_nanousd, one.unresolved_nanousd)
-        for one in answer.balances
-    ] == [(narrow, 10, 20, 5)]
+    assert answer.asked == (25,)
+    assert [(one.account, one.posted, one.held, one.unresolved) for one in answer.balances] == [
+        (narrow, 10, 20, 5)
+    ]
 
 
 @pytest.mark.parametrize("short", range(3))
@@ -216,7 +217,7 @@ def test_each_hold_is_checked_against_the_limit_of_its_own_rules(kit: Kit) -> No
         refusal = kit.ledger.hold(hold((all_, amount)))
         assert (refusal is None) is fits, limit
         if refusal is not None:
-            assert [one.account.limit_nanousd for one in refusal.balances] == [limit]
+            assert [one.account.limit for one in refusal.balances] == [limit]
         assert kit.limit(all_) == limit
 
 
@@ -226,7 +227,7 @@ def test_two_limits_for_one_account_at_the_same_time_refuse_by_their_own(kit: Ki
     assert kit.ledger.hold(hold((new, 20))) is not None
     refusal = kit.ledger.hold(hold((old, 70)))
     assert isinstance(refusal, Refusal)
-    assert [one.account.limit_nanousd for one in refusal.balances] == [100]
+    assert [one.account.limit for one in refusal.balances] == [100]
     assert kit.ledger.hold(hold((old, 60))) is None
 
 
@@ -238,7 +239,7 @@ def test_a_hold_too_large_to_count_is_refused_everywhere(kit: Kit, amount: int) 
     assert kit.ledger.hold(hold((large, 1))) is None
     refusal = kit.ledger.hold(hold((large, amount), (small, amount)))
     assert isinstance(refusal, Refusal)
-    assert refusal.asked_nanousd == amount
+    assert refusal.asked == (amount, amount)
     assert [one.account.budget_id for one in refusal.balances] == ["large", "small"]
     assert kit.balance(large) == (0, 1, 0)
     assert kit.ledger.hold(hold((large, DEAREST_LIMIT - 1), (small, 100))) is None
@@ -367,3 +368,79 @@ def test_every_order_of_event_release_and_second_event_ends_in_the_same_account(
             else:
                 kit.ledger.post(settled(held, 30), held)
         assert kit.balance(one) == (30, 0, 0), order
+
+
+def test_nothing_fits_a_limit_of_0_not_even_what_costs_nothing(kit: Kit) -> None:
+    closed = account(limit=0)
+    for amount in (0, 1):
+        refusal = kit.ledger.hold(hold((closed, amount)))
+        assert isinstance(refusal, Refusal)
+        assert not refusal.is_held
+    assert kit.balance(closed) == (0, 0, 0)
+
+
+def test_a_soft_account_counts_past_its_limit_and_says_so(kit: Kit) -> None:
+    soft, hard = account("soft", limit=50, is_soft=True), account("hard", limit=100)
+    assert kit.ledger.hold(hold((soft, 50), (hard, 50))) is None
+    past = hold((soft, 30), (hard, 30))
+    answer = kit.ledger.hold(past)
+    assert isinstance(answer, Refusal)
+    assert answer.is_held
+    assert [(one.account, one.held) for one in answer.balances] == [(soft, 50)]
+    assert answer.asked == (30,)
+    assert kit.balance(soft) == kit.balance(hard) == (0, 80, 0)
+    assert kit.limit(soft) == 50
+    kit.ledger.post(settled(past, 20), past)
+    assert kit.balance(soft) == kit.balance(hard) == (20, 50, 0)
+
+
+def test_a_hard_account_that_is_short_refuses_whatever_soft_ones_say(kit: Kit) -> None:
+    soft, hard = account("soft", limit=10, is_soft=True), account("hard", limit=100)
+    answer = kit.ledger.hold(hold((soft, 101), (hard, 101)))
+    assert isinstance(answer, Refusal)
+    assert not answer.is_held
+    assert [one.account for one in answer.balances] == [hard]
+    assert kit.balance(soft) == kit.balance(hard) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("amount", [DEAREST_LIMIT, INT64 + 1], ids=["large", "beyond 64 bits"])
+def test_a_soft_account_never_refuses_whatever_is_asked(kit: Kit, amount: int) -> None:
+    soft = account(limit=10, is_soft=True)
+    for _ in range(3):
+        answer = kit.ledger.hold(hold((soft, amount)))
+        assert isinstance(answer, Refusal)
+        assert answer.is_held
+
+
+def test_one_budget_in_two_units_is_two_accounts(kit: Kit) -> None:
+    money, tokens = account(limit=100), account(limit=5, unit="tokens")
+    both = Hold(
+        call_id=new_id(),
+        started_at_unix_ns=NOON_UNIX_NS,
+        legs=((money, 90), (tokens, 5)),
+        is_money=False,
+    )
+    assert kit.ledger.hold(both) is None
+    kit.ledger.post(
+        event(both.call_id, charge(money, posted=70), charge(tokens, posted=3)),
+        both,
+    )
+    assert kit.balance(money) == (70, 0, 0)
+    assert kit.balance(tokens) == (3, 0, 0)
+    assert [one.posted for one in kit.ledger.balances([tokens, money])] == [3, 70]
+
+
+def test_an_account_that_nobody_asked_for_stands_at_nothing(kit: Kit) -> None:
+    kit.ledger.hold(hold((account("known"), 1)))
+    (balance,) = kit.ledger.balances([account("unknown", limit=7)])
+    assert balance == Balance(account=account("unknown", limit=7))
+
+
+def test_a_milestone_is_reached_first_once(kit: Kit) -> None:
+    half = Decimal("0.5")
+    day, other = account(period="2026-11-22"), account(period="2026-11-23")
+    assert [kit.ledger.is_first(one, half) for one in (day, day, other)] == [True, False, True]
+    assert kit.ledger.is_first(day, Decimal("0.8"))
+    assert kit.ledger.is_first(account(period="2026-11-22", unit="calls"), half)
+    kit.drain()
+    assert not kit.ledger.is_first(account(period="2026-11-22", limit=7), half)

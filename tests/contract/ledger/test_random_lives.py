@@ -75,7 +75,7 @@ class Lives(RuleBasedStateMachine):
         if answer is None:
             self.in_flight[wanted.call_id] = (owner, wanted)
             for where, _ in wanted.legs:
-                limit = where.limit_nanousd
+                limit = where.limit
                 assert sum(self.stands(where)) <= limit
                 self.highest_limit[key(where)] = max(self.highest_limit[key(where)], limit)
 
@@ -157,7 +157,7 @@ class Lives(RuleBasedStateMachine):
         for one in LedgerReader(self.path).events():
             assert isinstance(one, UsageEvent)
             for each in one.charges:
-                charged[each.budget_id, each.period] += each.posted_nanousd
+                charged[each.budget_id, each.period] += each.posted
         for where in self.seen.values():
             assert self.stands(where)[0] == charged[key(where)]
 
@@ -199,7 +199,7 @@ class Lives(RuleBasedStateMachine):
         reserved = {key(where): amount for where, amount in held.legs} if held else {}
         for each in done.charges:
             name = (each.budget_id, each.period)
-            counted = each.posted_nanousd + each.unresolved_nanousd
+            counted = each.posted + each.unresolved
             self.by_named_causes[name] += max(0, counted - reserved.get(name, 0))
 
     def move_in_model(self, held: Hold, sign: int) -> None:

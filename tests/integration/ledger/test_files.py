@@ -113,7 +113,7 @@ def kept(home: Path) -> set[str]:
 def stands(home: Path) -> tuple[int, int, int]:
     """Return what the only account has posted, held and unresolved."""
     (one,) = LedgerReader(home / LEDGER_FILE).balances()
-    return one.posted_nanousd, one.held_nanousd, one.unresolved_nanousd
+    return one.posted, one.held, one.unresolved
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -316,7 +316,7 @@ def test_processes_with_older_rules_go_by_their_own_limit(tmp_path: Path) -> Non
     assert older.hold(hold((high, 40))) is None
     refusal = older.hold(hold((high, 40)))
     assert refusal is not None
-    assert [one.account.limit_nanousd for one in refusal.balances] == [100]
+    assert [one.account.limit for one in refusal.balances] == [100]
     assert newer.hold(hold((low, 0))) is not None
     older.close()
     newer.close()

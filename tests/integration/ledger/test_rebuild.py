@@ -82,9 +82,9 @@ def counted(balance: Balance) -> tuple[str, int, int, int]:
     """Return what an account counts; a limit is the rules' affair."""
     return (
         balance.account.budget_id,
-        balance.posted_nanousd,
-        balance.held_nanousd,
-        balance.unresolved_nanousd,
+        balance.posted,
+        balance.held,
+        balance.unresolved,
     )
 
 
@@ -146,11 +146,11 @@ def test_lost_accounts_are_made_again_from_the_events(tmp_path: Path) -> None:
     rebuild(path)
     events, balances, _ = facts(path)
     assert events == before[0]
-    assert [(one.account.budget_id, one.posted_nanousd) for one in balances] == [
-        (one.account.budget_id, one.posted_nanousd) for one in before[1]
+    assert [(one.account.budget_id, one.posted) for one in balances] == [
+        (one.account.budget_id, one.posted) for one in before[1]
     ]
     ledger = SQLiteLedger(tmp_path)
-    posted = balances[0].posted_nanousd
+    posted = balances[0].posted
     assert ledger.hold(hold((account("day", limit=posted, period="2026-11-22"), 1))) is not None
     ledger.close()
 
@@ -226,7 +226,7 @@ def test_lost_accounts_keep_what_was_held_in_them(tmp_path: Path) -> None:
     events, balances, holds = facts(path)
     assert (events, holds) == (before[0], before[2])
     assert [counted(one) for one in balances] == [counted(one) for one in before[1]]
-    assert any(one.unresolved_nanousd for one in balances)
+    assert any(one.unresolved for one in balances)
 
 
 def test_an_event_that_is_damaged_inside_is_left_out_alone(tmp_path: Path) -> None:

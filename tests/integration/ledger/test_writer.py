@@ -98,7 +98,7 @@ def test_without_a_thread_to_be_had_everything_is_done_by_the_callers(
     ledger.close()
     assert time.monotonic() - began < 4
     (balance,) = LedgerReader(tmp_path / LEDGER_FILE).balances()
-    assert (balance.posted_nanousd, balance.held_nanousd) == (7 * 50, 0)
+    assert (balance.posted, balance.held) == (7 * 50, 0)
 
 
 def _call_ten_times(ledger: SQLiteLedger) -> None:

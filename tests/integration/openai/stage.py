@@ -66,12 +66,10 @@ class Stage:
         """Return the one event, and see that its hold is gone and its charge is in the account."""
         (event,) = self.events()
         balance = harness.balance(self.home)
-        assert balance.held_nanousd == 0
-        assert balance.posted_nanousd == sum(one.posted_nanousd for one in event.charges)
-        assert balance.unresolved_nanousd == sum(one.unresolved_nanousd for one in event.charges)
-        assert event.cost.amount_nanousd is None or (
-            event.cost.amount_nanousd == balance.posted_nanousd
-        )
+        assert balance.held == 0
+        assert balance.posted == sum(one.posted for one in event.charges)
+        assert balance.unresolved == sum(one.unresolved for one in event.charges)
+        assert event.cost.amount_nanousd is None or (event.cost.amount_nanousd == balance.posted)
         return event
 
     @property

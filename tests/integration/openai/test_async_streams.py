@@ -87,4 +87,4 @@ def test_a_cancellation_before_the_headers_keeps_the_bound(stage: Stage, is_stre
         stage.run(work, base_url=silent)
     event = stage.event()
     assert (event.outcome.status, event.outcome.error_type) == ("cancelled", "CancelledError")
-    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    assert event.charges[0].unresolved == event.decision.bound_nanousd

@@ -167,7 +167,7 @@ def test_an_answer_that_we_fail_to_price_keeps_its_bound(
     assert event.outcome.status == "ok"
     assert event.usage is not None
     assert event.usage.status == "unknown"
-    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    assert event.charges[0].unresolved == event.decision.bound_nanousd
     assert errors == {("instrumentation.after", "ZeroDivisionError"): 1}
 
 
@@ -180,7 +180,7 @@ def test_the_books_stay_right_when_only_the_spans_are_broken(
     assert sum(event.cost.amount_nanousd or 0 for event in stage.events()) == (
         stage.fake.billed_nanousd
     )
-    assert harness.balance(stage.home).held_nanousd == 0
+    assert harness.balance(stage.home).held == 0
 
 
 def test_a_denial_stands_though_the_spans_are_broken(

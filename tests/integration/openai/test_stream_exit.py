@@ -37,8 +37,8 @@ def test_a_stream_that_is_open_at_exit_is_billed_from_what_arrived(
     assert event.usage.status == "estimated"
     assert event.usage.output > 0
     balance = harness.balance(tmp_path)
-    assert balance.held_nanousd == balance.unresolved_nanousd == 0
-    assert balance.posted_nanousd == event.cost.amount_nanousd
+    assert balance.held == balance.unresolved == 0
+    assert balance.posted == event.cost.amount_nanousd
 
 
 def test_garbage_collected_inside_a_span_processors_lock_does_not_deadlock(
@@ -51,4 +51,4 @@ def test_garbage_collected_inside_a_span_processors_lock_does_not_deadlock(
     events = harness.usage_events(tmp_path)
     assert len(events) >= 6
     assert {event.outcome.status for event in events} == {"partial"}
-    assert harness.balance(tmp_path).held_nanousd == 0
+    assert harness.balance(tmp_path).held == 0

@@ -38,7 +38,7 @@ def assert_cut(event: UsageEvent) -> None:
     assert event.usage.status == "estimated"
     assert event.usage.input_tokens > 0
     assert event.cost.status == "priced"
-    assert event.charges[0].unresolved_nanousd == 0
+    assert event.charges[0].unresolved == 0
 
 
 def take(chunks: Chunks, count: int) -> list[ChatCompletionChunk]:
@@ -164,4 +164,4 @@ def test_a_raw_stream_that_nobody_reads_stays_unknown(stage: Stage) -> None:
     assert event.outcome.status == "partial"
     assert event.usage is not None
     assert event.usage.status == "unknown"
-    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    assert event.charges[0].unresolved == event.decision.bound_nanousd

@@ -153,7 +153,7 @@ def test_a_response_in_the_background_is_held_for_and_said(stage: Stage) -> None
     event = stage.events()[0]
     assert event.usage is not None
     assert event.usage.status == "unknown"
-    assert event.charges[0].unresolved_nanousd == event.decision.bound_nanousd
+    assert event.charges[0].unresolved == event.decision.bound_nanousd
     stage.installed.ledger.close()
     found = LedgerReader(stage.home / LEDGER_FILE).sightings()
     assert [(one.kind, one.name) for one in found] == [

@@ -53,9 +53,9 @@ class Stage:
         (event,) = self.events()
         balance = self.balance()
         assert self.installed.lifecycle.open_streams == {}
-        assert balance.held_nanousd == 0
-        assert balance.posted_nanousd == sum(one.posted_nanousd for one in event.charges)
-        assert balance.unresolved_nanousd == sum(one.unresolved_nanousd for one in event.charges)
+        assert balance.held == 0
+        assert balance.posted == sum(one.posted for one in event.charges)
+        assert balance.unresolved == sum(one.unresolved for one in event.charges)
         return event
 
     def balance(self) -> Balance:

@@ -71,7 +71,7 @@ def test_a_call_costs_its_flat_price_to_the_nano_dollar(
         ("code:tool/lookup:tool_calls",),
     )
     assert event.outcome.status == "ok"
-    assert stage.balance().posted_nanousd == 5_000_000
+    assert stage.balance().posted == 5_000_000
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_a_tool_that_does_not_fit_is_refused_before_it_runs(
         run()
     assert len(ran) == 2
     assert denied.value.rule_id == "all"
-    assert stage.balance().posted_nanousd == 800_000_000
-    assert stage.balance().held_nanousd == 0
+    assert stage.balance().posted == 800_000_000
+    assert stage.balance().held == 0
     *_, span = stage.spans()
     assert span.status.status_code is StatusCode.ERROR
     assert span.attributes is not None
@@ -201,7 +201,7 @@ def test_more_than_the_most_is_posted_and_marked(stage: Stage, make: Callable[..
     event = stage.event()
     assert event.cost.amount_nanousd == 900_000_000
     assert event.marks == ("overrun",)
-    assert event.charges[0].overrun_nanousd == 400_000_000
+    assert event.charges[0].overrun == 400_000_000
 
 
 def test_what_nobody_reported_is_unknown_and_stays_counted(
@@ -210,7 +210,7 @@ def test_what_nobody_reported_is_unknown_and_stays_counted(
     make(lambda: None, unit="pages", price="0.1 USD", max_units=5)()
     event = stage.event()
     assert (event.cost.status, event.cost.amount_nanousd) == ("unknown", None)
-    assert stage.balance().unresolved_nanousd == 500_000_000
+    assert stage.balance().unresolved == 500_000_000
 
 
 def test_units_without_a_limit_are_refused_where_there_is_a_budget(
@@ -352,4 +352,20 @@ def test_tasks_side_by_side_never_pass_the_limit(stage: Stage) -> None:
     answers = asyncio.run(main())
     assert sum(answer is None for answer in answers) == 3
     assert sum(isinstance(answer, BudgetExceededError) for answer in answers) == 17
-    assert stage.balance().posted_nanousd == 900_000_000
+    assert stage.balance().posted == 900_000_000
+
+
+def test_a_budget_may_count_the_calls_of_one_tool(
+    tmp_path: Any, memory: InMemorySpanExporter, make: Callable[..., Run]
+) -> None:
+    rules = """
+    version: 1
+    budgets: [{id: searches, where: {tool: web_search}, limit: 2 calls, window: day}]
+    """
+    with open_stage(tmp_path, memory, rules=rules):
+        search, other = make(lambda: 1, name="web_search"), make(lambda: 2, name="other")
+        assert [search(), search(), other()] == [1, 1, 2]
+        with pytest.raises(BudgetExceededError) as denied:
+            search()
+        assert (denied.value.rule_id, denied.value.unit) == ("searches", "calls")
+        assert other() == 2

@@ -217,7 +217,7 @@ def test_a_refused_generator_never_begins(stage: Stage) -> None:
     with pytest.raises(BudgetExceededError):
         asyncio.run(main())
     assert ran == []
-    assert stage.balance().held_nanousd == 0
+    assert stage.balance().held == 0
 
 
 def test_nothing_is_left_in_the_consumers_context(stage: Stage) -> None:

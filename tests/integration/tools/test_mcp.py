@@ -185,8 +185,8 @@ def test_a_call_that_does_not_fit_never_reaches_the_server(
 
         server.run(work)
         assert [run["tool"] for run in server.ran()] == ["search"]
-        assert stage.balance().posted_nanousd == 250_000_000
-        assert stage.balance().held_nanousd == 0
+        assert stage.balance().posted == 250_000_000
+        assert stage.balance().held == 0
         _, span = sent(stage)
         assert span.status.status_code is StatusCode.ERROR
         assert span.attributes is not None

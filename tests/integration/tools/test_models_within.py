@@ -42,7 +42,7 @@ def test_a_models_cost_is_not_the_tools(stage: Stage, is_generator: bool) -> Non
     model, research = stage.events()
     assert (model.call.request.operation, model.cost.amount_nanousd) == ("chat", billed)
     assert (research.call.request.model, research.cost.amount_nanousd) == ("research", 100_000_000)
-    assert stage.balance().posted_nanousd == billed + 100_000_000
+    assert stage.balance().posted == billed + 100_000_000
     child, parent = stage.span(f"chat {MODEL}"), stage.span("execute_tool research")
     assert child.parent is not None
     assert parent.context is not None

@@ -22,8 +22,8 @@ def test_what_was_used_is_an_event_of_its_own_and_durable(stage: Stage) -> None:
     assert (event.call.door, event.call.request.model) == ("report", "ocr")
     assert (event.cost.status, event.cost.amount_nanousd) == ("priced", 24_000_000)
     assert event.marks == ()
-    assert stage.balance().posted_nanousd == 24_000_000
-    assert stage.balance().held_nanousd == 0
+    assert stage.balance().posted == 24_000_000
+    assert stage.balance().held == 0
 
 
 def test_whole_calls_may_be_reported(stage: Stage) -> None:
@@ -37,8 +37,8 @@ def test_spent_money_is_posted_over_the_limit_and_marked(stage: Stage) -> None:
     one, two = stage.events()
     assert (one.marks, two.marks) == ((), ("overrun",))
     assert two.cost.amount_nanousd == 750_000_000
-    assert two.charges[0].overrun_nanousd == 750_000_000
-    assert stage.balance().posted_nanousd == 1_500_000_000
+    assert two.charges[0].overrun == 750_000_000
+    assert stage.balance().posted == 1_500_000_000
     assert stage.denials() == []
 
 

@@ -21,6 +21,7 @@ from tollspan.budget import (
     MemoryLedger,
     Refusal,
     RuleSet,
+    Window,
 )
 from tollspan.pricing import PriceBook
 from tollspan.usage import (
@@ -67,14 +68,14 @@ def a_gate(*budgets: Budget, ledger: MemoryLedger | None = None, **rules: str) -
     return BudgetGate(found, BOOK, ledger or MemoryLedger())
 
 
-def a_budget(limit_usd: str = "1", **more: str) -> Budget:
+def a_budget(limit_usd: str = "1", **more: object) -> Budget:
     limit = int(float(limit_usd) * USD)
-    return Budget(id=more.pop("id", "all"), limit_nanousd=limit, **more)  # type: ignore[arg-type]  # a table of keyword arguments
+    return Budget(id=str(more.pop("id", "all")), limit=limit, **more)  # type: ignore[arg-type]  # a table of keyword arguments
 
 
 def test_the_upper_bound_is_held_in_every_budget() -> None:
     ledger = MemoryLedger()
-    gate = a_gate(a_budget(id="a"), a_budget(id="b", window="month"), ledger=ledger)
+    gate = a_gate(a_budget(id="a"), a_budget(id="b", window=Window(every="month")), ledger=ledger)
     decision = gate.authorize(a_call())
     assert decision.denial is None
     assert decision.hold is not None
@@ -83,20 +84,23 @@ def test_the_upper_bound_is_held_in_every_budget() -> None:
     assert decision.note.bound_nanousd == bound
     for account, amount in decision.hold.legs:
         assert amount == bound
-        assert ledger.balance(account).held_nanousd == bound
+        assert ledger.balance(account).held == bound
     assert [account.period for account, _ in decision.hold.legs] == ["", "2026-11"]
 
 
 def test_a_budget_without_room_denies_and_says_everything() -> None:
     budget = a_budget(
-        "0.0001", window="month", message="Used up.", upgrade_url="https://example.com/plans"
+        "0.0001",
+        window=Window(every="month"),
+        message="Used up.",
+        upgrade_url="https://example.com/plans",
     )
     denial = a_gate(budget).authorize(a_call()).denial
     assert isinstance(denial, BudgetExceededError)
     assert denial.rule_id == "all"
-    assert (denial.limit_nanousd, denial.spent_nanousd, denial.held_nanousd) == (100_000, 0, 0)
-    assert denial.asked_nanousd == 2024 * 150 + 100 * 600
-    assert denial.remaining_nanousd == 100_000
+    assert (denial.limit, denial.spent, denial.held) == (100_000, 0, 0)
+    assert denial.asked == 2024 * 150 + 100 * 600
+    assert denial.remaining == 100_000
     assert denial.resets_at == datetime(2026, 12, 1, tzinfo=UTC)
     assert denial.message == "Used up."
     assert denial.upgrade_url == "https://example.com/plans"
@@ -117,7 +121,7 @@ def test_a_refused_call_leaves_nothing_held_anywhere() -> None:
     wide = a_gate(a_budget(id="wide"), ledger=ledger).authorize(a_call())
     assert wide.hold is not None
     (account, amount), *_ = wide.hold.legs
-    assert ledger.balance(account).held_nanousd == amount
+    assert ledger.balance(account).held == amount
 
 
 def test_without_a_limit_the_models_maximum_is_held_or_the_call_refused() -> None:
@@ -252,11 +256,11 @@ def test_spending_of_a_call_let_through_in_an_outage_is_counted_and_marked() -> 
         Closing(call, decision, Usage(input_uncached=1000, output=50), Outcome(status="ok"))
     )
     (charge,) = event.charges
-    assert charge.posted_nanousd == 1000 * 150 + 50 * 600
+    assert charge.posted == 1000 * 150 + 50 * 600
     assert event.marks == ("unavailable",)
     assert decision.hold is not None
     balance = ledger.balance(decision.hold.legs[0][0])
-    assert (balance.posted_nanousd, balance.held_nanousd) == (charge.posted_nanousd, 0)
+    assert (balance.posted, balance.held) == (charge.posted, 0)
 
 
 @pytest.mark.parametrize("on_unpriced", ["ceiling", "allow"])
@@ -271,12 +275,12 @@ def test_an_unpriced_call_is_charged_as_it_was_let_through(on_unpriced: str) -> 
     (charge,) = event.charges
     if on_unpriced == "ceiling":
         assert event.cost.is_assumed
-        assert charge.posted_nanousd == event.cost.amount_nanousd
-        assert charge.posted_nanousd > 0
+        assert charge.posted == event.cost.amount_nanousd
+        assert charge.posted > 0
     else:
         assert event.cost.status == "unpriced"
         assert event.cost.amount_nanousd is None
-        assert charge.posted_nanousd == 0
+        assert charge.posted == 0
 
 
 class InterruptedBooks(MemoryLedger):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollspan.budget import Budget, parse_rules, read_rules
+from tollspan.budget import Budget, Condition, Window, parse_rules, read_rules
 from tollspan.usage import ConfigError, format_usd
 
 MINIMAL = "version: 1\n"
@@ -24,21 +25,50 @@ def test_a_whole_document_is_read() -> None:
           - id: org-month
             limit: 2,000.50 USD
             window: month
+            per: [customer, tag.tier]
+            where: {provider: openai, model: ["gpt-4o*", o3], tag.tier: free}
+            warn_at: [0.8, 0.5, 1]
+            on_exceed: warn
             message: "Used up."
             upgrade_url: https://example.com/plans
           - {id: once, limit: 0 USD}
+          - {id: t, limit: 50_000 tokens, per: user, window: {every: day, timezone: Asia/Tokyo}}
+          - {id: c, limit: 1 call, where: {tool: search}, on_exceed: shadow, warn_at: .5}
         hosts: {LLM.example.internal: openai}
         """
     )
     assert rules.budgets == (
         Budget(
             id="org-month",
-            limit_nanousd=2_000_500_000_000,
-            window="month",
+            limit=2_000_500_000_000,
+            window=Window(every="month"),
+            per=("customer", "tag.tier"),
+            where=(
+                Condition("provider", ("openai",)),
+                Condition("model", ("gpt-4o*", "o3")),
+                Condition("tag.tier", ("free",)),
+            ),
+            warn_at=(Decimal("0.5"), Decimal("0.8"), Decimal(1)),
+            on_exceed="warn",
             message="Used up.",
             upgrade_url="https://example.com/plans",
         ),
-        Budget(id="once", limit_nanousd=0, window="lifetime"),
+        Budget(id="once", limit=0, window=Window(every="lifetime")),
+        Budget(
+            id="t",
+            limit=50_000,
+            unit="tokens",
+            per=("user",),
+            window=Window(every="day", timezone="Asia/Tokyo"),
+        ),
+        Budget(
+            id="c",
+            limit=1,
+            unit="calls",
+            where=(Condition("tool", ("search",)),),
+            on_exceed="shadow",
+            warn_at=(Decimal("0.5"),),
+        ),
     )
     assert (rules.on_unavailable, rules.on_unbounded, rules.on_unpriced) == (
         "allow",
@@ -72,7 +102,10 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
             "version: 1\nbudgets:\n  - id: a\n    limit: 5", 4, "such as `49.50 USD`", id="bare"
         ),
         pytest.param(
-            "version: 1\nbudgets:\n  - id: a\n    limit: 5 EUR", 4, "only USD", id="euros"
+            "version: 1\nbudgets:\n  - id: a\n    limit: 5 EUR",
+            4,
+            "expected USD, tokens or calls",
+            id="euros",
         ),
         pytest.param(
             "version: 1\nbudgets:\n  - id: a\n    limit: -5 USD", 4, "negative", id="negative"
@@ -108,6 +141,35 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
             "version: 1\ndefaults: {on_unavailable: maybe}", 2, "allow, deny", id="bad choice"
         ),
         pytest.param("version: [1", 1, "not YAML", id="no YAML"),
+        *[
+            pytest.param(f"version: 1\nbudgets:\n  - {{id: a, {text}}}", 3, says, id=text)
+            for text, says in [
+                ("limit: -1 tokens", "negative"),
+                ("limit: 1.5 tokens", "no decimals"),
+                ("limit: 1e9 USD", "such as `49.50 USD`"),
+                ("limit: nan USD", "such as `49.50 USD`"),
+                ("limit: 1_000_000_000_000_000_000 calls", "the largest is 10^15 calls"),
+                ("limit: 1 USD, per: [tenant]", "`per` names 'tenant'; expected customer"),
+                ("limit: 1 USD, per: [tag.]", "`per` names 'tag.'"),
+                ("limit: 1 USD, per: [model]", "`per` names 'model'"),
+                ("limit: 1 USD, per: [user, user]", "twice"),
+                ("limit: 1 USD, per: {user: 1}", "no plain value"),
+                ("limit: 1 USD, where: [gpt]", "where is no mapping"),
+                ("limit: 1 USD, where: {models: gpt}", "`where` names 'models'; expected provider"),
+                ("limit: 1 USD, where: {model: []}", "`where.model` is empty"),
+                ("limit: 1 USD, where: {model: ''}", "`where.model` is empty"),
+                ("limit: 1 USD, on_exceed: stop", "expected one of deny, warn, shadow"),
+                ("limit: 1 USD, warn_at: [80%]", "shares of the limit"),
+                ("limit: 1 USD, warn_at: [1.5]", "shares of the limit"),
+                ("limit: 1 USD, warn_at: [0]", "shares of the limit"),
+                ("limit: 1 USD, warn_at: -0.5", "shares of the limit"),
+                ("limit: 1 USD, window: {timezone: UTC}", "has no `every`"),
+                ("limit: 1 USD, window: {every: year}", "expected one of lifetime, hour"),
+                ("limit: 1 USD, window: {every: day, zone: UTC}", "unknown key `zone`"),
+                ("limit: 1 USD, window: {every: day, timezone: Mars}", "an IANA name"),
+                ("limit: 1 USD, window: {every: day, timezone: ../../etc/passwd}", "an IANA name"),
+            ]
+        ],
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(text: str, line: int | None, says: str) -> None:
@@ -126,4 +188,4 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 @given(st.integers(min_value=0, max_value=10**18))
 def test_a_limit_written_as_a_decimal_is_read_exactly(nanousd: int) -> None:
     text = f"version: 1\nbudgets: [{{id: a, limit: {format_usd(nanousd)} USD}}]"
-    assert parse_rules(text).budgets[0].limit_nanousd == nanousd
+    assert parse_rules(text).budgets[0].limit == nanousd

@@ -17,6 +17,7 @@ from tollspan.budget import (
     Decision,
     MemoryLedger,
     RuleSet,
+    Window,
 )
 from tollspan.usage import (
     Attribution,
@@ -45,6 +46,7 @@ class Prices:
     def __init__(self, *, bound: int | None = 100, cost: int | None = 30) -> None:
         self.reasons: tuple[str, ...] = ()
         self.bound_nanousd = bound
+        self.tokens: int | None = 50
         self.cost = Cost(
             status="priced" if cost is not None else "unknown",
             amount_nanousd=cost,
@@ -54,6 +56,11 @@ class Prices:
     def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
         self.ceilings.append(ceiling)
         return Bound(amount_nanousd=self.bound_nanousd, reasons=self.reasons)
+
+    def most_tokens(
+        self, request: Request, at_unix_ns: int, *, ceiling: bool
+    ) -> tuple[int | None, tuple[str, ...]]:
+        return self.tokens, ("model_max",) if self.tokens is None else ()
 
     def rate(
         self, request: Request, response: Response, usage: Usage, at_unix_ns: int, *, ceiling: bool
@@ -99,11 +106,11 @@ class World:
 
 
 def one_budget(limit: int = 250, **defaults: object) -> RuleSet:
-    return RuleSet(budgets=(Budget(id="all", limit_nanousd=limit),), **defaults)  # type: ignore[arg-type]  # keywords of a test
+    return RuleSet(budgets=(Budget(id="all", limit=limit),), **defaults)  # type: ignore[arg-type]  # keywords of a test
 
 
 def counted(balance: Balance) -> tuple[int, int, int]:
-    return balance.posted_nanousd, balance.held_nanousd, balance.unresolved_nanousd
+    return balance.posted, balance.held, balance.unresolved
 
 
 def test_calls_are_let_through_while_their_bounds_fit() -> None:
@@ -112,14 +119,14 @@ def test_calls_are_let_through_while_their_bounds_fit() -> None:
     assert denials[:2] == [None, None]
     denial = denials[2]
     assert isinstance(denial, BudgetExceededError)
-    assert (denial.rule_id, denial.limit_nanousd, denial.asked_nanousd) == ("all", 250, 100)
-    assert (denial.spent_nanousd, denial.held_nanousd, denial.remaining_nanousd) == (0, 200, 50)
+    assert (denial.rule_id, denial.limit, denial.asked) == ("all", 250, 100)
+    assert (denial.spent, denial.held, denial.remaining) == (0, 200, 50)
     assert denial.resets_at is None
     assert denial.recovery.retryable  # what is held may come back
 
 
 def test_a_denial_of_a_window_says_when_it_ends() -> None:
-    rules = RuleSet(budgets=(Budget(id="hourly", limit_nanousd=10, window="hour"),))
+    rules = RuleSet(budgets=(Budget(id="hourly", limit=10, window=Window(every="hour")),))
     _, decision = World(rules, Prices(bound=100)).ask(NOON_UNIX_NS + HOUR_NS // 4)
     assert isinstance(decision.denial, BudgetExceededError)
     assert decision.denial.resets_at == datetime(2026, 11, 22, 13, tzinfo=UTC)
@@ -127,7 +134,7 @@ def test_a_denial_of_a_window_says_when_it_ends() -> None:
 
 
 def test_a_call_is_counted_in_the_period_in_which_it_began() -> None:
-    rules = RuleSet(budgets=(Budget(id="hourly", limit_nanousd=150, window="hour"),))
+    rules = RuleSet(budgets=(Budget(id="hourly", limit=150, window=Window(every="hour")),))
     world = World(rules, Prices(bound=100, cost=90))
     late, first = world.ask(NOON_UNIX_NS + HOUR_NS - 1)
     _, second = world.ask(NOON_UNIX_NS + HOUR_NS)
@@ -140,7 +147,7 @@ def test_a_call_is_counted_in_the_period_in_which_it_began() -> None:
 
 @pytest.mark.parametrize("jump_ns", [-HOUR_NS, HOUR_NS, -48 * HOUR_NS])
 def test_a_clock_that_jumps_moves_calls_to_the_period_it_says_and_back(jump_ns: int) -> None:
-    rules = RuleSet(budgets=(Budget(id="hourly", limit_nanousd=150, window="hour"),))
+    rules = RuleSet(budgets=(Budget(id="hourly", limit=150, window=Window(every="hour")),))
     world = World(rules, Prices(bound=100))
     assert world.ask(NOON_UNIX_NS)[1].denial is None
     assert world.ask(NOON_UNIX_NS + jump_ns)[1].denial is None
@@ -212,21 +219,21 @@ def test_a_call_is_charged_for_what_it_cost_and_may_have_cost(
     assert counted(world.stands(decision)) == stands
     assert event.marks == marks
     (charge,) = event.charges
-    assert (charge.posted_nanousd, charge.unresolved_nanousd) == (stands[0], stands[2])
-    assert charge.overrun_nanousd == max(0, stands[0] - 100)
+    assert (charge.posted, charge.unresolved) == (stands[0], stands[2])
+    assert charge.overrun == max(0, stands[0] - 100)
 
 
 def test_every_budget_is_charged_alike() -> None:
     rules = RuleSet(
         budgets=(
-            Budget(id="all", limit_nanousd=1000),
-            Budget(id="daily", limit_nanousd=1000, window="day"),
+            Budget(id="all", limit=1000),
+            Budget(id="daily", limit=1000, window=Window(every="day")),
         )
     )
     world = World(rules, Prices(bound=100, cost=30))
     call, decision = world.ask()
     event = world.end(call, decision)
-    assert [(one.budget_id, one.period, one.posted_nanousd) for one in event.charges] == [
+    assert [(one.budget_id, one.period, one.posted) for one in event.charges] == [
         ("all", "", 30),
         ("daily", "2026-11-22", 30),
     ]
@@ -264,7 +271,7 @@ def test_what_was_spent_without_asking_is_posted_over_the_limit_and_marked() -> 
     assert decision.denial is None
     event = world.end(call, decision)
     assert event.marks == ("overrun",)
-    assert [(one.posted_nanousd, one.overrun_nanousd) for one in event.charges] == [(80, 80)]
+    assert [(one.posted, one.overrun) for one in event.charges] == [(80, 80)]
     assert counted(world.stands(decision)) == (80, 80, 0)
 
 

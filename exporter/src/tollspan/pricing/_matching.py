@@ -12,13 +12,14 @@ from .overrides import Alias, Overrides, OwnModel
 
 # What providers and SDKs say where no region raises the price.
 _NO_REGION = frozenset({None, "", "global", "default", "not_available"})
-_CONSTANT_TOKENS = 1_024
+# Tokens that a provider may add to those of the request, where the book does not know it.
+CONSTANT_TOKENS = 1_024
 _OwnPart = _file.Provider(
     models={},
     names={},
     dated=frozenset(),
     auto_tiers=(),
-    constant_tokens=_CONSTANT_TOKENS,
+    constant_tokens=CONSTANT_TOKENS,
     ceiling=_file.Ceiling(),
 )
 _Found = TypeVar("_Found", OwnModel, Alias)

@@ -21,7 +21,7 @@ from tollspan.usage import (
 
 from . import _file, _rows, _tools
 from ._limits import Extras, Fixed, Limits, Step, dearest_known, extras, fixed, steps
-from ._matching import Match, Matcher, Regional
+from ._matching import CONSTANT_TOKENS, Match, Matcher, Regional
 from ._rating import PriceLine
 from ._rating import rate as rate_call
 from .listing import PriceList, list_prices
@@ -205,6 +205,42 @@ class PriceBook:
         if since <= at_unix_ns < until and size <= reach:
             return bound(amount_nanousd=(size * price + base) // PICOUSD_PER_NANOUSD)
         return self._bound(request, at_unix_ns, ceiling=ceiling)
+
+    def most_tokens(
+        self, request: Request, at_unix_ns: int, *, ceiling: bool = False
+    ) -> tuple[int | None, tuple[str, ...]]:
+        """Return how many tokens a call can use at most, in and out together, and why so many.
+
+        As in `bound`, by the model's own limits where the request has none. None when nothing
+        bounds them: the reasons then say what is missing.
+
+        Raises:
+            PriceBookError: The model's part of the book can't be read.
+        """
+        window: int | None = None
+        most_output: int | None = None
+        part = self._matcher.part(request.provider)
+        known = self._known_steps(request, at_unix_ns)
+        rounds, reserve, has_output = request.rounds, request.input_reserve_tokens, True
+        if known is not None and known.steps:
+            model, part = known.regional.model, known.match.part
+            window, most_output = model.context_window, model.max_output_tokens
+            more = extras(
+                self._matcher, request, known.match, known.regional, at_unix_ns, known.always
+            )
+            rounds, reserve = more.rounds, more.input_reserve
+            has_output = known.steps[-1].output_picousd is not None
+        elif ceiling and part is not None:
+            window, most_output = part.ceiling.context_window, part.ceiling.max_output_tokens
+        limits = Limits.of(request, window, most_output, rounds=max(rounds, 1), reserve=reserve)
+        reasons = limits.reasons if has_output else limits.input_reasons
+        if limits.is_input_unknown or (has_output and limits.output is None):
+            return None, reasons
+        constant = part.constant_tokens if part is not None else CONSTANT_TOKENS
+        into = limits.input_tokens
+        if into is None:
+            into = (request.input_bytes + constant) * limits.rounds
+        return into + ((limits.output or 0) if has_output else 0), reasons
 
     def explain(
         self,

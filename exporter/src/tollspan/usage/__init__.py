@@ -1,5 +1,6 @@
 """The values that move through tollspan, and every exception. No I/O, no OpenTelemetry."""
 
+from .amounts import format_amount, to_decimal
 from .call import LOCAL_TENANT, TOOL_PROVIDER, Attribution, Call, Request
 from .cost import (
     NANOUSD_PER_USD,
@@ -24,20 +25,23 @@ from .errors import (
     LedgerUnavailableError,
     PriceBookError,
     Recovery,
+    SessionLimitExceededError,
+    TagBudgetExceededError,
     TollspanError,
     UnboundedCallError,
     UnpricedModelError,
-    usd,
 )
 from .estimate import estimate_input_tokens, estimate_tokens
 from .events import (
     DECISION_TYPE,
     USAGE_TYPE,
+    BudgetUnit,
     Charge,
     DecisionAction,
     DecisionEvent,
     DecisionNote,
     Event,
+    Mode,
     UsageEvent,
     decode_event,
     encode_event,
@@ -75,6 +79,7 @@ __all__ = [
     "Attribution",
     "Bound",
     "BudgetExceededError",
+    "BudgetUnit",
     "Call",
     "CallDeniedError",
     "Charge",
@@ -92,6 +97,7 @@ __all__ = [
     "LedgerCorruptError",
     "LedgerError",
     "LedgerUnavailableError",
+    "Mode",
     "Outcome",
     "OutcomeStatus",
     "PriceBookError",
@@ -99,7 +105,9 @@ __all__ = [
     "Recovery",
     "Request",
     "Response",
+    "SessionLimitExceededError",
     "SettledBy",
+    "TagBudgetExceededError",
     "Tokens",
     "TollspanError",
     "UnboundedCallError",
@@ -111,10 +119,11 @@ __all__ = [
     "encode_event",
     "estimate_input_tokens",
     "estimate_tokens",
+    "format_amount",
     "format_usd",
     "new_call_id",
     "parse_usd",
     "rfc3339",
     "sum_of",
-    "usd",
+    "to_decimal",
 ]

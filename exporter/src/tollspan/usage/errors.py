@@ -9,6 +9,8 @@ TollspanError
 │   └── LedgerCorruptError       the file is damaged: rebuild it
 └── CallDeniedError          the one family that may reach a user's call
     ├── BudgetExceededError      a budget would be overspent
+    │   ├── SessionLimitExceededError    … one that is divided by session
+    │   └── TagBudgetExceededError       … one that is divided or chosen by a tag
     ├── UnboundedCallError       no upper bound, and the rules refuse that
     ├── UnpricedModelError       no price, and the rules refuse that
     └── GateUnavailableError     the budgets can't be read, and `on_unavailable` denies
@@ -22,7 +24,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from .cost import format_usd
+from .events import BudgetUnit
 
 DenialSource = Literal["precall", "ingest_flag", "foreign_span"]
 
@@ -66,12 +68,14 @@ class CallDeniedError(TollspanError):
     Attributes:
         rule_id: Id of the rule that refused.
         scope: Whose account it was: `()` for an undivided budget, else (dimension, value) pairs.
-        limit_nanousd, spent_nanousd, held_nanousd, asked_nanousd: The account, and what the call
-            would have held. `held` includes what is unresolved. None where no money is involved.
+        unit: What the budget counts: `usd` (then all amounts are nano-USD), `tokens` or `calls`.
+        limit, spent, held, asked: The account, and what the call would have held, in the unit.
+            `held` includes what is unresolved. None where no budget is involved.
         resets_at: When the window ends, aware UTC; None when it never does.
         message, upgrade_url: As the rule says them.
         source: Where it was refused.
         recovery: What can be done.
+        call_id: The call that was refused: the id of its event, without `.d0`.
     """
 
     error_type: ClassVar[str] = "tollspan.denied"
@@ -81,42 +85,58 @@ class CallDeniedError(TollspanError):
         text: str,
         *,
         rule_id: str | None = None,
-        scope: tuple[tuple[str, str], ...] = (),
-        limit_nanousd: int | None = None,
-        spent_nanousd: int | None = None,
-        held_nanousd: int | None = None,
-        asked_nanousd: int | None = None,
+        scope: tuple[tuple[str, str | None], ...] = (),
+        unit: BudgetUnit = "usd",
+        limit: int | None = None,
+        spent: int | None = None,
+        held: int | None = None,
+        asked: int | None = None,
         resets_at: datetime | None = None,
         message: str | None = None,
         upgrade_url: str | None = None,
         source: DenialSource = "precall",
         recovery: Recovery | None = None,
+        call_id: str | None = None,
     ) -> None:
         super().__init__(text)
         self.rule_id = rule_id
         self.scope = scope
-        self.limit_nanousd = limit_nanousd
-        self.spent_nanousd = spent_nanousd
-        self.held_nanousd = held_nanousd
-        self.asked_nanousd = asked_nanousd
+        self.unit: BudgetUnit = unit
+        self.limit = limit
+        self.spent = spent
+        self.held = held
+        self.asked = asked
         self.resets_at = resets_at
         self.message = message
         self.upgrade_url = upgrade_url
         self.source: DenialSource = source
         self.recovery = recovery or Recovery()
+        self.call_id = call_id
 
     @property
-    def remaining_nanousd(self) -> int | None:
-        """What was left in the account, never below 0; None where no money is involved."""
-        if self.limit_nanousd is None:
+    def remaining(self) -> int | None:
+        """What was left in the account, never below 0; None where no budget is involved."""
+        if self.limit is None:
             return None
-        return max(0, self.limit_nanousd - (self.spent_nanousd or 0) - (self.held_nanousd or 0))
+        return max(0, self.limit - (self.spent or 0) - (self.held or 0))
 
 
 class BudgetExceededError(CallDeniedError):
     """A budget would be overspent if the call cost as much as it can."""
 
     error_type = "tollspan.budget_exceeded"
+
+
+class SessionLimitExceededError(BudgetExceededError):
+    """The budget of this session would be overspent."""
+
+    error_type = "tollspan.session_limit_exceeded"
+
+
+class TagBudgetExceededError(BudgetExceededError):
+    """The budget of this tag would be overspent."""
+
+    error_type = "tollspan.tag_budget_exceeded"
 
 
 class UnboundedCallError(CallDeniedError):
@@ -135,8 +155,3 @@ class GateUnavailableError(CallDeniedError):
     """The budgets can't be read or written, and `on_unavailable` says to deny."""
 
     error_type = "tollspan.gate_unavailable"
-
-
-def usd(amount_nanousd: int) -> str:
-    """Write an amount for a message to people, `1.50 USD` say."""
-    return f"{format_usd(amount_nanousd, places=2)} USD"

@@ -12,7 +12,10 @@ from .cost import Cost
 from .outcome import Outcome
 from .usage import Usage
 
-DecisionAction = Literal["allow", "deny"]
+DecisionAction = Literal["allow", "shadow", "warn", "deny"]
+Mode = Literal["enforce", "observe", "off"]
+BudgetUnit = Literal["usd", "tokens", "calls"]
+"""What a budget counts. Amounts are whole numbers: nano-USD, tokens, calls."""
 USAGE_TYPE = "dev.tollspan.usage.v1"
 DECISION_TYPE = "dev.tollspan.decision.v1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,11 +25,12 @@ class DecisionNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What the gate said, as it is kept with the call.
 
     Attributes:
-        action: `allow` or `deny`.
-        rule_ids: The rules that spoke; empty when none touched the call.
+        action: `allow`; `warn` or `shadow`: a rule of this kind was exceeded; `deny`.
+        rule_ids: The rules that spoke: those that were exceeded, else all that touched the call.
         bound_nanousd: What was held, None when nothing bounds the call.
         bound_reasons: As in `Bound`.
         is_unavailable: The authority could not be asked, `on_unavailable` decided.
+        mode: `observe` or `off` while an operator has switched the gate to it.
     """
 
     action: DecisionAction = "allow"
@@ -34,6 +38,7 @@ class DecisionNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     bound_nanousd: int | None = None
     bound_reasons: tuple[str, ...] = ()
     is_unavailable: bool = False
+    mode: Mode = "enforce"
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,17 +48,19 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         budget_id: The budget.
         scope: `""` for an undivided budget, else its dimensions and values in canonical JSON.
         period: Key of the window, `2026-11` say; `""` for a lifetime.
-        posted_nanousd: Spent.
-        unresolved_nanousd: Kept counted because nobody knows whether it was spent.
-        overrun_nanousd: The part of `posted` that the hold did not cover.
+        unit: What the amounts count.
+        posted: Spent.
+        unresolved: Kept counted because nobody knows whether it was spent.
+        overrun: The part of `posted` that the hold did not cover.
     """
 
     budget_id: str
     scope: str = ""
     period: str = ""
-    posted_nanousd: int = 0
-    unresolved_nanousd: int = 0
-    overrun_nanousd: int = 0
+    unit: BudgetUnit = "usd"
+    posted: int = 0
+    unresolved: int = 0
+    overrun: int = 0
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="usage"):
@@ -88,7 +95,9 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         number: Counts the decisions of one call from 0; the event's id is `<call id>.d<number>`.
         decision: What the gate said.
         error_type: `error.type` of the denial.
-        limit_nanousd, spent_nanousd, held_nanousd: The account that refused, as it stood.
+        unit: What the account that refused counts.
+        limit, spent, held, asked: That account as it stood, and what the call would have held.
+        scope: Whose account it was, as (dimension, value) pairs.
         traceparent: As in `UsageEvent`.
     """
 
@@ -96,9 +105,12 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     decision: DecisionNote
     error_type: str
     number: int = 0
-    limit_nanousd: int | None = None
-    spent_nanousd: int | None = None
-    held_nanousd: int | None = None
+    unit: BudgetUnit = "usd"
+    limit: int | None = None
+    spent: int | None = None
+    held: int | None = None
+    asked: int | None = None
+    scope: tuple[tuple[str, str | None], ...] = ()
     traceparent: str | None = None
 
     @property

@@ -11,10 +11,10 @@ from typing import cast
 
 import msgspec
 
-from tollspan.budget import Balance
+from tollspan.budget import Balance, read_scope
 from tollspan.launch import read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader, ReportRow, SQLiteLedger
-from tollspan.usage import Event, LedgerError, UsageEvent, format_usd, rfc3339
+from tollspan.usage import Event, LedgerError, UsageEvent, format_usd, rfc3339, to_decimal
 
 from ._table import print_table
 
@@ -79,9 +79,9 @@ def budgets(parsed: argparse.Namespace) -> int:
             print(msgspec.json.encode(_balance_json(balance)).decode())
         return 0
     print_table(
-        ("budget", "period", "limit USD", "spent USD", "held USD", "unresolved USD", "left USD"),
+        ("budget", "of", "period", "unit", "limit", "spent", "held", "unresolved", "left"),
         [_balance_row(balance) for balance in found],
-        right=(2, 3, 4, 5, 6),
+        right=(4, 5, 6, 7, 8),
     )
     return 0
 
@@ -202,27 +202,39 @@ def _report_json(dimensions: tuple[str, ...], row: ReportRow) -> dict[str, objec
 
 def _balance_row(balance: Balance) -> tuple[str, ...]:
     account = balance.account
-    left = account.limit_nanousd - balance.counted_nanousd
+    left = account.limit - balance.counted
+    whose = ", ".join(
+        f"{key} {value or 'unattributed'}" for key, value in read_scope(account.scope)
+    )
     return (
         account.budget_id,
+        whose,
         account.period or "lifetime",
-        format_usd(account.limit_nanousd, places=2),
-        format_usd(balance.posted_nanousd, places=6),
-        format_usd(balance.held_nanousd, places=6),
-        format_usd(balance.unresolved_nanousd, places=6),
-        format_usd(left, places=6),
+        "USD" if account.unit == "usd" else account.unit,
+        *(
+            format_usd(amount, places=places) if account.unit == "usd" else str(amount)
+            for amount, places in (
+                (account.limit, 2),
+                (balance.posted, 6),
+                (balance.held, 6),
+                (balance.unresolved, 6),
+                (left, 6),
+            )
+        ),
     )
 
 
 def _balance_json(balance: Balance) -> dict[str, object]:
     account = balance.account
+    unit = account.unit
     return {
         "budget": account.budget_id,
-        "scope": account.scope,
+        "scope": dict(read_scope(account.scope)),
         "period": account.period,
-        "limit_nanousd": str(account.limit_nanousd),
-        "posted_nanousd": str(balance.posted_nanousd),
-        "held_nanousd": str(balance.held_nanousd),
-        "unresolved_nanousd": str(balance.unresolved_nanousd),
-        "remaining_nanousd": str(account.limit_nanousd - balance.counted_nanousd),
+        "unit": "USD" if unit == "usd" else unit,
+        "limit": to_decimal(account.limit, unit),
+        "posted": to_decimal(balance.posted, unit),
+        "held": to_decimal(balance.held, unit),
+        "unresolved": to_decimal(balance.unresolved, unit),
+        "remaining": to_decimal(account.limit - balance.counted, unit),
     }

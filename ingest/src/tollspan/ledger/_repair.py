@@ -29,8 +29,8 @@ from ._files import (
 from ._rescue import NO_EVENT
 from ._salvage import Salvaged, salvage
 from ._session import (
-    MOST_AT_ONCE_NANOUSD,
-    MOST_NANOUSD,
+    MOST_AT_ONCE,
+    MOST_IN_ALL,
     Session,
     is_corrupt,
     ledger_error,
@@ -40,33 +40,34 @@ _logger = logging.getLogger("tollspan.ledger")
 _LEAST_EVENT_BYTES = 64
 # An event makes an account that is not there with limit 0.
 _INSERT_ACCOUNT = (
-    "INSERT INTO accounts (budget_id, scope, period, limit_nanousd) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET limit_nanousd = excluded.limit_nanousd"
-    " WHERE accounts.limit_nanousd = 0"
+    "INSERT INTO accounts (budget_id, scope, period, unit, most) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET most = excluded.most"
+    " WHERE accounts.most = 0"
 )
 _INSERT_HOLD = (
-    "INSERT OR IGNORE INTO holds (call_id, account_id, amount_nanousd, owner,"
+    "INSERT OR IGNORE INTO holds (call_id, account_id, amount, owner,"
     " started_at_unix_ns, state) SELECT ?, id, ?, ?, ?, ? FROM accounts"
-    " WHERE budget_id = ? AND scope = ? AND period = ?"
+    " WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?"
 )
 
 # High and low halves are summed apart: SQLite's own sum fails beyond 63 bits.
 _CHARGES = f"""
-SELECT budget_id, scope, period, sum(posted >> 32), sum(posted & 4294967295),
+SELECT budget_id, scope, period, unit, sum(posted >> 32), sum(posted & 4294967295),
        sum(unresolved >> 32), sum(unresolved & 4294967295)
 FROM (
     SELECT json_extract(c.value, '$.budget_id') AS budget_id,
            coalesce(json_extract(c.value, '$.scope'), '') AS scope,
            coalesce(json_extract(c.value, '$.period'), '') AS period,
-           min(coalesce(json_extract(c.value, '$.posted_nanousd'), 0), {MOST_AT_ONCE_NANOUSD})
+           coalesce(json_extract(c.value, '$.unit'), 'usd') AS unit,
+           min(coalesce(json_extract(c.value, '$.posted'), 0), {MOST_AT_ONCE})
                AS posted,
-           min(coalesce(json_extract(c.value, '$.unresolved_nanousd'), 0), {MOST_AT_ONCE_NANOUSD})
+           min(coalesce(json_extract(c.value, '$.unresolved'), 0), {MOST_AT_ONCE})
                AS unresolved
     FROM events, json_each(
         CASE WHEN json_valid(CAST(events.data AS TEXT)) THEN CAST(events.data AS TEXT) END,
         '$.charges') AS c
     WHERE events.kind = 'usage'
-) GROUP BY 1, 2, 3
+) GROUP BY 1, 2, 3, 4
 """  # noqa: S608 - two constants
 
 
@@ -77,27 +78,26 @@ def recompute(session: Session) -> None:
     execute("DELETE FROM holds WHERE call_id IN (SELECT id FROM events WHERE kind = 'usage')")
     charges = [
         (
-            *row[:3],
-            min((row[3] << 32) + row[4], MOST_NANOUSD),
-            min((row[5] << 32) + row[6], MOST_NANOUSD),
+            *row[:4],
+            min((row[4] << 32) + row[5], MOST_IN_ALL),
+            min((row[6] << 32) + row[7], MOST_IN_ALL),
         )
         for row in execute(_CHARGES)
     ]
-    execute("UPDATE accounts SET posted_nanousd = 0, held_nanousd = 0, unresolved_nanousd = 0")
+    execute("UPDATE accounts SET posted = 0, held = 0, unresolved = 0")
     session.connection.executemany(
-        "INSERT INTO accounts (budget_id, scope, period, posted_nanousd, unresolved_nanousd,"
-        " limit_nanousd) VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (budget_id, scope, period) DO UPDATE"
-        " SET posted_nanousd = excluded.posted_nanousd,"
-        " unresolved_nanousd = excluded.unresolved_nanousd",
+        "INSERT INTO accounts (budget_id, scope, period, unit, posted, unresolved, most)"
+        " VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (budget_id, scope, period, unit) DO UPDATE"
+        " SET posted = excluded.posted, unresolved = excluded.unresolved",
         charges,
     )
     execute(
         "UPDATE accounts SET"
-        " held_nanousd = (SELECT coalesce(sum(amount_nanousd), 0) FROM holds"
+        " held = (SELECT coalesce(sum(amount), 0) FROM holds"
         "   WHERE account_id = accounts.id AND state = 0),"
-        " unresolved_nanousd = min(?, unresolved_nanousd + (SELECT coalesce(sum(amount_nanousd), 0)"
+        " unresolved = min(?, unresolved + (SELECT coalesce(sum(amount), 0)"
         "   FROM holds WHERE account_id = accounts.id AND state = 1))",
-        (MOST_NANOUSD,),
+        (MOST_IN_ALL,),
     )
 
 
@@ -127,7 +127,7 @@ def carry_over(target: Session, origin: tuple[sqlite3.Connection, str]) -> None:
 
 def _copy_facts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Copy events, accounts, holds and sightings that are not there yet, as far as readable."""
-    for copy in (_copy_accounts, _copy_events, _copy_holds, _copy_sightings):
+    for copy in (_copy_accounts, _copy_events, _copy_holds, _copy_milestones, _copy_sightings):
         try:
             copy(old, new)
         except sqlite3.DatabaseError as error:
@@ -187,7 +187,7 @@ def _highest(old: sqlite3.Connection) -> int:
 def _copy_accounts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     new.executemany(
         _INSERT_ACCOUNT,
-        old.execute("SELECT budget_id, scope, period, limit_nanousd FROM accounts"),
+        old.execute("SELECT budget_id, scope, period, unit, most FROM accounts"),
     )
 
 
@@ -195,9 +195,16 @@ def _copy_holds(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     new.executemany(
         _INSERT_HOLD,
         old.execute(
-            "SELECT call_id, amount_nanousd, owner, started_at_unix_ns, state,"
-            " budget_id, scope, period FROM holds JOIN accounts ON accounts.id = account_id"
+            "SELECT call_id, amount, owner, started_at_unix_ns, state,"
+            " budget_id, scope, period, unit FROM holds JOIN accounts ON accounts.id = account_id"
         ),
+    )
+
+
+def _copy_milestones(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    new.executemany(
+        "INSERT OR IGNORE INTO milestones VALUES (?, ?, ?, ?, ?)",
+        old.execute("SELECT budget_id, scope, period, unit, share FROM milestones"),
     )
 
 
@@ -355,7 +362,7 @@ def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
     fresh.connection.executemany(
         _INSERT_HOLD,
         [
-            (call, amount, owner, started_at, state, *found.accounts[account][:3])
+            (call, amount, owner, started_at, state, *found.accounts[account][:4])
             for call, account, amount, owner, started_at, state in known
         ],
     )

@@ -26,12 +26,12 @@ class Salvaged(msgspec.Struct, kw_only=True):
 
     Attributes:
         events: The event in JSON → its number.
-        accounts: Account id → (budget, scope, period, limit); limit 0 where it is lost.
+        accounts: Account id → (budget, scope, period, unit, limit); limit 0 where it is lost.
         holds: (call, account id, amount, owner, start, state).
     """
 
     events: dict[bytes, int]
-    accounts: dict[int, tuple[str, str, str, int]]
+    accounts: dict[int, tuple[str, str, str, str, int]]
     holds: list[tuple[str, int, int, str, int, int]]
 
 
@@ -46,14 +46,24 @@ def salvage(path: Path) -> Salvaged:
     for number, page in older:  # events never change: an old copy of a page is as good
         for rowid, row in _table_rows(number, page, newest):
             _keep_event(found, rowid, row)
-    named: dict[int, tuple[str, str, str, int]] = {}
+    named: dict[int, tuple[str, str, str, str, int]] = {}
     holds: dict[tuple[str, int], tuple[str, int, int, str, int, int]] = {}
     free = _free_pages(newest)
     for number, page in newest.items():
         for rowid, row in _table_rows(number, page, newest):
             match row:
-                case (None, str(budget), str(scope), str(period), int(limit), int(), int(), int()):
-                    found.accounts[rowid] = (budget, scope, period, limit)
+                case (
+                    None,
+                    str(budget),
+                    str(scope),
+                    str(period),
+                    str(unit),
+                    int(limit),
+                    int(),
+                    int(),
+                    int(),
+                ):
+                    found.accounts[rowid] = (budget, scope, period, unit, limit)
                 case _:
                     _keep_event(found, rowid, row)
         if number in free:  # what is there of holds was settled long ago
@@ -62,8 +72,8 @@ def salvage(path: Path) -> Salvaged:
             match row:
                 case (str(call), int(account), int(amount), str(owner), int(start), int(state)):
                     holds[call, account] = (call, account, amount, owner, start, state)
-                case (str(budget), str(scope), str(period), int(account)):
-                    named[account] = (budget, scope, period, 0)
+                case (str(budget), str(scope), str(period), str(unit), int(account)):
+                    named[account] = (budget, scope, period, unit, 0)
                 case _:
                     pass
     found.accounts = named | found.accounts

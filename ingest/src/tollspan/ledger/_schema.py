@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 2
+VERSION = 3
 
 _TABLES = """
 CREATE TABLE meta (
@@ -18,22 +18,23 @@ CREATE TABLE meta (
 ) WITHOUT ROWID;
 
 CREATE TABLE accounts (
-    id                 INTEGER PRIMARY KEY,
-    budget_id          TEXT NOT NULL,
-    scope              TEXT NOT NULL,
-    period             TEXT NOT NULL,
-    limit_nanousd      INTEGER NOT NULL,
-    posted_nanousd     INTEGER NOT NULL DEFAULT 0,
-    held_nanousd       INTEGER NOT NULL DEFAULT 0,
-    unresolved_nanousd INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (budget_id, scope, period)
+    id         INTEGER PRIMARY KEY,
+    budget_id  TEXT NOT NULL,
+    scope      TEXT NOT NULL,
+    period     TEXT NOT NULL,
+    unit       TEXT NOT NULL,
+    most       INTEGER NOT NULL, -- the limit that was asked for last
+    posted     INTEGER NOT NULL DEFAULT 0,
+    held       INTEGER NOT NULL DEFAULT 0,
+    unresolved INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (budget_id, scope, period, unit)
 );
 
 -- A row is a hold in one account: open (state 0), or unresolved (state 1) when its process died.
 CREATE TABLE holds (
     call_id            TEXT NOT NULL,
     account_id         INTEGER NOT NULL,
-    amount_nanousd     INTEGER NOT NULL,
+    amount             INTEGER NOT NULL,
     owner              TEXT NOT NULL,
     started_at_unix_ns INTEGER NOT NULL,
     state              INTEGER NOT NULL DEFAULT 0,
@@ -50,6 +51,16 @@ CREATE TABLE events (
     data         BLOB NOT NULL
 );
 
+-- Shares of limits of which somebody was told that they are used.
+CREATE TABLE milestones (
+    budget_id TEXT NOT NULL,
+    scope     TEXT NOT NULL,
+    period    TEXT NOT NULL,
+    unit      TEXT NOT NULL,
+    share     TEXT NOT NULL,
+    PRIMARY KEY (budget_id, scope, period, unit, share)
+) WITHOUT ROWID;
+
 -- What should not happen, counted: calls that went past the gate, our own failures.
 CREATE TABLE sightings (
     kind         TEXT NOT NULL,
@@ -65,24 +76,24 @@ _TRIGGERS = (
     """
 CREATE TRIGGER held AFTER INSERT ON holds BEGIN
     UPDATE accounts SET
-        held_nanousd = held_nanousd + new.amount_nanousd * (new.state = 0),
-        unresolved_nanousd = unresolved_nanousd + new.amount_nanousd * (new.state = 1)
+        held = held + new.amount * (new.state = 0),
+        unresolved = unresolved + new.amount * (new.state = 1)
     WHERE id = new.account_id;
 END
 """,
     """
 CREATE TRIGGER settled AFTER DELETE ON holds BEGIN
     UPDATE accounts SET
-        held_nanousd = held_nanousd - old.amount_nanousd * (old.state = 0),
-        unresolved_nanousd = unresolved_nanousd - old.amount_nanousd * (old.state = 1)
+        held = held - old.amount * (old.state = 0),
+        unresolved = unresolved - old.amount * (old.state = 1)
     WHERE id = old.account_id;
 END
 """,
     """
 CREATE TRIGGER orphaned AFTER UPDATE OF state ON holds WHEN old.state = 0 AND new.state = 1 BEGIN
     UPDATE accounts SET
-        held_nanousd = held_nanousd - old.amount_nanousd,
-        unresolved_nanousd = unresolved_nanousd + old.amount_nanousd
+        held = held - old.amount,
+        unresolved = unresolved + old.amount
     WHERE id = old.account_id;
 END
 """,
@@ -91,17 +102,18 @@ END
 CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind = 'usage' BEGIN
     DELETE FROM holds WHERE call_id = new.id;
     INSERT INTO accounts
-        (budget_id, scope, period, limit_nanousd, posted_nanousd, unresolved_nanousd)
+        (budget_id, scope, period, unit, most, posted, unresolved)
     SELECT json_extract(value, '$.budget_id'),
            coalesce(json_extract(value, '$.scope'), ''),
            coalesce(json_extract(value, '$.period'), ''),
+           coalesce(json_extract(value, '$.unit'), 'usd'),
            0,
-           min(coalesce(json_extract(value, '$.posted_nanousd'), 0), 1 << 60),
-           min(coalesce(json_extract(value, '$.unresolved_nanousd'), 0), 1 << 60)
+           min(coalesce(json_extract(value, '$.posted'), 0), 1 << 60),
+           min(coalesce(json_extract(value, '$.unresolved'), 0), 1 << 60)
     FROM json_each(CAST(new.data AS TEXT), '$.charges') WHERE true
-    ON CONFLICT (budget_id, scope, period) DO UPDATE SET
-        posted_nanousd = min(posted_nanousd + excluded.posted_nanousd, 1 << 62),
-        unresolved_nanousd = min(unresolved_nanousd + excluded.unresolved_nanousd, 1 << 62);
+    ON CONFLICT (budget_id, scope, period, unit) DO UPDATE SET
+        posted = min(posted + excluded.posted, 1 << 62),
+        unresolved = min(unresolved + excluded.unresolved, 1 << 62);
 END
 """,
 )

@@ -6,9 +6,12 @@ import contextlib
 import functools
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from tollspan.budget import Account, Balance, Hold, Refusal
+import msgspec
+
+from tollspan.budget import Account, Balance, Hold, Leg, Refusal
 from tollspan.usage import (
     DecisionEvent,
     Event,
@@ -22,26 +25,27 @@ from tollspan.usage import (
 from . import _files, _schema
 
 _TRIES_TO_SAY_WHY = 3
+_MOST_SOFT = 1 << 50
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
-MOST_AT_ONCE_NANOUSD = 1 << 60
+MOST_AT_ONCE = 1 << 60
 """What one charge counts at most, as in the triggers."""
-MOST_NANOUSD = 1 << 62
+MOST_IN_ALL = 1 << 62
 """What one sum of an account counts at most, as in the triggers."""
 
 # Limits are those of the rules by which the hold is asked for.
 _HOLD_ONE = (
-    "INSERT INTO holds (account_id, amount_nanousd, call_id, owner, started_at_unix_ns)"
+    "INSERT INTO holds (account_id, amount, call_id, owner, started_at_unix_ns)"
     " SELECT id, ?2, ?4, ?5, ?6 FROM accounts WHERE id = ?1"
-    " AND posted_nanousd + held_nanousd + unresolved_nanousd + ?2 <= ?3"
+    " AND posted + held + unresolved + ?2 <= ?3 AND ?3 > 0"
 )
 _HOLD_ALL = (
     # INSERT comes first: the driver of Python 3.11 counts rows of no statement that starts WITH.
-    "INSERT INTO holds (account_id, amount_nanousd, call_id, owner, started_at_unix_ns)"
+    "INSERT INTO holds (account_id, amount, call_id, owner, started_at_unix_ns)"
     " WITH legs (account_id, amount, most) AS (VALUES {legs})"
     " SELECT account_id, amount, ?, ?, ? FROM legs WHERE {count} = (SELECT count(*) FROM legs"
     " JOIN accounts ON accounts.id = legs.account_id"
-    " WHERE posted_nanousd + held_nanousd + unresolved_nanousd + amount <= most)"
+    " WHERE posted + held + unresolved + amount <= legs.most AND legs.most > 0)"
 )
 _INSERT_EVENT = (
     "INSERT INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
@@ -150,30 +154,29 @@ class Session:
 
     def hold(self, hold: Hold, owner: str) -> Refusal | None:
         """Hold in every account or in none; again for the same call changes nothing."""
-        if not hold.legs:
-            return None
-        for _ in range(_TRIES_TO_SAY_WHY):
-            if self._holds(hold, owner):
-                return None
-            short = tuple(
-                [
-                    balance
-                    for balance, amount in self._balances(hold)
-                    if balance.counted_nanousd + amount > balance.account.limit_nanousd
-                ]
-            )
-            if short:
-                return self._refuse(hold, short)
-        return self._refuse(hold, tuple([balance for balance, _ in self._balances(hold)]))
-
-    def _holds(self, hold: Hold, owner: str) -> bool:
-        """Try to hold."""
-        ids = self._ids
         legs = hold.legs
+        if not legs:
+            return None
+        standing: list[tuple[Balance, int]] = []
+        for _ in range(_TRIES_TO_SAY_WHY):
+            if self._holds(hold, legs, owner):
+                return None
+            standing = self._balances(hold)
+            short = [(balance, asked) for balance, asked in standing if not balance.fits(asked)]
+            hard = [(balance, asked) for balance, asked in short if not balance.account.is_soft]
+            if hard:
+                return self._refuse(hold, hard)
+            if short and self._holds(hold, self._past_soft(legs), owner):
+                return _refusal(short, is_held=True)
+        return self._refuse(hold, standing)
+
+    def _holds(self, hold: Hold, legs: tuple[Leg, ...], owner: str) -> bool:
+        """Try to hold; `legs` are those of the hold, or with other limits."""
+        ids = self._ids
         count = len(legs)
         values: list[int | str] = []
         for account, amount in legs:
-            values += (ids.get(account) or self._register(account), amount, account.limit_nanousd)
+            values += (ids.get(account) or self._register(account), amount, account.limit)
         values += (hold.call_id, owner, hold.started_at_unix_ns)
         try:
             done = self._execute(_HOLD_ONE if count == 1 else _hold_all(count), values).rowcount
@@ -187,8 +190,8 @@ class Session:
         """Store an event once, charge its accounts, and settle what its call held."""
         call = event.call
         cost = event.cost.amount_nanousd
-        if cost is not None and cost > MOST_AT_ONCE_NANOUSD:
-            cost = MOST_AT_ONCE_NANOUSD
+        if cost is not None and cost > MOST_AT_ONCE:
+            cost = MOST_AT_ONCE
         self._execute(
             _INSERT_EVENT,
             (call.id, "usage", call.started_at_unix_ns, cost, encode_event(event)),
@@ -219,6 +222,16 @@ class Session:
             " SET count = count + ?3, last_unix_ns = max(last_unix_ns, ?4)",
             (kind, name, count, unix_ns),
         )
+
+    def is_first(self, milestone: tuple[Account, str]) -> bool:
+        """Note that an account passed a share of its limit; False when it was noted already."""
+        account, share = milestone
+        done = self._execute(
+            "INSERT OR IGNORE INTO milestones (budget_id, scope, period, unit, share)"
+            " VALUES (?, ?, ?, ?, ?)",
+            (account.budget_id, account.scope, account.period, account.unit, share),
+        )
+        return done.rowcount == 1
 
     def checkpoint(self, *, wait_seconds: float | None = None) -> bool:
         """Move the log into the file; True when all of it was moved.
@@ -269,10 +282,10 @@ class Session:
     def _register(self, account: Account) -> int:
         """Find an account or make it, and keep the limit that people are shown."""
         ((row,),) = self._execute(
-            "INSERT INTO accounts (budget_id, scope, period, limit_nanousd) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (budget_id, scope, period) DO UPDATE"
-            " SET limit_nanousd = excluded.limit_nanousd RETURNING id",
-            (account.budget_id, account.scope, account.period, account.limit_nanousd),
+            "INSERT INTO accounts (budget_id, scope, period, unit, most) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (budget_id, scope, period, unit) DO UPDATE"
+            " SET most = excluded.most RETURNING id",
+            (account.budget_id, account.scope, account.period, account.unit, account.limit),
         ).fetchall()
         if len(self._ids) >= 10_000:
             self.forget_accounts()
@@ -290,29 +303,50 @@ class Session:
 
     def _balances(self, hold: Hold) -> list[tuple[Balance, int]]:
         """Return how the accounts of a hold stand, with what it asks of each."""
-        found: list[tuple[Balance, int]] = []
-        for account, amount in hold.legs:
-            row = self._ids.get(account) or self._register(account)
-            posted, held, unresolved = self._execute(
-                "SELECT posted_nanousd, held_nanousd, unresolved_nanousd FROM accounts"
-                " WHERE id = ?",
-                (row,),
-            ).fetchone()
-            balance = Balance(
-                account=account,
-                posted_nanousd=posted,
-                held_nanousd=held,
-                unresolved_nanousd=unresolved,
-            )
-            found.append((balance, amount))
-        return found
+        amounts = [amount for _, amount in hold.legs]
+        balances = self.balances([account for account, _ in hold.legs])
+        return list(zip(balances, amounts, strict=True))
 
-    def _refuse(self, hold: Hold, short: tuple[Balance, ...]) -> Refusal | None:
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand; nothing is counted in one that is not there."""
+        return tuple([self._balance(account) for account in accounts])
+
+    def _balance(self, account: Account) -> Balance:
+        found = self._execute(
+            "SELECT posted, held, unresolved FROM accounts"
+            " WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?",
+            (account.budget_id, account.scope, account.period, account.unit),
+        ).fetchone()
+        posted, held, unresolved = found or (0, 0, 0)
+        return Balance(account=account, posted=posted, held=held, unresolved=unresolved)
+
+    def _past_soft(self, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+        """Lift the limits of soft accounts; what no sum can take is counted as far as one can."""
+        lifted: list[Leg] = []
+        for account, amount in legs:
+            if account.is_soft:
+                open_ended = msgspec.structs.replace(account, limit=MOST_IN_ALL)
+                # The same row: what people are shown as its limit stays.
+                self._ids[open_ended] = self._ids.get(account) or self._register(account)
+                lifted.append((open_ended, min(amount, _MOST_SOFT)))
+            else:
+                lifted.append((account, amount))
+        return tuple(lifted)
+
+    def _refuse(self, hold: Hold, short: list[tuple[Balance, int]]) -> Refusal | None:
         """Say why a hold was not made; None when its call holds already."""
         query = "SELECT 1 FROM holds WHERE call_id = ?"
         if self._execute(query, (hold.call_id,)).fetchone() is not None:
             return None
-        return Refusal(balances=short, asked_nanousd=max(amount for _, amount in hold.legs))
+        return _refusal(short)
+
+
+def _refusal(short: list[tuple[Balance, int]], *, is_held: bool = False) -> Refusal:
+    return Refusal(
+        balances=tuple([balance for balance, _ in short]),
+        asked=tuple([asked for _, asked in short]),
+        is_held=is_held,
+    )
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from tollspan.budget import Account, Balance
 from tollspan.usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
+    BudgetUnit,
     Event,
     LedgerCorruptError,
     LedgerError,
@@ -53,7 +54,6 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
         estimated, unknown, unpriced: Of the calls, how many have such a usage or cost.
         input_tokens, output_tokens: Inclusive sums.
         cost_nanousd: Sum of the known costs.
-        unresolved_nanousd: Sum of what may have been spent besides, in the budget with the most.
     """
 
     values: tuple[str | None, ...]
@@ -81,7 +81,8 @@ class OpenHold(msgspec.Struct, frozen=True, kw_only=True):
 
     call_id: str
     budget_id: str
-    amount_nanousd: int
+    unit: BudgetUnit
+    amount: int
     started_at_unix_ns: int
     is_unresolved: bool
 
@@ -101,15 +102,15 @@ class LedgerReader:
         return tuple(
             Balance(
                 account=Account(
-                    budget_id=row[0], scope=row[1], period=row[2], limit_nanousd=row[3]
+                    budget_id=row[0], scope=row[1], period=row[2], unit=row[3], limit=row[4]
                 ),
-                posted_nanousd=row[4],
-                held_nanousd=row[5],
-                unresolved_nanousd=row[6],
+                posted=row[5],
+                held=row[6],
+                unresolved=row[7],
             )
             for row in self._rows(
-                "SELECT budget_id, scope, period, limit_nanousd, posted_nanousd, held_nanousd,"
-                " unresolved_nanousd FROM accounts ORDER BY id"
+                "SELECT budget_id, scope, period, unit, most, posted, held, unresolved"
+                " FROM accounts ORDER BY id"
             )
         )
 
@@ -182,12 +183,13 @@ class LedgerReader:
             OpenHold(
                 call_id=row[0],
                 budget_id=row[1],
-                amount_nanousd=row[2],
-                started_at_unix_ns=row[3],
-                is_unresolved=row[4] == 1,
+                unit=row[2],
+                amount=row[3],
+                started_at_unix_ns=row[4],
+                is_unresolved=row[5] == 1,
             )
             for row in self._rows(
-                "SELECT call_id, budget_id, amount_nanousd, started_at_unix_ns, state"
+                "SELECT call_id, budget_id, unit, amount, started_at_unix_ns, state"
                 " FROM holds JOIN accounts ON accounts.id = account_id ORDER BY call_id"
             )
         )

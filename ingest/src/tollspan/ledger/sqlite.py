@@ -6,22 +6,22 @@ connection under a short lock; an event loop tries once and hands over to the wr
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
 import sqlite3
 import threading
 import time
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from tollspan.budget import BUSY, Busy, Hold, Refusal
+from tollspan.budget import BUSY, Account, Balance, Busy, Hold, Refusal
 from tollspan.usage import DecisionEvent, Event, LedgerError, LedgerUnavailableError, UsageEvent
 
+from . import _processes
 from ._files import is_busy, patiently
 from ._home import check_home
 from ._owner import Owner, is_alive
@@ -73,7 +73,7 @@ class SQLiteLedger:
         self._shouted_at = -_SHOUT_EVERY_SECONDS
         self._swept_at = 0.0
         self._begin_life()
-        _ledgers.add(self)
+        _processes.tell(self)
 
     def _begin_life(self) -> None:
         """Set up what belongs to this process alone: at the start, and anew in a forked child."""
@@ -120,6 +120,18 @@ class SQLiteLedger:
     def release_soon(self, call_id: str) -> None:
         """Give back what the call holds, in the writer thread."""
         self._writer.put(ReleaseWork(call_id))
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand; raises `LedgerError` when the file can't be read."""
+        return self._run(Session.balances, accounts, self._wait_seconds)
+
+    def is_first(self, account: Account, share: Decimal) -> bool:
+        """Say whether no process has told yet that an account passed a share, and note it.
+
+        Raises:
+            LedgerError: The ledger can't be used.
+        """
+        return self._run(Session.is_first, (account, str(share)), self._wait_seconds)
 
     # -- books --
 
@@ -458,36 +470,3 @@ def _owners(session: Session, _: None) -> list[str]:
 
 def _nothing(session: Session, _: None) -> None:
     """Touch nothing: to see whether the file opens."""
-
-
-_ledgers: weakref.WeakSet[SQLiteLedger] = weakref.WeakSet()
-_forking: list[SQLiteLedger] = []
-
-
-def _before_fork() -> None:
-    _forking[:] = list(_ledgers)
-    for ledger in _forking:
-        ledger.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    for ledger in _forking:
-        ledger.after_fork_in_parent()
-
-
-def _after_fork_in_child() -> None:
-    for ledger in _forking:
-        ledger.after_fork_in_child()
-
-
-def _at_exit() -> None:
-    for ledger in list(_ledgers):
-        ledger.close()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
-atexit.register(_at_exit)

@@ -11,32 +11,47 @@ from tollspan.usage import (
     ConfigError,
     GateUnavailableError,
     LedgerError,
+    SessionLimitExceededError,
+    TagBudgetExceededError,
     TollspanError,
     UnboundedCallError,
     UnpricedModelError,
 )
 
 if TYPE_CHECKING:
+    from tollspan.budget import BudgetWarning
     from tollspan.instrumentation.tools import report_usage, tool
-    from tollspan.launch import install, uninstall
+    from tollspan.launch import install, on_deny, on_usage, on_warn, remove_callback, uninstall
 
 __all__ = [
     "BudgetExceededError",
+    "BudgetWarning",
     "CallDeniedError",
     "ConfigError",
     "GateUnavailableError",
     "LedgerError",
+    "SessionLimitExceededError",
+    "TagBudgetExceededError",
     "TollspanError",
     "UnboundedCallError",
     "UnpricedModelError",
     "install",
+    "on_deny",
+    "on_usage",
+    "on_warn",
+    "remove_callback",
     "report_usage",
     "tool",
     "uninstall",
 ]
 
 _LAZY = {
+    "BudgetWarning": "tollspan.budget",
     "install": "tollspan.launch",
+    "on_deny": "tollspan.launch",
+    "on_usage": "tollspan.launch",
+    "on_warn": "tollspan.launch",
+    "remove_callback": "tollspan.launch",
     "report_usage": "tollspan.instrumentation.tools",
     "tool": "tollspan.instrumentation.tools",
     "uninstall": "tollspan.launch",

@@ -2,13 +2,15 @@
 
 from ._call import Extractor, Failure, Lifecycle, Run
 from ._hosts import HostTable
-from ._metrics import MetricsRecorder
+from ._listeners import LISTENERS, Listeners
+from ._metrics import MetricsRecorder, Observer
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Recorder, SpanEmitter
 from ._stainless import ApiPath, Funnel, Sdk
 from ._worker import Worker
 
 __all__ = [
+    "LISTENERS",
     "ApiPath",
     "CallSpan",
     "Extractor",
@@ -16,7 +18,9 @@ __all__ = [
     "Funnel",
     "HostTable",
     "Lifecycle",
+    "Listeners",
     "MetricsRecorder",
+    "Observer",
     "Reading",
     "Recorder",
     "Run",

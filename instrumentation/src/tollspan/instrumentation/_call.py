@@ -386,9 +386,12 @@ class Lifecycle:
                 call=run.call,
                 decision=run.decision.note,
                 error_type=denial.error_type,
-                limit_nanousd=denial.limit_nanousd,
-                spent_nanousd=denial.spent_nanousd,
-                held_nanousd=denial.held_nanousd,
+                unit=denial.unit,
+                limit=denial.limit,
+                spent=denial.spent,
+                held=denial.held,
+                asked=denial.asked,
+                scope=denial.scope,
                 traceparent=span.traceparent if span is not None else None,
             )
         )

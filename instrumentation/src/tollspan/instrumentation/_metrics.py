@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.util.types import AttributeValue
@@ -12,11 +14,24 @@ from tollspan.usage import TOOL_PROVIDER, Call, CallDeniedError, Request, UsageE
 from ._worker import Worker
 
 
+class Observer(Protocol):
+    """Is told of calls in the worker, after their metrics were recorded."""
+
+    def record(self, event: UsageEvent) -> None:
+        """Look at a finished call."""
+        ...
+
+    def deny(self, denial: CallDeniedError) -> None:
+        """Look at a refusal."""
+        ...
+
+
 class MetricsRecorder:
     """Records duration, tokens, cost and decisions; the caller's thread only enqueues."""
 
-    def __init__(self, meter: Meter, worker: Worker) -> None:
+    def __init__(self, meter: Meter, worker: Worker, observer: Observer | None = None) -> None:
         self._worker = worker
+        self._observer = observer
         self._duration = meter.create_histogram(
             semconv.METRIC_OPERATION_DURATION,
             unit="s",
@@ -75,8 +90,13 @@ class MetricsRecorder:
         attributes[semconv.ERROR_TYPE] = denial.error_type
         if denial.rule_id is not None:
             attributes[semconv.TOLLSPAN_RULE_ID] = denial.rule_id
-        self._worker.put(lambda: self._decisions.add(1, attributes))
+        self._worker.put(lambda: self._deny(denial, attributes))
         self._worker.start()
+
+    def _deny(self, denial: CallDeniedError, attributes: dict[str, AttributeValue]) -> None:
+        self._decisions.add(1, attributes)
+        if self._observer is not None:
+            self._observer.deny(denial)
 
     def _record(
         self, event: UsageEvent, context: Context | None, *, is_counted_elsewhere: bool
@@ -97,6 +117,8 @@ class MetricsRecorder:
             self._cost.add(amount / 1e9, attributes, context)
         if event.cost.status in ("unpriced", "partial"):
             self._unpriced.add(1, attributes, context)
+        if self._observer is not None:
+            self._observer.record(event)
 
     def _record_standard(
         self, event: UsageEvent, attributes: dict[str, AttributeValue], context: Context | None

@@ -19,9 +19,11 @@ class Worker:
 
     Args:
         tick: Called about once a second while the thread runs.
+        name: The thread's.
     """
 
-    def __init__(self, tick: Job | None = None) -> None:
+    def __init__(self, tick: Job | None = None, *, name: str = "tollspan-worker") -> None:
+        self._name = name
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -51,7 +53,7 @@ class Worker:
         """Start the thread; where there is none to be had, do what is queued here and now."""
         if self._thread is not None:
             return
-        thread = threading.Thread(target=self._run, name="tollspan-worker", daemon=True)
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         try:
             thread.start()
         except RuntimeError:  # no thread to be had, or, from Python 3.12 on, the interpreter ends

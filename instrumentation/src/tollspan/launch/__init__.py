@@ -9,6 +9,8 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
+from tollspan.instrumentation import LISTENERS
+
 from ._install import SDKS, Installed, install, install_or_raise, uninstall
 from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
 from ._run import check_or_raise, run_program
@@ -30,10 +32,20 @@ __all__ = [
     "install",
     "install_or_raise",
     "load_prices",
+    "on_deny",
+    "on_usage",
+    "on_warn",
     "read_settings",
+    "remove_callback",
     "run_program",
     "uninstall",
 ]
+
+
+on_usage = LISTENERS.on_usage
+on_deny = LISTENERS.on_deny
+on_warn = LISTENERS.on_warn
+remove_callback = LISTENERS.remove
 
 
 class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # the same

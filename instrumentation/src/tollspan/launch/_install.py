@@ -12,8 +12,15 @@ import msgspec
 import wrapt
 
 from tollspan import attribution
-from tollspan.budget import BudgetGate, Closer, RuleSet
-from tollspan.instrumentation import Funnel, Lifecycle, MetricsRecorder, SpanEmitter, Worker
+from tollspan.budget import BudgetGate, Closer, RuleSet, Warner
+from tollspan.instrumentation import (
+    LISTENERS,
+    Funnel,
+    Lifecycle,
+    MetricsRecorder,
+    SpanEmitter,
+    Worker,
+)
 from tollspan.instrumentation.anthropic import ANTHROPIC
 from tollspan.instrumentation.mcp import PACKAGE as MCP
 from tollspan.instrumentation.mcp import McpHooks
@@ -24,6 +31,7 @@ from tollspan.pricing import PriceBook
 from tollspan.safety import Guard
 from tollspan.usage import ConfigError, LedgerError, PriceBookError, TollspanError
 
+from ._observing import AfterCalls
 from ._prices import load_prices
 from ._rules import RuleWatcher
 from ._settings import Settings, read_settings
@@ -124,7 +132,11 @@ def _wire(settings: Settings) -> Installed:
         is_durable=settings.is_durable,
     )
     gate = BudgetGate(
-        RuleSet(), book, ledger, acquire_timeout_seconds=settings.acquire_timeout_seconds
+        RuleSet(),
+        book,
+        ledger,
+        acquire_timeout_seconds=settings.acquire_timeout_seconds,
+        mode=settings.mode,
     )
 
     def use(rules: RuleSet) -> None:
@@ -134,6 +146,8 @@ def _wire(settings: Settings) -> Installed:
         if no_prices is not None and rules.budgets and rules.on_unavailable == "deny":
             gate.refuse_all(no_prices)
 
+    after = AfterCalls(LISTENERS)
+    after.warner = Warner(lambda: gate.rules, ledger, ledger, after.warn)
     watcher = RuleWatcher(settings.document, use)
     worker = Worker(tick=watcher.look)
     chooser = TracerChooser(
@@ -146,7 +160,7 @@ def _wire(settings: Settings) -> Installed:
         attribution=attribution.capture,
         spans=SpanEmitter(
             tracer=chooser,
-            recorder=MetricsRecorder(meter(), worker),
+            recorder=MetricsRecorder(meter(), worker, after),
             is_enabled=settings.makes_spans,
         ),
         worker=worker,
@@ -156,6 +170,9 @@ def _wire(settings: Settings) -> Installed:
     use(rules)
     if problem is not None:
         gate.refuse_all(problem)
+    if settings.mode != "enforce":
+        _logger.warning("tollspan's budgets stop nothing: TOLLSPAN_MODE is %s", settings.mode)
+        ledger.sight("mode", settings.mode)
     for funnel in funnels:
         funnel.apply()
     mcp = McpHooks(lifecycle, ledger.sight)
@@ -208,6 +225,7 @@ def _put_away(installed: Installed) -> None:
     """Account for open streams, record what is queued, close the ledger, export the last spans."""
     installed.lifecycle.finish_open_streams()
     installed.lifecycle.worker.drain(_LAST_DRAIN_SECONDS)
+    LISTENERS.worker.drain(_LAST_DRAIN_SECONDS)
     installed.ledger.close()
     installed.tracing.close()
 
@@ -234,6 +252,7 @@ def _after_fork_in_child() -> None:
     if installed is not None:
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
+        LISTENERS.worker.forget()
 
 
 if hasattr(os, "register_at_fork"):

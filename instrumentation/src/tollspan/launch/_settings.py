@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar, get_args
 
 import msgspec
 
-from tollspan.usage import Attribution, ConfigError
+from tollspan.usage import Attribution, ConfigError, Mode
 
 DOCUMENT = "tollspan.yaml"
 PRICES = "prices.yaml"
@@ -42,6 +43,13 @@ SETTINGS = (
         "TOLLSPAN_PRICE_BOOK",
         "the newer of the one that ships with tollspan and the one of `tollspan prices update`",
         "Another price book's file.",
+    ),
+    Setting(
+        "TOLLSPAN_MODE",
+        "`enforce`",
+        "For incidents. `observe`: nothing is refused, and what would have been is a `shadow` "
+        "decision; `off`: budgets are not even asked. Calls are metered, priced and counted in "
+        "their budgets all the same, and each event says which mode it was made in.",
     ),
     Setting(
         "TOLLSPAN_ACQUIRE_TIMEOUT",
@@ -103,6 +111,7 @@ SETTINGS = (
 
 _DIMENSIONS = ("customer", "session", "user", "agent", "feature", "step", "team", "project")
 _LONGEST_VALUE = 256
+_Choice = TypeVar("_Choice", bound=str)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 # A folder that nobody can make: no ledger opens there, and `on_unavailable` decides.
@@ -117,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         document: The rules' file; None when there is none.
         prices: The operator's own prices' file; None when there is none.
         price_book: Another price book's file; None to choose one.
+        mode: What the gate may do.
         acquire_timeout_seconds: Longest wait of a call for the budgets.
         is_durable: Wait for the disk at each event.
         log_level: Name of a level of `logging`.
@@ -130,6 +140,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     document: Path | None
     prices: Path | None
     price_book: Path | None
+    mode: Mode
     acquire_timeout_seconds: float
     is_durable: bool
     log_level: str
@@ -160,6 +171,7 @@ def read_settings(
         document=env.file("TOLLSPAN_CONFIG", DOCUMENT, home),
         prices=env.file("TOLLSPAN_PRICES", PRICES, home),
         price_book=env.path("TOLLSPAN_PRICE_BOOK"),
+        mode=env.choice("TOLLSPAN_MODE", get_args(Mode)),
         acquire_timeout_seconds=env.seconds("TOLLSPAN_ACQUIRE_TIMEOUT", 0.25),
         is_durable=env.choice("TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
         log_level=env.choice(
@@ -235,13 +247,16 @@ class _Environment:
             return default
         return seconds
 
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+    def choice(self, name: str, choices: tuple[_Choice, ...]) -> _Choice:
         """Return one of the choices, the first by default."""
-        value = self._env.get(name) or choices[0]
-        if value not in choices:
-            self._wrong(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+        value = self._env.get(name)
+        if not value:
             return choices[0]
-        return value
+        for choice in choices:
+            if choice == value:
+                return choice
+        self._wrong(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+        return choices[0]
 
     def is_true(self, name: str) -> bool:
         """Say whether a switch is on."""

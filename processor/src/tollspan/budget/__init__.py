@@ -4,6 +4,7 @@ from .closing import Closer, Rates
 from .document import parse_rules, read_rules
 from .gate import Bounds, BudgetGate
 from .memory import MemoryLedger
+from .plans import read_scope
 from .ports import (
     BUSY,
     AttributionSource,
@@ -17,14 +18,19 @@ from .ports import (
     OnUnbounded,
     OnUnpriced,
 )
-from .rules import Budget, RuleSet
+from .rules import DIMENSIONS, SUBJECTS, TAG, Budget, Condition, OnExceed, RuleSet
 from .values import Account, Balance, Decision, Hold, Leg, Refusal
-from .windows import FOREVER_UNIX_NS, WINDOWS, Window, ends_at, period
+from .warnings import BudgetWarning, Milestones, Warner, WarningReason
+from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
 
 __all__ = [
     "BUSY",
+    "DIMENSIONS",
+    "EVERY",
     "FOREVER_UNIX_NS",
-    "WINDOWS",
+    "LIFETIME",
+    "SUBJECTS",
+    "TAG",
     "Account",
     "AttributionSource",
     "Authority",
@@ -33,24 +39,32 @@ __all__ = [
     "Bounds",
     "Budget",
     "BudgetGate",
+    "BudgetWarning",
     "Busy",
     "CallSink",
     "Closer",
     "Closing",
+    "Condition",
     "Decision",
+    "Every",
     "Gate",
     "Hold",
     "Leg",
     "MemoryLedger",
+    "Milestones",
+    "OnExceed",
     "OnUnavailable",
     "OnUnbounded",
     "OnUnpriced",
     "Rates",
     "Refusal",
     "RuleSet",
+    "Warner",
+    "WarningReason",
     "Window",
     "ends_at",
     "parse_rules",
     "period",
     "read_rules",
+    "read_scope",
 ]

@@ -5,7 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from tollspan.usage import Charge, Cost, LedgerError, Request, Response, Usage, UsageEvent
+from tollspan.usage import (
+    BudgetUnit,
+    Charge,
+    Cost,
+    LedgerError,
+    Request,
+    Response,
+    Usage,
+    UsageEvent,
+)
 
 from .ports import Books, Busy, Closing, is_asyncio
 from .values import Leg
@@ -94,9 +103,9 @@ class Closer:
             posted = cost.amount_nanousd or 0
             keep = closing.keep_unresolved or cost.status in _INCOMPLETE
             extra = outcome.maybe_billed_attempts
-            if keep or extra or posted > (decision.note.bound_nanousd or 0):
-                charges = tuple([_charge(leg, posted, keep, extra) for leg in hold.legs])
-                if any(charge.overrun_nanousd for charge in charges):
+            if keep or extra or not hold.is_money or posted > (decision.note.bound_nanousd or 0):
+                charges = _charges(closing, cost)
+                if any(charge.overrun for charge in charges):
                     marks = ("overrun",)
             else:
                 charges = tuple(
@@ -105,7 +114,7 @@ class Closer:
                             budget_id=account.budget_id,
                             scope=account.scope,
                             period=account.period,
-                            posted_nanousd=posted,
+                            posted=posted,
                         )
                         for account, _ in hold.legs
                     ]
@@ -124,8 +133,27 @@ class Closer:
         )
 
 
+def _charges(closing: Closing, cost: Cost) -> tuple[Charge, ...]:
+    """Charge every account in its unit: what was used, and what may have been."""
+    hold, usage = closing.decision.hold, closing.usage
+    is_counted = usage is not None and usage.status != "unknown"
+    tokens = usage.input_tokens + usage.output_tokens if usage is not None and is_counted else 0
+    is_open = closing.keep_unresolved or (usage is not None and not is_counted)
+    used: dict[BudgetUnit, tuple[int, bool]] = {
+        "usd": (
+            cost.amount_nanousd or 0,
+            closing.keep_unresolved or cost.status in _INCOMPLETE,
+        ),
+        "tokens": (tokens, is_open),
+        "calls": (0 if usage is None else 1, False),
+    }
+    extra = closing.outcome.maybe_billed_attempts
+    legs = hold.legs if hold is not None else ()
+    return tuple([_charge(leg, *used[leg[0].unit], extra) for leg in legs])
+
+
 def _charge(leg: Leg, posted: int, keep: bool, extra_attempts: int) -> Charge:  # noqa: FBT001
-    """Charge one account: what was spent, and what may have been.
+    """Charge one account: what was used, and what may have been.
 
     An attempt that was sent and never answered keeps its bound; so does the rest of a hold whose
     call may have used more than is known.
@@ -138,7 +166,8 @@ def _charge(leg: Leg, posted: int, keep: bool, extra_attempts: int) -> Charge:  
         budget_id=account.budget_id,
         scope=account.scope,
         period=account.period,
-        posted_nanousd=posted,
-        unresolved_nanousd=unresolved,
-        overrun_nanousd=posted - held if posted > held else 0,
+        unit=account.unit,
+        posted=posted,
+        unresolved=unresolved,
+        overrun=posted - held if posted > held else 0,
     )

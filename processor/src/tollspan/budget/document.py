@@ -9,16 +9,44 @@ from typing import TypeVar, get_args
 
 import yaml
 
-from tollspan.usage import NANOUSD_PER_USD, ConfigError, DocumentReader
+from tollspan.usage import NANOUSD_PER_USD, BudgetUnit, ConfigError, DocumentReader
 
+from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
-from .rules import Budget, RuleSet
-from .windows import WINDOWS
+from .rules import DIMENSIONS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
+from .windows import EVERY, LIFETIME, Every, Window, is_timezone
 
+DOCUMENT_KEYS = ("version", "defaults", "budgets", "hosts")
+DEFAULTS_KEYS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
+BUDGET_KEYS = (
+    "id",
+    "limit",
+    "window",
+    "per",
+    "where",
+    "on_exceed",
+    "warn_at",
+    "message",
+    "upgrade_url",
+)
+WINDOW_KEYS = ("every", "timezone")
 _AMOUNT = re.compile(r"(-?[0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]+)")
+_SHARE = re.compile(r"[01]?\.?[0-9]{1,9}")
+_UNITS: dict[str, BudgetUnit] = {
+    "USD": "usd",
+    "token": "tokens",
+    "tokens": "tokens",
+    "call": "calls",
+    "calls": "calls",
+}
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_MAX_LIMIT_NANOUSD = 1 << 60  # 1.15 billion USD: sums of two stay inside SQLite's signed 64 bits
-_DEFAULTS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
+# Sums of two of the largest limits stay inside SQLite's signed 64 bits.
+_MOST: dict[BudgetUnit, int] = {"usd": 10**18, "tokens": 10**15, "calls": 10**15}
+_LARGEST: dict[BudgetUnit, str] = {
+    "usd": "1,000,000,000 USD",
+    "tokens": "10^15 tokens",
+    "calls": "10^15 calls",
+}
 _Choice = TypeVar("_Choice", bound=str)
 
 
@@ -53,7 +81,7 @@ class _Reader(DocumentReader):
 
     def rules(self, root: yaml.Node) -> RuleSet:
         keys = self.mapping(root, "the document")
-        self.only(keys, ("version", "defaults", "budgets", "hosts"), "the document")
+        self.only(keys, DOCUMENT_KEYS, "the document")
         version = keys.get("version")
         if version is None:
             self.fail(root, "`version` is missing; write `version: 1`")
@@ -61,7 +89,7 @@ class _Reader(DocumentReader):
             self.fail(version, f"`version` is {self.text(version, 'version')!r}; expected 1")
         defaults = keys.get("defaults")
         chosen = self.mapping(defaults, "defaults") if defaults is not None else {}
-        self.only(chosen, _DEFAULTS, "defaults")
+        self.only(chosen, DEFAULTS_KEYS, "defaults")
         on_unpriced = chosen.get("on_unpriced")
         return RuleSet(
             budgets=self._budgets(keys.get("budgets")),
@@ -101,7 +129,7 @@ class _Reader(DocumentReader):
 
     def _budget(self, node: yaml.Node) -> Budget:
         keys = self.mapping(node, "a budget")
-        self.only(keys, ("id", "limit", "window", "message", "upgrade_url"), "a budget")
+        self.only(keys, BUDGET_KEYS, "a budget")
         for needed in ("id", "limit"):
             if needed not in keys:
                 self.fail(node, f"a budget has no `{needed}`")
@@ -112,30 +140,107 @@ class _Reader(DocumentReader):
                 f"`id` is {name!r}; expected 1 to 128 letters, digits, `.`, `_`, `-`, "
                 "the first a letter or digit",
             )
+        limit, unit = self._limit(keys["limit"])
         return Budget(
             id=name,
-            limit_nanousd=self._limit(keys["limit"]),
-            window=self._choice(keys.get("window"), "window", WINDOWS, "lifetime"),
+            limit=limit,
+            unit=unit,
+            window=self._window(keys.get("window")),
+            per=self._per(keys.get("per")),
+            where=self._where(keys.get("where")),
+            on_exceed=self._choice(keys.get("on_exceed"), "on_exceed", get_args(OnExceed), "deny"),
+            warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),
             upgrade_url=self._optional_text(keys.get("upgrade_url"), "upgrade_url"),
         )
 
-    def _limit(self, node: yaml.Node) -> int:
+    def _limit(self, node: yaml.Node) -> tuple[int, BudgetUnit]:
         text = self.text(node, "limit")
         match = _AMOUNT.fullmatch(text.strip())
         if match is None:
-            self.fail(node, f"`limit` is {text!r}; expected an amount such as `49.50 USD`")
-        number, currency = match.groups()
-        if currency != "USD":
-            self.fail(node, f"`limit` is in {currency}; only USD is supported")
-        amount = Decimal(number.replace("_", "").replace(",", "")) * NANOUSD_PER_USD
+            self.fail(
+                node,
+                f"`limit` is {text!r}; expected an amount such as `49.50 USD`, `50000 tokens` or "
+                "`100 calls`",
+            )
+        number, word = match.groups()
+        unit = _UNITS.get(word)
+        if unit is None:
+            self.fail(node, f"`limit` is in {word}; expected USD, tokens or calls")
+        amount = Decimal(number.replace("_", "").replace(",", ""))
         if amount < 0:
-            self.fail(node, f"`limit` is negative ({text!r}); 0 USD allows nothing that costs")
+            self.fail(node, f"`limit` is negative ({text!r}); 0 {word} allows nothing")
+        amount *= NANOUSD_PER_USD if unit == "usd" else 1
         if amount != amount.to_integral_value():
-            self.fail(node, f"`limit` is {text!r}; at most 9 decimals (nano-USD) are exact")
-        if amount > _MAX_LIMIT_NANOUSD:
-            self.fail(node, f"`limit` is {text!r}; the largest is 1,000,000,000 USD")
-        return int(amount)
+            finest = "at most 9 decimals (nano-USD) are exact" if unit == "usd" else "no decimals"
+            self.fail(node, f"`limit` is {text!r}; {finest}")
+        if amount > _MOST[unit]:
+            self.fail(node, f"`limit` is {text!r}; the largest is {_LARGEST[unit]}")
+        return int(amount), unit
+
+    def _window(self, node: yaml.Node | None) -> Window:
+        if node is None:
+            return LIFETIME
+        if not isinstance(node, yaml.MappingNode):
+            plain: Every = self._choice(node, "window", EVERY, EVERY[0])
+            return Window(every=plain)
+        keys = self.mapping(node, "window")
+        self.only(keys, WINDOW_KEYS, "window")
+        if "every" not in keys:
+            self.fail(node, "`window` has no `every`; expected one of " + ", ".join(EVERY))
+        every: Every = self._choice(keys["every"], "window.every", EVERY, EVERY[0])
+        zone = keys.get("timezone")
+        if zone is None:
+            return Window(every=every)
+        name = self.text(zone, "window.timezone")
+        if not is_timezone(name):
+            self.fail(
+                zone, f"`timezone` is {name!r}; expected an IANA name such as `Europe/Berlin`"
+            )
+        return Window(every=every, timezone=name)
+
+    def _per(self, node: yaml.Node | None) -> tuple[str, ...]:
+        if node is None:
+            return ()
+        found: list[str] = []
+        for item in self.items(node):
+            key = self.text(item, "per")
+            if not is_key(key, subjects=False):
+                self.fail(
+                    item,
+                    f"`per` names {key!r}; expected {', '.join(DIMENSIONS)} or tag.<name>",
+                )
+            if key in found:
+                self.fail(item, f"`per` names {key!r} twice")
+            found.append(key)
+        return tuple(found)
+
+    def _where(self, node: yaml.Node | None) -> tuple[Condition, ...]:
+        if node is None:
+            return ()
+        found: list[Condition] = []
+        for key, value in self.mapping(node, "where").items():
+            if not is_key(key, subjects=True):
+                known = ", ".join((*SUBJECTS, *DIMENSIONS))
+                self.fail(value, f"`where` names {key!r}; expected {known} or tag.<name>")
+            patterns = tuple(self.text(item, f"where.{key}") for item in self.items(value))
+            if not patterns or "" in patterns:
+                self.fail(value, f"`where.{key}` is empty; expected a value, or a list of them")
+            found.append(Condition(key, patterns))
+        return tuple(found)
+
+    def _warn_at(self, node: yaml.Node | None) -> tuple[Decimal, ...]:
+        if node is None:
+            return ()
+        found: list[Decimal] = []
+        for item in self.items(node):
+            text = self.text(item, "warn_at")
+            if not _SHARE.fullmatch(text) or not 0 < Decimal(text) <= 1:
+                self.fail(
+                    item, f"`warn_at` is {text!r}; expected shares of the limit such as [0.5, 0.8]"
+                )
+            found.append(Decimal(text))
+        return tuple(sorted(set(found)))
 
     def _hosts(self, node: yaml.Node | None) -> tuple[tuple[str, str], ...]:
         if node is None:

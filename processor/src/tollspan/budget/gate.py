@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import repeat
 from typing import Protocol
-
-import msgspec
 
 from tollspan.usage import (
     TOOL_PROVIDER,
     Bound,
-    BudgetExceededError,
+    BudgetUnit,
     Call,
     CallDeniedError,
+    DecisionAction,
     DecisionNote,
-    GateUnavailableError,
     LedgerError,
     LedgerUnavailableError,
-    Recovery,
+    Mode,
     Request,
     TollspanError,
-    UnboundedCallError,
-    UnpricedModelError,
-    usd,
 )
 
+from . import denials
+from .plans import NOWHEN, Plan, Planner
 from .ports import Authority, Busy, is_asyncio
-from .rules import Budget, RuleSet
-from .values import Account, Balance, Decision, Hold, Refusal
-from .windows import FOREVER_UNIX_NS, ends_at, period
+from .rules import RuleSet
+from .values import Decision, Hold, Leg, Refusal
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
+_NO_REASONS: tuple[str, ...] = ()
 
 
 class Bounds(Protocol):
@@ -41,22 +39,18 @@ class Bounds(Protocol):
         """Return the most that a request can cost; `ceiling` assumes the dearest for no price."""
         ...
 
-
-class _Period(msgspec.Struct, frozen=True):
-    """The accounts that calls touch while the rules and every window stay the same."""
-
-    rules: RuleSet
-    accounts: tuple[Account, ...]
-    rule_ids: tuple[str, ...]
-    since_unix_ns: int
-    until_unix_ns: int
+    def most_tokens(
+        self, request: Request, at_unix_ns: int, *, ceiling: bool
+    ) -> tuple[int | None, tuple[str, ...]]:
+        """Return the most tokens that a request can use, None for no bound, and why so many."""
+        ...
 
 
 class BudgetGate:
     """Decides on calls by the rules in force and one authority.
 
-    Safe for threads and tasks. The accounts of a period are worked out once and kept until the
-    first of them ends.
+    Safe for threads and tasks. The accounts of each kind of call are worked out once and kept until
+    the first of their periods ends.
 
     Args:
         rules: The rules in force at first.
@@ -64,6 +58,8 @@ class BudgetGate:
         authority: Who holds the money.
         acquire_timeout_seconds: Longest wait of a task for the authority, before
             `on_unavailable` decides; threads wait as long as the authority itself lets them.
+        mode: `observe` refuses nothing and says of each call what it would have done; `off` asks
+            nobody, and only counts what is spent.
     """
 
     def __init__(
@@ -73,11 +69,13 @@ class BudgetGate:
         authority: Authority,
         *,
         acquire_timeout_seconds: float = 0.25,
+        mode: Mode = "enforce",
     ) -> None:
         self._acquire_timeout_seconds = acquire_timeout_seconds
-        self._period = _Period(RuleSet(), (), (), 1, 0)
         self._bounds = bounds
         self._authority = authority
+        self._mode: Mode = mode
+        self._allow = _allowed if mode == "enforce" else partial(_allowed_in, mode)
         self.use(rules)
 
     @property
@@ -88,6 +86,7 @@ class BudgetGate:
     def use(self, rules: RuleSet) -> None:
         """Put other rules in force for the calls to come."""
         self._rules = rules
+        self._planner = Planner(rules, is_soft=self._mode != "enforce")
         self._refusing: TollspanError | None = None
 
     def refuse_all(self, problem: TollspanError) -> None:
@@ -99,30 +98,30 @@ class BudgetGate:
         ready = self._prepare(call)
         if isinstance(ready, Decision):
             return ready
-        hold, bound = ready
+        hold, bound, plan = ready
         try:
             refusal = self._authority.hold(hold)
         except LedgerError as error:
-            return self._unavailable(hold, bound, error)
+            return self._unavailable(call, hold, bound, error)
         if refusal is None:
-            return self._allowed(hold, bound)
-        return self._refused(refusal, call, bound)
+            return self._allow(hold, bound, plan)
+        return self._short(refusal, call, hold, bound)
 
     async def authorize_async(self, call: Call) -> Decision:
         """Decide on a call; what would have to wait is done in another thread and awaited."""
         ready = self._prepare(call)
         if isinstance(ready, Decision):
             return ready
-        hold, bound = ready
+        hold, bound, plan = ready
         try:
             refusal = self._authority.hold_now(hold)
             if isinstance(refusal, Busy):
                 refusal = await self._hold_soon(hold)
         except LedgerError as error:
-            return self._unavailable(hold, bound, error)
+            return self._unavailable(call, hold, bound, error)
         if refusal is None:
-            return self._allowed(hold, bound)
-        return self._refused(refusal, call, bound)
+            return self._allow(hold, bound, plan)
+        return self._short(refusal, call, hold, bound)
 
     async def _hold_soon(self, hold: Hold) -> Refusal | None:
         """Await a hold that another thread makes; give up, and give back, when it takes long."""
@@ -139,31 +138,26 @@ class BudgetGate:
 
     def spent(self, call: Call) -> Decision:
         """Name the accounts of what was used without asking: it is posted, over the limit too."""
-        current = self._open_period(self._rules, call.started_at_unix_ns)
-        if not current.accounts:
-            return _ALLOWED_UNTOUCHED
-        legs = tuple([(account, 0) for account in current.accounts])
-        return Decision(
-            note=DecisionNote(rule_ids=current.rule_ids, bound_nanousd=0),
-            hold=Hold(call_id=call.id, started_at_unix_ns=call.started_at_unix_ns, legs=legs),
-        )
+        plan = self._planner.every_call
+        if not plan.since_unix_ns <= call.started_at_unix_ns < plan.until_unix_ns:
+            plan = self._planner.plan(call)
+        note = _note(Bound(amount_nanousd=0), "allow", plan.rule_ids, mode=self._mode)
+        return Decision(note=note, hold=_never_held(call, plan))
 
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made."""
         self._authority.release_soon(call_id)
 
-    def _prepare(self, call: Call) -> Decision | tuple[Hold, Bound]:
+    def _prepare(self, call: Call) -> Decision | tuple[Hold, Bound, Plan]:
         """Bound the call and name its accounts, or decide at once."""
         if self._refusing is not None:
-            return _unreadable(self._refusing)
+            return self._denied(call, denials.unreadable(call, self._refusing), is_unavailable=True)
         at_unix_ns = call.started_at_unix_ns
-        current = self._period
-        if (
-            current.rules is not self._rules
-            or not current.since_unix_ns <= at_unix_ns < current.until_unix_ns
-        ):
-            current = self._open_period(self._rules, at_unix_ns)
-        if not current.accounts:
+        planner = self._planner
+        plan = planner.every_call
+        if not plan.since_unix_ns <= at_unix_ns < plan.until_unix_ns:
+            plan = planner.plan(call)
+        if not plan.accounts:
             return _ALLOWED_UNTOUCHED
         request = call.request
         on_unpriced = self._rules.on_unpriced
@@ -171,14 +165,56 @@ class BudgetGate:
             on_unpriced = "allow" if request.is_assumed else "ceiling"
         bound = self._bounds.bound(request, at_unix_ns, ceiling=on_unpriced == "ceiling")
         amount = bound.amount_nanousd
+        if not plan.is_money:
+            return self._prepare_units(call, plan, bound, on_unpriced)
         if amount is None:
             if "unpriced" not in bound.reasons or on_unpriced == "deny":
-                return self._no_bound(call, bound)
+                return self._denied(call, denials.no_bound(call, bound), bound, plan)
             amount = 0
         elif bound.reasons and self._refuses(request, bound):
-            return self._no_bound(call, bound)
-        legs = tuple(zip(current.accounts, repeat(amount)))
-        return Hold(call_id=call.id, started_at_unix_ns=at_unix_ns, legs=legs), bound
+            return self._denied(call, denials.no_bound(call, bound), bound, plan)
+        legs = tuple(zip(plan.accounts, repeat(amount)))
+        hold = Hold(call_id=call.id, started_at_unix_ns=at_unix_ns, legs=legs)
+        if self._mode == "off":
+            return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
+        return hold, bound, plan
+
+    def _prepare_units(
+        self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
+    ) -> Decision | tuple[Hold, Bound, Plan]:
+        """Do as `_prepare` does where some account counts tokens or calls."""
+        request = call.request
+        amounts: dict[BudgetUnit, int] = {"usd": bound.amount_nanousd or 0, "calls": 1}
+        units = {account.unit for account in plan.accounts}
+        if "usd" in units:
+            is_open = bound.amount_nanousd is None and (
+                "unpriced" not in bound.reasons or on_unpriced == "deny"
+            )
+            if is_open or (bound.reasons and self._refuses(request, bound)):
+                return self._denied(call, denials.no_bound(call, bound), bound, plan)
+        if "tokens" in units:
+            tokens, reasons = 0, _NO_REASONS
+            if request.provider != TOOL_PROVIDER:
+                most, reasons = self._bounds.most_tokens(
+                    request, call.started_at_unix_ns, ceiling=on_unpriced == "ceiling"
+                )
+                by_tokens = Bound(amount_nanousd=most, reasons=reasons)
+                if most is None or (reasons and self._refuses(request, by_tokens)):
+                    return self._denied(call, denials.no_bound(call, by_tokens), by_tokens, plan)
+                tokens = most
+            amounts["tokens"] = tokens
+        legs: tuple[Leg, ...] = tuple(
+            [(account, amounts[account.unit]) for account in plan.accounts]
+        )
+        hold = Hold(
+            call_id=call.id,
+            started_at_unix_ns=call.started_at_unix_ns,
+            legs=legs,
+            is_money=False,
+        )
+        if self._mode == "off":
+            return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
+        return hold, bound, plan
 
     def _refuses(self, request: Request, bound: Bound) -> bool:
         """Say whether the rules refuse what only assumptions or the model's own limits bound."""
@@ -187,147 +223,96 @@ class BudgetGate:
             return True
         if rules.on_unbounded_input == "deny" and request.unbounded:
             return request.input_reserve_tokens is None
-        return rules.on_unpriced == "deny" and _is_unpriced(bound)
+        return rules.on_unpriced == "deny" and denials.is_unpriced(bound)
 
-    def _open_period(self, rules: RuleSet, at_unix_ns: int) -> _Period:
-        """Name the accounts of every budget at a moment, and keep them while they last."""
-        accounts: list[Account] = []
-        since, until = at_unix_ns, FOREVER_UNIX_NS
-        for budget in rules.budgets:
-            key, end = period(budget.window, at_unix_ns)
-            until = min(until, end)
-            accounts.append(
-                Account(
-                    budget_id=budget.id, scope="", period=key, limit_nanousd=budget.limit_nanousd
-                )
-            )
-        rule_ids = tuple(account.budget_id for account in accounts)
-        current = self._period = _Period(rules, tuple(accounts), rule_ids, since, until)
-        return current
+    def _denied(
+        self,
+        call: Call,
+        denial: CallDeniedError,
+        bound: Bound = Bound(amount_nanousd=None),  # noqa: B008 - frozen
+        plan: Plan = NOWHEN,
+        *,
+        is_unavailable: bool = False,
+    ) -> Decision:
+        """Deny a call before its authority is asked; where nothing is enforced, let it through.
 
-    def _allowed(self, hold: Hold, bound: Bound) -> Decision:
-        current = self._period
-        return Decision(
-            note=DecisionNote(
-                rule_ids=current.rule_ids
-                if len(current.rule_ids) == len(hold.legs)
-                else tuple([account.budget_id for account, _ in hold.legs]),
-                bound_nanousd=bound.amount_nanousd,
-                bound_reasons=bound.reasons,
-            ),
-            hold=hold,
-        )
+        Then nothing is held for it, and what it costs is posted to its accounts all the same.
+        """
+        rule_ids = (denial.rule_id,) if denial.rule_id is not None else ()
+        if self._mode == "enforce":
+            note = _note(bound, "deny", rule_ids, is_unavailable=is_unavailable)
+            return Decision(note=note, denial=denial)
+        action: DecisionAction = "shadow" if self._mode == "observe" else "allow"
+        note = _note(bound, action, rule_ids, is_unavailable=is_unavailable, mode=self._mode)
+        return Decision(note=note, hold=_never_held(call, plan))
 
-    def _no_bound(self, call: Call, bound: Bound) -> Decision:
-        model = call.request.model
-        denial: CallDeniedError
-        is_limited = not any(why.startswith("no_limit:") for why in bound.reasons)
-        if _is_unpriced(bound) and is_limited:
-            what = [why.partition(":")[2] for why in bound.reasons if why.startswith("unpriced:")]
-            of = f" for {', '.join(what)}" if what else ""
-            denial = UnpricedModelError(
-                f"{model!r} has no price{of}, and on_unpriced is deny: add a price or allow it",
-            )
-        else:
-            why = ", ".join(bound.reasons) or "no max output given"
-            denial = UnboundedCallError(
-                f"nothing bounds the cost of this call to {model!r} ({why}): "
-                f"{_way_out(call.request, bound)}"
-            )
-        return Decision(note=_note(bound, action_deny=True), denial=denial)
-
-    def _unavailable(self, hold: Hold, bound: Bound, error: LedgerError) -> Decision:
+    def _unavailable(self, call: Call, hold: Hold, bound: Bound, error: LedgerError) -> Decision:
         rule_ids = tuple([account.budget_id for account, _ in hold.legs])
-        deny = self._rules.on_unavailable == "deny"
-        note = DecisionNote(
-            action="deny" if deny else "allow",
-            rule_ids=rule_ids,
+        is_allowed = self._rules.on_unavailable != "deny"
+        if self._mode == "enforce" and not is_allowed:
+            denial = denials.unavailable(call, rule_ids[0], bound, error)
+            note = _note(bound, "deny", rule_ids, is_unavailable=True)
+            return Decision(note=note, denial=denial)
+        action: DecisionAction = "allow" if is_allowed else "shadow"
+        note = _note(bound, action, rule_ids, is_unavailable=True, mode=self._mode)
+        return Decision(note=note, hold=hold)
+
+    def _short(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
+        """Decide on a call that some account has no room for."""
+        rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
+        budgets = {budget.id: budget for budget in self._rules.budgets}
+        if refusal.is_held:
+            found = [budgets[rule_id] for rule_id in rule_ids if rule_id in budgets]
+            warns = self._mode == "enforce" and any(one.on_exceed == "warn" for one in found)
+            action: DecisionAction = "warn" if warns else "shadow"
+            return Decision(note=_note(bound, action, rule_ids, mode=self._mode), hold=hold)
+        first = refusal.balances[0]
+        denial = denials.exceeded(
+            call, first, refusal.asked[0], budgets.get(first.account.budget_id)
+        )
+        return Decision(note=_note(bound, "deny", rule_ids), denial=denial)
+
+
+def _allowed(hold: Hold, bound: Bound, plan: Plan) -> Decision:
+    return Decision(
+        note=DecisionNote(
+            rule_ids=plan.rule_ids,
             bound_nanousd=bound.amount_nanousd,
             bound_reasons=bound.reasons,
-            is_unavailable=True,
-        )
-        if not deny:
-            return Decision(note=note, hold=hold)
-        denial = GateUnavailableError(
-            f"the budgets can't be read ({error}), and on_unavailable is deny",
-            rule_id=rule_ids[0],
-            asked_nanousd=bound.amount_nanousd,
-            recovery=Recovery(retryable=True, retry_after_seconds=1.0),
-        )
-        return Decision(note=note, denial=denial)
-
-    def _refused(self, refusal: Refusal, call: Call, bound: Bound) -> Decision:
-        rules = {budget.id: budget for budget in self._rules.budgets}
-        first = refusal.balances[0]
-        budget = rules.get(first.account.budget_id)
-        note = _note(
-            bound,
-            action_deny=True,
-            rule_ids=tuple(balance.account.budget_id for balance in refusal.balances),
-        )
-        return Decision(note=note, denial=_exceeded(first, budget, refusal, call))
-
-
-def _is_unpriced(bound: Bound) -> bool:
-    """Say whether the model, or a unit that the call may use, has no price."""
-    return any(why == "unpriced" or why.startswith("unpriced:") for why in bound.reasons)
-
-
-def _way_out(request: Request, bound: Bound) -> str:
-    """Say what would bound a call."""
-    if any(why.startswith("no_limit:") for why in bound.reasons):
-        if request.provider == TOOL_PROVIDER:
-            return "give @tool its max_units, or the unit a reserve in prices.yaml"
-        return "limit the provider's tools in the request, or give them a reserve in prices.yaml"
-    if request.max_output_tokens is None:
-        return "give it a maximum of output tokens"
-    return 'declare a reserve: extra_body={"tollspan": {"input_reserve_tokens": …}}'
-
-
-def _unreadable(problem: TollspanError) -> Decision:
-    return Decision(
-        note=DecisionNote(action="deny", is_unavailable=True),
-        denial=GateUnavailableError(f"calls can't be judged: {problem}"),
+        ),
+        hold=hold,
     )
 
 
-def _note(bound: Bound, *, action_deny: bool, rule_ids: tuple[str, ...] = ()) -> DecisionNote:
+def _allowed_in(mode: Mode, hold: Hold, bound: Bound, plan: Plan) -> Decision:
+    return Decision(note=_note(bound, "allow", plan.rule_ids, mode=mode), hold=hold)
+
+
+def _never_held(call: Call, plan: Plan) -> Hold | None:
+    """Name the accounts of a call for which nothing was held, so that it is charged to them."""
+    if not plan.accounts:
+        return None
+    return Hold(
+        call_id=call.id,
+        started_at_unix_ns=call.started_at_unix_ns,
+        legs=tuple(zip(plan.accounts, repeat(0))),
+        is_money=plan.is_money,
+    )
+
+
+def _note(
+    bound: Bound,
+    action: DecisionAction,
+    rule_ids: tuple[str, ...],
+    *,
+    is_unavailable: bool = False,
+    mode: Mode = "enforce",
+) -> DecisionNote:
     return DecisionNote(
-        action="deny" if action_deny else "allow",
+        action=action,
         rule_ids=rule_ids,
         bound_nanousd=bound.amount_nanousd,
         bound_reasons=bound.reasons,
-    )
-
-
-def _exceeded(
-    balance: Balance, budget: Budget | None, refusal: Refusal, call: Call
-) -> BudgetExceededError:
-    account = balance.account
-    held = balance.held_nanousd + balance.unresolved_nanousd
-    resets_at = ends_at(budget.window, call.started_at_unix_ns) if budget else None
-    text = (
-        f"budget {account.budget_id!r} has {usd(account.limit_nanousd)}: "
-        f"{usd(balance.posted_nanousd)} spent, {usd(held)} held; "
-        f"this call may cost up to {usd(refusal.asked_nanousd)}"
-    )
-    message = budget.message if budget else None
-    retry_after = (
-        max(0.0, resets_at.timestamp() - call.started_at_unix_ns / 1e9) if resets_at else None
-    )
-    return BudgetExceededError(
-        f"{message} ({text})" if message else text,
-        rule_id=account.budget_id,
-        limit_nanousd=account.limit_nanousd,
-        spent_nanousd=balance.posted_nanousd,
-        held_nanousd=held,
-        asked_nanousd=refusal.asked_nanousd,
-        resets_at=resets_at,
-        message=message,
-        upgrade_url=budget.upgrade_url if budget else None,
-        recovery=Recovery(
-            retryable=resets_at is not None or balance.held_nanousd > 0,
-            retry_after_seconds=retry_after,
-            owner_action_required=resets_at is None,
-        ),
+        is_unavailable=is_unavailable,
+        mode=mode,
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
+from decimal import Decimal
 
 from tollspan.usage import DecisionEvent, UsageEvent
 
 from .ports import Busy
 from .values import Account, Balance, Hold, Refusal
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, str]
 
 
 class _Row:
@@ -33,22 +35,31 @@ class MemoryLedger:
         self._holds: dict[str, Hold] = {}
         self._events: dict[str, UsageEvent] = {}
         self._refusals: list[DecisionEvent] = []
+        self._milestones: set[tuple[str, str, str, str, Decimal]] = set()
 
     def hold(self, hold: Hold) -> Refusal | None:
         """Hold in every account of it, or in none; again for the same call changes nothing."""
         with self._lock:
             if hold.call_id in self._holds:
                 return None
-            rows: list[_Row] = []
-            for account, amount in hold.legs:
-                row = self._row(account)
-                if row.posted + row.held + row.unresolved + amount > account.limit_nanousd:
-                    return self._refuse(hold)
-                rows.append(row)
-            for row, (_, amount) in zip(rows, hold.legs, strict=True):
-                row.held += amount
-            self._holds[hold.call_id] = hold
-            return None
+            short = [
+                (balance, asked)
+                for account, asked in hold.legs
+                if not (balance := self._balance(account)).fits(asked)
+            ]
+            hard = [(balance, asked) for balance, asked in short if not balance.account.is_soft]
+            if not hard:
+                for account, amount in hold.legs:
+                    self._row(account).held += amount
+                self._holds[hold.call_id] = hold
+            if not short:
+                return None
+            said = hard or short
+            return Refusal(
+                balances=tuple([balance for balance, _ in said]),
+                asked=tuple([asked for _, asked in said]),
+                is_held=not hard,
+            )
 
     def hold_now(self, hold: Hold) -> Refusal | Busy | None:
         """Hold at once: memory never makes anybody wait for long."""
@@ -77,9 +88,10 @@ class MemoryLedger:
             for account, amount in held.legs if held else ():
                 self._row(account).held -= amount
             for charge in event.charges:
-                row = self._rows.setdefault((charge.budget_id, charge.scope, charge.period), _Row())
-                row.posted += charge.posted_nanousd
-                row.unresolved += charge.unresolved_nanousd
+                key = (charge.budget_id, charge.scope, charge.period, charge.unit)
+                row = self._rows.setdefault(key, _Row())
+                row.posted += charge.posted
+                row.unresolved += charge.unresolved
 
     def post_now(self, event: UsageEvent, hold: Hold | None) -> Busy | None:
         """Post at once."""
@@ -107,13 +119,26 @@ class MemoryLedger:
         with self._lock:
             return self._balance(account)
 
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand."""
+        with self._lock:
+            return tuple([self._balance(account) for account in accounts])
+
+    def is_first(self, account: Account, share: Decimal) -> bool:
+        """Say whether nobody has told yet that an account passed a share, and note it."""
+        key = (account.budget_id, account.scope, account.period, account.unit, share)
+        with self._lock:
+            is_first = key not in self._milestones
+            self._milestones.add(key)
+            return is_first
+
     def events(self) -> tuple[UsageEvent, ...]:
         """Return every event, in the order in which they were posted."""
         with self._lock:
             return tuple(self._events.values())
 
     def _row(self, account: Account) -> _Row:
-        key = (account.budget_id, account.scope, account.period)
+        key = (account.budget_id, account.scope, account.period, account.unit)
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = _Row()
@@ -123,16 +148,7 @@ class MemoryLedger:
         row = self._row(account)
         return Balance(
             account=account,
-            posted_nanousd=row.posted,
-            held_nanousd=row.held,
-            unresolved_nanousd=row.unresolved,
+            posted=row.posted,
+            held=row.held,
+            unresolved=row.unresolved,
         )
-
-    def _refuse(self, hold: Hold) -> Refusal:
-        asked = max(amount for _, amount in hold.legs)
-        short = tuple(
-            balance
-            for account, amount in hold.legs
-            if (balance := self._balance(account)).counted_nanousd + amount > account.limit_nanousd
-        )
-        return Refusal(balances=short, asked_nanousd=asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final, Literal, Protocol
 
@@ -10,7 +11,7 @@ import msgspec
 
 from tollspan.usage import Attribution, Call, DecisionEvent, Outcome, Usage, UsageEvent
 
-from .values import Decision, Hold, Refusal
+from .values import Account, Balance, Decision, Hold, Refusal
 
 
 class Busy:
@@ -59,6 +60,16 @@ class Authority(Protocol):
 
     def release_soon(self, call_id: str) -> None:
         """Give back what the call holds, later, in another thread; never blocks or raises."""
+        ...
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand, in this order; nothing is counted in one that is unknown.
+
+        Not for a caller's thread: it waits for other holders, a bounded time.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
         ...
 
 

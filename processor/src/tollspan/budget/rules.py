@@ -2,25 +2,71 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Literal
+
 import msgspec
 
+from tollspan.usage import BudgetUnit
+
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
-from .windows import Window
+from .windows import LIFETIME, Window
+
+OnExceed = Literal["deny", "warn", "shadow"]
+DIMENSIONS = (
+    "customer",
+    "session",
+    "user",
+    "agent",
+    "feature",
+    "step",
+    "team",
+    "project",
+    "service",
+    "environment",
+)
+"""Whom a call may be for, as `per` and `where` name it; beside them each `tag.<name>`."""
+SUBJECTS = ("provider", "model", "operation", "tool")
+"""What a call may be, as `where` names it."""
+TAG = "tag."
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """What a call must be for a budget to count it.
+
+    Attributes:
+        key: One of `SUBJECTS` or `DIMENSIONS`, or `tag.<name>`.
+        patterns: Globs (`*`, `?`, `[…]`), one of which the call's value matches. Of what a call is,
+            capitals don't matter; of whom it is for they do.
+    """
+
+    key: str
+    patterns: tuple[str, ...]
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit on money in a window.
+    """A limit on money, tokens or calls in a window.
 
     Attributes:
         id: Unique in its document.
-        limit_nanousd: 0 or more; 0 allows only what costs nothing.
+        limit: In the unit, 0 or more; 0 allows nothing.
+        unit: What is counted; `usd` in nano-USD.
         window: When it starts anew.
+        per: Dimensions by whose values it is divided: one account for each.
+        where: Conditions that a call must meet, all of them.
+        on_exceed: What becomes of a call that does not fit.
+        warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
         message, upgrade_url: What a denial tells the program's user.
     """
 
     id: str
-    limit_nanousd: int
-    window: Window = "lifetime"
+    limit: int
+    unit: BudgetUnit = "usd"
+    window: Window = LIFETIME
+    per: tuple[str, ...] = ()
+    where: tuple[Condition, ...] = ()
+    on_exceed: OnExceed = "deny"
+    warn_at: tuple[Decimal, ...] = ()
     message: str | None = None
     upgrade_url: str | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tollspan.usage import CallDeniedError, DecisionNote
+from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,19 +12,24 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         budget_id: The budget.
-        scope: `""` when the budget is not divided, else dimensions and values in canonical JSON.
+        scope: `""` when the budget is not divided, else dimensions and values in canonical JSON,
+            `{"customer":"acme"}` say; null stands for calls that say nothing of a dimension.
         period: Key of the window by the call's start, `2026-11` say; `""` for a lifetime.
-        limit_nanousd: The budget's limit.
+        limit: The budget's limit, in the unit.
+        unit: What is counted; a part of the account's name, so that units never mix.
+        is_soft: What does not fit is counted and reported, not refused.
     """
 
     budget_id: str
     scope: str
     period: str
-    limit_nanousd: int
+    limit: int
+    unit: BudgetUnit = "usd"
+    is_soft: bool = False
 
 
 Leg = tuple[Account, int]
-"""An account and the nano-USD that one call holds in it."""
+"""An account and what one call holds in it, in the account's unit."""
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,32 +39,46 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
         call_id: The call.
         started_at_unix_ns: When it started, nanoseconds since the epoch.
         legs: The accounts and the amount in each.
+        is_money: Every account counts USD, and so every amount is the call's bound.
     """
 
     call_id: str
     started_at_unix_ns: int
     legs: tuple[Leg, ...]
+    is_money: bool = True
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """One account as it stands, all in nano-USD."""
+    """One account as it stands, all in the account's unit."""
 
     account: Account
-    posted_nanousd: int = 0
-    held_nanousd: int = 0
-    unresolved_nanousd: int = 0
+    posted: int = 0
+    held: int = 0
+    unresolved: int = 0
 
     @property
-    def counted_nanousd(self) -> int:
+    def counted(self) -> int:
         """What counts against the limit: posted, held and unresolved."""
-        return self.posted_nanousd + self.held_nanousd + self.unresolved_nanousd
+        return self.posted + self.held + self.unresolved
+
+    def fits(self, amount: int) -> bool:
+        """Say whether so much more may be held; nothing fits a limit of 0, not even 0."""
+        limit = self.account.limit
+        return limit > 0 and self.counted + amount <= limit
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a hold was not made: the accounts in which it does not fit, as they stood."""
+    """The accounts in which a hold does not fit, as they stood.
+
+    Attributes:
+        balances: These accounts, in the order of the hold's legs. With `is_held`, soft ones alone.
+        asked: What was asked of each of them.
+        is_held: Only soft accounts were short, so the hold was made all the same.
+    """
 
     balances: tuple[Balance, ...]
-    asked_nanousd: int
+    asked: tuple[int, ...]
+    is_held: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

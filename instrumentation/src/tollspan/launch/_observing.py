@@ -1,0 +1,59 @@
+"""What happens after calls, in the worker: warnings, and what the program wants to hear of."""
+
+from __future__ import annotations
+
+import logging
+
+from tollspan.budget import BudgetWarning, Warner
+from tollspan.instrumentation import Listeners
+from tollspan.usage import CallDeniedError, LedgerError, UsageEvent, format_amount
+
+_logger = logging.getLogger("tollspan.budgets")
+
+
+class AfterCalls:
+    """Tells the program's listeners of calls, and warns of budgets that run low.
+
+    Args:
+        listeners: The program's functions.
+    """
+
+    def __init__(self, listeners: Listeners) -> None:
+        self._listeners = listeners
+        self.warner: Warner | None = None
+
+    def record(self, event: UsageEvent) -> None:
+        """Look at a finished call."""
+        self._listeners.usage(event)
+        if self.warner is not None:
+            try:
+                self.warner.look(event)
+            except LedgerError as error:
+                _logger.info("tollspan can't see how the budgets stand: %s", error)
+
+    def deny(self, denial: CallDeniedError) -> None:
+        """Look at a refusal."""
+        self._listeners.deny(denial)
+
+    def warn(self, warning: BudgetWarning) -> None:
+        """Log a warning, and tell the program."""
+        of = "".join(f", {key} {value}" for key, value in warning.scope)
+        spent, limit = (format_amount(one, warning.unit) for one in (warning.spent, warning.limit))
+        if warning.share is None:
+            _logger.warning(
+                "tollspan: a call did not fit budget %s%s (%s of %s spent), which only warns",
+                warning.rule_id,
+                of,
+                spent,
+                limit,
+            )
+        else:
+            _logger.warning(
+                "tollspan: budget %s%s has used %s %% of its limit: %s of %s",
+                warning.rule_id,
+                of,
+                f"{warning.share * 100:f}".rstrip("0").rstrip("."),
+                spent,
+                limit,
+            )
+        self._listeners.warn(warning)

@@ -1,0 +1,133 @@
+"""Says why a call is refused: the exceptions that a caller gets, with what can be done."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tollspan.usage import (
+    TOOL_PROVIDER,
+    Bound,
+    BudgetExceededError,
+    Call,
+    CallDeniedError,
+    GateUnavailableError,
+    Recovery,
+    Request,
+    SessionLimitExceededError,
+    TagBudgetExceededError,
+    TollspanError,
+    UnboundedCallError,
+    UnpricedModelError,
+    format_amount,
+)
+
+from .plans import read_scope
+from .rules import TAG, Budget
+from .values import Balance
+from .windows import ends_at
+
+
+def is_unpriced(bound: Bound) -> bool:
+    """Say whether the model, or a unit that the call may use, has no price."""
+    return any(why == "unpriced" or why.startswith("unpriced:") for why in bound.reasons)
+
+
+def no_bound(call: Call, bound: Bound) -> CallDeniedError:
+    """Deny a call that nothing bounds, or that has no price."""
+    model = call.request.model
+    is_limited = not any(why.startswith("no_limit:") for why in bound.reasons)
+    if is_unpriced(bound) and is_limited:
+        what = [why.partition(":")[2] for why in bound.reasons if why.startswith("unpriced:")]
+        of = f" for {', '.join(what)}" if what else ""
+        return UnpricedModelError(
+            f"{model!r} has no price{of}, and on_unpriced is deny: add a price or allow it",
+            call_id=call.id,
+        )
+    why = ", ".join(bound.reasons) or "no max output given"
+    return UnboundedCallError(
+        f"nothing bounds the cost of this call to {model!r} ({why}): "
+        f"{_way_out(call.request, bound)}",
+        call_id=call.id,
+    )
+
+
+def _way_out(request: Request, bound: Bound) -> str:
+    """Say what would bound a call."""
+    if any(why.startswith("no_limit:") for why in bound.reasons):
+        if request.provider == TOOL_PROVIDER:
+            return "give @tool its max_units, or the unit a reserve in prices.yaml"
+        return "limit the provider's tools in the request, or give them a reserve in prices.yaml"
+    if request.max_output_tokens is None:
+        return "give it a maximum of output tokens"
+    return 'declare a reserve: extra_body={"tollspan": {"input_reserve_tokens": …}}'
+
+
+def unavailable(call: Call, rule_id: str, bound: Bound, error: TollspanError) -> CallDeniedError:
+    """Deny a call whose authority gives no answer."""
+    return GateUnavailableError(
+        f"the budgets can't be read ({error}), and on_unavailable is deny",
+        rule_id=rule_id,
+        asked=bound.amount_nanousd,
+        recovery=Recovery(retryable=True, retry_after_seconds=1.0),
+        call_id=call.id,
+    )
+
+
+def unreadable(call: Call, problem: TollspanError) -> CallDeniedError:
+    """Deny a call because there are no rules to judge it by."""
+    return GateUnavailableError(f"calls can't be judged: {problem}", call_id=call.id)
+
+
+def exceeded(call: Call, balance: Balance, asked: int, budget: Budget | None) -> CallDeniedError:
+    """Deny a call that does not fit a budget."""
+    account = balance.account
+    unit = account.unit
+    held = balance.held + balance.unresolved
+    scope = read_scope(account.scope)
+    resets_at = ends_at(budget.window, call.started_at_unix_ns) if budget else None
+    whose = f" of {', '.join(f'{key} {value!r}' for key, value in scope)}" if scope else ""
+    text = (
+        f"budget {account.budget_id!r}{whose} has {format_amount(account.limit, unit)}: "
+        f"{format_amount(balance.posted, unit)} spent, {format_amount(held, unit)} held; "
+        f"this call may {'cost' if unit == 'usd' else 'use'} up to {format_amount(asked, unit)}"
+    )
+    message = budget.message if budget else None
+    return _class_of(budget)(
+        f"{message} ({text})" if message else text,
+        rule_id=account.budget_id,
+        scope=scope,
+        unit=unit,
+        limit=account.limit,
+        spent=balance.posted,
+        held=held,
+        asked=asked,
+        resets_at=resets_at,
+        message=message,
+        upgrade_url=budget.upgrade_url if budget else None,
+        recovery=_recovery(call, balance, resets_at),
+        call_id=call.id,
+    )
+
+
+def _class_of(budget: Budget | None) -> type[BudgetExceededError]:
+    if budget is None:
+        return BudgetExceededError
+    if "session" in budget.per:
+        return SessionLimitExceededError
+    keys = (*budget.per, *(condition.key for condition in budget.where))
+    if any(key.startswith(TAG) for key in keys):
+        return TagBudgetExceededError
+    return BudgetExceededError
+
+
+def _recovery(call: Call, balance: Balance, resets_at: datetime | None) -> Recovery:
+    """Say what can be done: wait for the window's end, or for what is held to come back."""
+    retry_after = (
+        max(0.0, resets_at.timestamp() - call.started_at_unix_ns / 1e9) if resets_at else None
+    )
+    is_closed = balance.account.limit == 0
+    return Recovery(
+        retryable=not is_closed and (resets_at is not None or balance.held > 0),
+        retry_after_seconds=None if is_closed else retry_after,
+        owner_action_required=is_closed or resets_at is None,
+    )
