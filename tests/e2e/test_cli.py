@@ -130,6 +130,7 @@ def test_the_doctor_says_of_each_sdk_how_many_methods_are_gated(
         )
         assert found is not None
         assert int(found[1]) >= 8
+    assert re.search(rf"^ok +mcp {version('mcp')} .*: calls of tools gated", printed, re.M)
 
 
 def test_the_doctor_looks_at_an_sdk_that_is_too_old(tmp_path: Path) -> None:
@@ -152,8 +153,8 @@ def test_the_doctor_looks_where_no_sdk_is_installed(
     monkeypatch.setattr(_doctor, "version", nothing)
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
-    for sdk in SDKS:
-        assert f"look  {sdk.package}: not installed in this Python" in printed
+    for package in (*(sdk.package for sdk in SDKS), "mcp"):
+        assert f"look  {package}: not installed in this Python" in printed
 
 
 def test_the_doctor_names_the_clients_that_are_left_out(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, assert_type
 
 from tollspan.api import (
@@ -17,6 +18,8 @@ from tollspan.api import (
     attribution,
     bind,
     install,
+    report_usage,
+    tool,
 )
 
 
@@ -113,3 +116,54 @@ def attributed() -> None:
 
 
 KINDS: tuple[type[CallDeniedError], ...] = (BudgetExceededError, GateUnavailableError)
+
+
+@tool
+def bare(question: str, *, limit: int = 3) -> list[str]:
+    """Keep parameters and result."""
+    return [question] * limit
+
+
+@tool(name="ocr", unit="pages", price=Decimal("0.002"), max_units=50)
+async def scan(document: bytes) -> str:
+    """Keep a coroutine function what it is."""
+    report_usage(metric="pages", value=len(document))
+    return "text"
+
+
+@tool(cost="0.005 USD", call_id="call_id")
+def steps(call_id: str) -> Iterator[int]:
+    """Keep a generator what it is."""
+    yield len(call_id)
+
+
+@tool()
+async def steps_later(count: int) -> AsyncIterator[int]:
+    """Keep an asynchronous generator what it is."""
+    yield count
+
+
+class Shop:
+    """Methods are decorated as functions are."""
+
+    @tool(cost="1 USD")
+    def find(self, name: str) -> int:
+        """Keep a method what it is."""
+        return len(name)
+
+    @staticmethod
+    @tool(cost="1 USD")
+    def count() -> int:
+        """Keep a static method what it is."""
+        return 1
+
+
+async def use() -> None:
+    """Call all of them."""
+    assert_type(bare("a", limit=2), list[str])
+    assert_type(await scan(b""), str)
+    assert_type(list(steps("id")), list[int])
+    assert_type([number async for number in steps_later(1)], list[int])
+    assert_type(Shop().find("a"), int)
+    assert_type(Shop.count(), int)
+    report_usage(tool="ocr", metric="pages", value=1)

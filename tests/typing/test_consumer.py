@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """\
 # pyright: strict
 from tollspan.api import BudgetExceededError, CallDeniedError, attribution, bind, install
+from tollspan.api import report_usage, tool
 
 install()
 install(no_such_setting=1)  # wrong
@@ -35,6 +36,14 @@ def ask(question: str) -> str:
 ask(7)  # wrong
 answer: int = ask("?")  # wrong
 bind(ask)("?", "?")  # wrong
+@tool(cost=0.005)  # wrong
+def float_price() -> None: ...
+@tool(cost="0.005 USD")
+def find(name: str) -> int:
+    return len(name)
+find(1)  # wrong
+found: str = find("a")  # wrong
+report_usage(tool="ocr", metric="pages", value="1")  # wrong
 """
 
 

@@ -12,6 +12,7 @@ from tollspan.budget import read_rules
 from tollspan.launch import (
     SDKS,
     AnthropicInstrumentor,
+    MCPInstrumentor,
     OpenAIInstrumentor,
     Settings,
     load_prices,
@@ -31,8 +32,9 @@ _GOOD, _LOOK, _BAD = "ok  ", "look", "BAD "
 Finding = tuple[str, str]
 _SUPPORTED = {
     one.supported.partition(" ")[0]: one.supported
-    for one in (OpenAIInstrumentor, AnthropicInstrumentor)
+    for one in (OpenAIInstrumentor, AnthropicInstrumentor, MCPInstrumentor)
 }
+_MCP = "mcp"
 
 
 def doctor(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - argparse's signature
@@ -93,20 +95,24 @@ def _prices(settings: Settings) -> Iterator[Finding]:
 
 def _providers() -> Iterator[Finding]:
     for sdk in SDKS:
-        try:
-            found = version(sdk.package)
-        except PackageNotFoundError:
-            yield _LOOK, f"{sdk.package}: not installed in this Python"
-            continue
-        supported = _SUPPORTED[sdk.package]
-        versions = supported.partition(" ")[2]
-        if get_dependency_conflicts([supported]) is not None:
-            text = f"not a supported version ({versions}); nobody has tested whether it is gated"
-            yield _LOOK, f"{sdk.package} {found}: {text}"
-            continue
         methods = sum(len(path.methods) for path in sdk.paths if not path.shape().is_free)
-        text = f"{methods} methods gated, metered and priced; see docs/reference/providers.md"
-        yield _GOOD, f"{sdk.package} {found} (supported: {versions}): {text}"
+        yield _package(sdk.package, f"{methods} methods")
+    yield _package(_MCP, "calls of tools")
+
+
+def _package(package: str, what: str) -> Finding:
+    """Say of an installed package whether what it does is gated."""
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        return _LOOK, f"{package}: not installed in this Python"
+    supported = _SUPPORTED[package]
+    versions = supported.partition(" ")[2]
+    if get_dependency_conflicts([supported]) is not None:
+        text = f"not a supported version ({versions}); nobody has tested whether it is gated"
+        return _LOOK, f"{package} {found}: {text}"
+    text = f"{what} gated, metered and priced; see docs/reference/providers.md"
+    return _GOOD, f"{package} {found} (supported: {versions}): {text}"
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from tollspan.usage import (
 if TYPE_CHECKING:
     from tollspan.attribution import argument, attribution, bind
     from tollspan.budget import BudgetWarning
+    from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import install, on_deny, on_usage, on_warn, remove_callback, uninstall
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
     "on_usage",
     "on_warn",
     "remove_callback",
+    "report_usage",
+    "tool",
     "uninstall",
 ]
 
@@ -58,6 +61,8 @@ _LAZY = {
     "attribution": "tollspan.attribution",
     "bind": "tollspan.attribution",
     "install": "tollspan.launch",
+    "report_usage": "tollspan.instrumentation.tools",
+    "tool": "tollspan.instrumentation.tools",
     "uninstall": "tollspan.launch",
 }
 

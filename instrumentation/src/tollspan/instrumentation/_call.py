@@ -318,6 +318,19 @@ class Lifecycle:
             return
         self._close_blindly_soon(run, "error")
 
+    # -- what was used already --
+
+    def report(self, extractor: Extractor, request: Request, reading: Reading) -> None:
+        """Account for what the program says it has used: posted at once, over a limit too."""
+        run = self._new_run(request, extractor, None)
+        run.call = run.flight.call = msgspec.structs.replace(run.call, door="report")
+        with self._before:
+            run.decision = self._gate.authorize(run.call)
+            if run.decision.denial is not None:
+                run.decision = self._gate.spent(run.call)
+        with self._after:
+            self._spans.end(run.span, self._sink.close(self._closing(run, reading, "ok")))
+
     # -- streams --
 
     def finish_stream(
@@ -466,7 +479,7 @@ class Lifecycle:
             if run.span is not None:
                 run.span.error = error
         reading = reader.read()
-        if status == "ok" and _is_cut(reading):
+        if status == "ok" and _is_cut(reading) and not reader.is_whole():
             status = "partial"  # it ended in good order, and nobody said that it was all
         return self._closing(run, reading, status, failure, reader.first_chunk_at_ns)
 

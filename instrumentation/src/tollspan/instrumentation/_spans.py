@@ -23,7 +23,7 @@ from opentelemetry.util.types import AttributeValue
 from tollspan import semconv
 from tollspan.budget import Decision
 from tollspan.safety import Guard
-from tollspan.usage import Call, CallDeniedError, Usage, UsageEvent
+from tollspan.usage import TOOL_PROVIDER, Call, CallDeniedError, Usage, UsageEvent
 
 _DIMENSIONS = (
     (semconv.TOLLSPAN_CUSTOMER_ID, "customer"),
@@ -73,6 +73,20 @@ class Others(Protocol):
     def record_metrics(self) -> bool:
         """Say whether it records the conventions' metrics too; asked after `make_spans`."""
         ...
+
+
+class OwnSpan:
+    """A call that says itself how its span looks: one of a tool, and not of a model.
+
+    Attributes:
+        span: The span of ours, once it has started.
+    """
+
+    span: Span | None = None
+
+    def shape(self) -> tuple[str, SpanKind, dict[str, AttributeValue]]:
+        """Return the span's name, its kind and what its attributes are at the start."""
+        raise NotImplementedError
 
 
 class CallSpan:
@@ -187,6 +201,8 @@ class SpanEmitter:
             if is_foreign and (marked := self._mark_foreign(call, decision, others)):
                 return marked
             if tracer is not None:
+                if isinstance(asked, OwnSpan):
+                    return self._start_own(tracer, call, decision, asked)
                 return self._start_ours(tracer, call, decision)
         return None
 
@@ -213,6 +229,16 @@ class SpanEmitter:
             f"{request.operation} {request.model}", kind=SpanKind.CLIENT, attributes=attributes
         )
         return CallSpan(span, is_ours=True)
+
+    def _start_own(
+        self, tracer: trace.Tracer, call: Call, decision: Decision, asked: OwnSpan
+    ) -> CallSpan:
+        name, kind, attributes = asked.shape()
+        attributes[semconv.TOLLSPAN_CALL_ID] = call.id
+        attributes[semconv.TOLLSPAN_DECISION] = decision.note.action
+        attributes.update(self._attribution_attributes(call))
+        asked.span = tracer.start_span(name, kind=kind, attributes=attributes)
+        return CallSpan(asked.span, is_ours=True)
 
     def end(self, of_call: CallSpan | None, event: UsageEvent) -> None:
         """Record metrics, put usage and cost on the span, and end it if it is ours."""
@@ -306,8 +332,10 @@ def _end_attributes(event: UsageEvent) -> dict[str, AttributeValue]:
         attributes[semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = outcome.first_chunk_ns / 1e9
     if outcome.error_type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.error_type
-    if event.usage is not None and event.usage.status != "unknown":
-        _add_usage(attributes, event.usage)
+    usage = event.usage
+    if usage is None or usage.status == "unknown" or event.call.request.provider == TOOL_PROVIDER:
+        return attributes
+    _add_usage(attributes, usage)
     return attributes
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "UPDATED_BOOK",
     "AnthropicInstrumentor",
     "Installed",
+    "MCPInstrumentor",
     "OpenAIInstrumentor",
     "Setting",
     "Settings",
@@ -73,3 +74,9 @@ class AnthropicInstrumentor(_Instrumentor):
     """Instruments the Anthropic SDK."""
 
     supported = "anthropic >= 0.51, < 3"
+
+
+class MCPInstrumentor(_Instrumentor):
+    """Instruments clients of the MCP SDK."""
+
+    supported = "mcp >= 2.0, < 3"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from tollspan.usage import (
+    TOOL_PROVIDER,
     Bound,
     BudgetExceededError,
     Call,
@@ -54,6 +55,8 @@ def no_bound(call: Call, bound: Bound) -> CallDeniedError:
 def _way_out(request: Request, bound: Bound) -> str:
     """Say what would bound a call."""
     if any(why.startswith("no_limit:") for why in bound.reasons):
+        if request.provider == TOOL_PROVIDER:
+            return "give @tool its max_units, or the unit a reserve in prices.yaml"
         return "limit the provider's tools in the request, or give them a reserve in prices.yaml"
     if request.max_output_tokens is None:
         return "give it a maximum of output tokens"

@@ -114,6 +114,10 @@ class Gate(Protocol):
         """Do as `authorize` does, without ever blocking the event loop."""
         ...
 
+    def spent(self, call: Call) -> Decision:
+        """Name the accounts of what was used without asking. Holds nothing and refuses nothing."""
+        ...
+
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made; never blocks or raises."""
         ...
