@@ -49,7 +49,9 @@ def after_a_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     home = tmp_path_factory.mktemp("home")
     write_rules(home, limit="0.0007")
     with FakeOpenAI(default=Reply(output_tokens=150)) as fake:
-        env = environment(home, fake.base_url, TOLLSPAN_CUSTOMER="acme")
+        env = environment(
+            home, fake.base_url, TOLLSPAN_CUSTOMER="acme", TOLLSPAN_TAGS="tier=free,region=eu"
+        )
         done = run(program(PROGRAM), env)
         assert done.returncode == 0, done.stderr
         assert done.stdout == "BudgetExceededError\n"
@@ -68,6 +70,7 @@ def test_events_are_listed_in_order_with_the_refusal_last(after_a_run: dict[str,
     assert [event["type"] for event in events] == ["usage"] * 3 + ["decision"]
     assert sum(int(event["cost_nanousd"]) for event in events) == int(after_a_run["BILLED"])
     assert {event["customer"] for event in events} == {"acme"}
+    assert [event["tags"] for event in events] == [{"tier": "free", "region": "eu"}] * 4
     assert {event["operation"] for event in events} == {"chat"}
     assert [event["output_tokens"] for event in events] == [150, 150, 150, None]
     assert events[3]["error_type"] == "tollspan.budget_exceeded"
@@ -85,6 +88,25 @@ def test_the_report_sums_to_the_bill(after_a_run: dict[str, str]) -> None:
     assert (row["calls"], row["denied"]) == (3, 1)
     assert row["cost_nanousd"] == after_a_run["BILLED"]
     assert "gpt-4o-mini" in tollspan(after_a_run, "report").stdout
+
+
+def test_the_report_is_split_by_tags_and_shows_what_has_no_owner(
+    after_a_run: dict[str, str],
+) -> None:
+    done = tollspan(after_a_run, "report", "--by", "tag.tier,customer,tag.none", "--json")
+    (row,) = json.loads(done.stdout)
+    assert (row["tag.tier"], row["customer"], row["tag.none"]) == ("free", "acme", "unattributed")
+    assert row["cost_nanousd"] == after_a_run["BILLED"]
+    table = tollspan(after_a_run, "report", "--by", "tag.tier,user").stdout
+    assert re.search(r"^free +unattributed +3 ", table, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["planet", "tag.", "tag.a b", "tag.a'b"])
+def test_a_dimension_that_is_not_known_is_named(after_a_run: dict[str, str], name: str) -> None:
+    done = tollspan(after_a_run, "report", "--by", f"model,{name}")
+    assert done.returncode == 2
+    assert "unknown dimension" in done.stderr
+    assert "tag.tier say" in done.stderr
 
 
 def test_budgets_show_what_is_left(after_a_run: dict[str, str]) -> None:
@@ -121,6 +143,7 @@ def test_the_doctor_says_of_each_sdk_how_many_methods_are_gated(
         assert check["status"] == "ok"
         assert found is not None
         assert int(found[1]) >= 8
+    assert printed["sdk.mcp"]["text"].startswith(f"mcp {version('mcp')} ")
 
 
 def test_the_doctor_looks_at_an_sdk_that_is_too_old(tmp_path: Path) -> None:
@@ -143,8 +166,8 @@ def test_the_doctor_looks_where_no_sdk_is_installed(
     monkeypatch.setattr(_checks_sdks, "version", nothing)
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
-    for sdk in SDKS:
-        assert f"{sdk.package} is not installed in this Python" in printed
+    for package in (*(sdk.package for sdk in SDKS), "mcp"):
+        assert f"{package} is not installed in this Python" in printed
 
 
 def test_the_doctor_names_the_clients_that_are_left_out(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.harness import environment, program, run, write_rules
 CALLS = """
     from openai import OpenAI
     with OpenAI(max_retries=0) as client:
-        for _ in range(2):
+        for _ in range(4):
             try:
                 client.chat.completions.create(
                     model="gpt-4o-mini",
@@ -34,11 +34,11 @@ CALLS = """
     ],
 )  # fmt: skip
 def test_the_gate_holds_whatever_telemetry_is_told(tmp_path: Path, wrong: dict[str, str]) -> None:
-    write_rules(tmp_path, limit="0.0002")
+    write_rules(tmp_path, limit="0.0007")
     with FakeOpenAI(default=Reply(output_tokens=150)) as fake:
         done = run(program(CALLS), environment(tmp_path, fake.base_url, **wrong))
         assert (done.returncode, done.stdout) == (0, "BudgetExceededError\n"), done.stderr
-        assert fake.hits == 1
+        assert fake.hits == 3
 
 
 def test_the_doctor_runs_where_opentelemetry_does_not(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from tollspan.ledger import LEDGER_FILE, SQLiteLedger
 
 RULES = "version: 1\nbudgets: [{id: all, limit: 1 USD, window: month}]\n"
 SHIPPED = Path(tollspan.pricing.__file__).parent / "prices.json"
-KNOWN = {name for name in CHECK_IDS if "<" not in name} | {f"sdk.{sdk.package}" for sdk in SDKS}
+PACKAGES = (*(sdk.package for sdk in SDKS), "mcp")
+KNOWN = {name for name in CHECK_IDS if "<" not in name} | {f"sdk.{one}" for one in PACKAGES}
 
 
 def checks(run: Run, code: int = 0) -> dict[str, dict[str, Any]]:

@@ -75,7 +75,8 @@ def break_sink(stage: Stage) -> None:
 
 def break_spans(stage: Stage) -> None:
     lifecycle: Any = stage.installed.lifecycle
-    lifecycle._spans = Broken(like=lifecycle._spans)
+    lifecycle._spans._tracer = broken
+    lifecycle._spans._recorder = Broken(like=lifecycle._spans._recorder)
 
 
 def break_attribution(stage: Stage) -> None:

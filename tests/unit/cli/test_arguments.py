@@ -40,7 +40,10 @@ def test_ages_count_back_from_now() -> None:
         *((arguments.moment_or_age, text) for text in ("NaN", "\x00", "2262-01-01", "\u0661h")),
         *((arguments.count, text) for text in ("", "-1", "1.5", "NaN", "1e9", HUGE, "_1")),
         *((arguments.positive, text) for text in ("0", "-1", "inf", HUGE, "0x10")),
-        *((arguments.dimensions, text) for text in ("", ",", "colour", "tag.", "day,day", "a\x00")),
+        *(
+            (arguments.dimensions, text)
+            for text in ("", ",", "colour", "tag.", "tag.a b", "day,day", "a\x00")
+        ),
         *((arguments.tag, text) for text in ("", "tier", "=free")),
         *((arguments.used, text) for text in ("", "sugar=1", "images", "images=-1", "images=NaN")),
     ],

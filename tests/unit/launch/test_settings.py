@@ -24,9 +24,15 @@ SOURCE = Path(__file__).resolve().parents[3] / "instrumentation/src/tollspan/lau
         pytest.param("TOLLSPAN_DURABILITY", "always", "expected one of process, fsync"),
         pytest.param("TOLLSPAN_LOG_LEVEL", "loud", "expected one of WARNING, DEBUG"),
         pytest.param("TOLLSPAN_STRICT", "perhaps", "expected true or false"),
-        pytest.param("TOLLSPAN_CUSTOMER", "x" * 257, "expected 1 to 256 printable ones"),
-        pytest.param("TOLLSPAN_TEAM", "a\nb", "expected 1 to 256 printable ones"),
+        pytest.param("TOLLSPAN_CUSTOMER", "x" * 257, "has 257 characters; expected 1 to 256"),
+        pytest.param("TOLLSPAN_TEAM", "a\nb", "control character U+000A at position 1"),
         pytest.param("TOLLSPAN_HOME", "~no-such-user/x", "expected a path"),
+        pytest.param("TOLLSPAN_TAGS", "tier", "'tier'; expected each name once, with a value"),
+        pytest.param("TOLLSPAN_TAGS", "a=1,a=2", "has 'a=2'; expected each name once"),
+        pytest.param("TOLLSPAN_TAGS", "tier=", "tag tier has 0 characters"),
+        pytest.param("TOLLSPAN_TAGS", "a b=1", "a tag's name is 'a b'"),
+        pytest.param("TOLLSPAN_BAGGAGE", "yes", "expected one of off, read, write, both"),
+        pytest.param("TOLLSPAN_BAGGAGE", "read", "_SECRET has 0 characters"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_expected(
@@ -36,6 +42,43 @@ def test_a_wrong_value_is_named_with_what_is_expected(
     with pytest.raises(ConfigError, match=re.escape(expected)) as caught:
         read_settings(environ)
     assert str(caught.value).startswith(name)
+
+
+def test_tags_are_a_default_like_any_dimension(tmp_path: Path) -> None:
+    told: list[ConfigError] = []
+    environ = {
+        "TOLLSPAN_HOME": str(tmp_path),
+        "TOLLSPAN_CUSTOMER": "acme",
+        "TOLLSPAN_TAGS": " tier=free, region=eu=west,,no,",
+    }
+    attribution = read_settings(environ, on_wrong=told.append).attribution
+    assert attribution.customer == "acme"
+    assert attribution.tags == (("region", "eu=west"), ("tier", "free"))
+    assert len(told) == 1
+
+
+def test_baggage_needs_a_secret_and_names_what_travels(tmp_path: Path) -> None:
+    home = {"TOLLSPAN_HOME": str(tmp_path)}
+    secret = {"TOLLSPAN_BAGGAGE_SECRET": "sixteen characters and more"}
+    assert read_settings({**home, **secret}).baggage is None
+    found = read_settings({**home, **secret, "TOLLSPAN_BAGGAGE": "both"}).baggage
+    assert found is not None
+    assert (found.reads, found.writes, found.dimensions) == (True, True, ("customer",))
+    assert "sixteen" not in repr(found)
+    environ = {
+        **home,
+        **secret,
+        "TOLLSPAN_BAGGAGE": "read",
+        "TOLLSPAN_BAGGAGE_DIMENSIONS": "customer, tag.tier,planet",
+    }
+    told: list[ConfigError] = []
+    found = read_settings(environ, on_wrong=told.append).baggage
+    assert found is not None
+    assert (found.reads, found.writes) == (True, False)
+    assert found.dimensions == ("customer", "tag.tier")
+    assert [str(each).partition(";")[0] for each in told] == [
+        "TOLLSPAN_BAGGAGE_DIMENSIONS has 'planet'"
+    ]
 
 
 def test_a_wrong_value_may_be_told_and_its_default_taken(tmp_path: Path) -> None:

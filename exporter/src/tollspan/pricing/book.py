@@ -11,6 +11,7 @@ from tollspan.usage import (
     INPUT_BUCKETS,
     PICOUSD_PER_NANOUSD,
     TOKEN_BUCKETS,
+    TOOL_PROVIDER,
     Bound,
     Cost,
     Request,
@@ -18,7 +19,7 @@ from tollspan.usage import (
     Usage,
 )
 
-from . import _file, _rows
+from . import _file, _rows, _tools
 from ._limits import Extras, Fixed, Limits, Step, dearest_known, extras, fixed, steps
 from ._matching import CONSTANT_TOKENS, Match, Matcher, Regional
 from ._rating import PriceLine
@@ -103,7 +104,7 @@ class _Known(NamedTuple):
         return found
 
 
-_Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, _Known)
+_Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, _Known, _tools.ToolPrices)
 _NO_RATE = _RatePlan(0, 0, (), 0, 0, 1, partial(Cost, status="unpriced"))
 _NO_BOUND = _BoundPlan(0, 0, 0, 0, 0, partial(Bound))
 
@@ -124,6 +125,7 @@ class PriceBook:
         self._rates: dict[object, _RatePlan] = {}
         self._bounds: dict[object, _BoundPlan] = {}
         self._steps: dict[object, _Known] = {}
+        self._tools: dict[object, _tools.ToolPrices] = {}
 
     @classmethod
     def load(cls, path: Path | None = None, overrides: Overrides = NO_OVERRIDES) -> PriceBook:
@@ -254,6 +256,8 @@ class PriceBook:
         Raises:
             PriceBookError: The model's part of the book can't be read.
         """
+        if request.provider == TOOL_PROVIDER:
+            return _tools.rate(self._tool(request, at_unix_ns), self.book_id, usage)
         rated = rate_call(
             self._matcher, self.book_id, request, response, usage, at_unix_ns, ceiling=ceiling
         )
@@ -288,6 +292,8 @@ class PriceBook:
     def _rate(
         self, request: Request, response: Response, usage: Usage, at_unix_ns: int, *, ceiling: bool
     ) -> Cost:
+        if request.provider == TOOL_PROVIDER:
+            return _tools.rate(self._tool(request, at_unix_ns), self.book_id, usage)[0]
         rated = rate_call(
             self._matcher, self.book_id, request, response, usage, at_unix_ns, ceiling=ceiling
         )
@@ -319,7 +325,18 @@ class PriceBook:
             _remember(self._rates, place, plan)
         return rated.cost
 
+    def _tool(self, request: Request, at_unix_ns: int) -> _tools.ToolPrices:
+        name = request.model, request.declared
+        found = self._tools.get(name)
+        if found is None or not found.since <= at_unix_ns < found.until:
+            found = _tools.prices_of(self._matcher, request, at_unix_ns)
+            if len(request.model) <= _MEMO_NAME_SIZE:
+                _remember(self._tools, name, found)
+        return found
+
     def _bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
+        if request.provider == TOOL_PROVIDER:
+            return _tools.bound(self._tool(request, at_unix_ns), self._matcher, request)
         known = self._known_steps(request, at_unix_ns)
         if known is None or not known.steps:
             return self._bound_without_row(request, at_unix_ns, ceiling=ceiling)

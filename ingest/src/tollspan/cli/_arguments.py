@@ -13,7 +13,7 @@ DIMENSION_NAMES = (
     "team", "project", "service", "environment", "outcome", "day", "hour",
 )  # fmt: skip
 FILTERS = ("customer", "session", "user", "agent", "provider", "model", "outcome")
-TAG = "tag."
+_TAG = re.compile(r"tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NS = 1_000_000_000
@@ -70,9 +70,11 @@ def dimensions(text: str) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError("names no dimension; for example: customer,model")
     for name in names:
-        if name not in DIMENSION_NAMES and not (name.startswith(TAG) and len(name) > len(TAG)):
-            known = ", ".join((*DIMENSION_NAMES, f"{TAG}NAME"))
-            raise argparse.ArgumentTypeError(f"unknown dimension {name!r}; known: {known}")
+        if name not in DIMENSION_NAMES and not _TAG.fullmatch(name):
+            known = ", ".join(DIMENSION_NAMES)
+            raise argparse.ArgumentTypeError(
+                f"unknown dimension {name!r}; known: {known}, and tags by name, tag.tier say"
+            )
         if names.count(name) > 1:
             raise argparse.ArgumentTypeError(f"{name!r} is named twice")
     return names
@@ -92,9 +94,9 @@ def used(text: str) -> tuple[str, int]:
 def tag(text: str) -> tuple[str, str]:
     """Read `NAME=VALUE`: the dimension of the tag, and the value."""
     name, equals, value = text.partition("=")
-    if not name or not equals:
+    if not equals or not _TAG.fullmatch(f"tag.{name}"):
         raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE")
-    return f"{TAG}{name}", value
+    return f"tag.{name}", value
 
 
 def _number(text: str) -> int | None:

@@ -7,14 +7,20 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 
-from tollspan.launch import SDKS, AnthropicInstrumentor, OpenAIInstrumentor
+from tollspan.launch import (
+    SDKS,
+    AnthropicInstrumentor,
+    MCPInstrumentor,
+    OpenAIInstrumentor,
+)
 
 from ._checks import Check, Patient, good, warning
 
 _SUPPORTED = {
     one.supported.partition(" ")[0]: one.supported
-    for one in (OpenAIInstrumentor, AnthropicInstrumentor)
+    for one in (OpenAIInstrumentor, AnthropicInstrumentor, MCPInstrumentor)
 }
+_MCP = "mcp"
 # SDKs of models that are known and not gated: not by themselves, at least. Those that call through
 # a gated SDK are not here.
 _OTHERS = (
@@ -26,28 +32,31 @@ _OTHERS = (
 
 def _gated(patient: Patient) -> Iterator[Check]:  # noqa: ARG001 - as every check
     for sdk in SDKS:
-        check_id = f"sdk.{sdk.package}"
-        supported = _SUPPORTED[sdk.package]
-        versions = supported.partition(" ")[2]
-        try:
-            found = version(sdk.package)
-        except PackageNotFoundError:
-            yield good(check_id, f"{sdk.package} is not installed in this Python")
-            continue
-        if get_dependency_conflicts([supported]) is not None:
-            yield warning(
-                check_id,
-                f"{sdk.package} {found} is not a supported version ({versions}); nobody has tested "
-                "whether it is gated",
-                f"pip install '{supported.replace(' ', '')}'",
-            )
-            continue
         methods = sum(len(path.methods) for path in sdk.paths if not path.shape().is_free)
-        yield good(
+        yield _package(sdk.package, f"{methods} methods")
+    yield _package(_MCP, "calls of tools")
+
+
+def _package(package: str, what: str) -> Check:
+    """Say of an installed package whether what it does is gated."""
+    check_id = f"sdk.{package}"
+    supported = _SUPPORTED[package]
+    versions = supported.partition(" ")[2]
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        return good(check_id, f"{package} is not installed in this Python")
+    if get_dependency_conflicts([supported]) is not None:
+        return warning(
             check_id,
-            f"{sdk.package} {found} (supported: {versions}): {methods} methods gated, metered and "
-            "priced",
+            f"{package} {found} is not a supported version ({versions}); nobody has tested "
+            "whether it is gated",
+            f"pip install '{supported.replace(' ', '')}'",
         )
+    return good(
+        check_id,
+        f"{package} {found} (supported: {versions}): {what} gated, metered and priced",
+    )
 
 
 def _others(patient: Patient) -> Iterator[Check]:  # noqa: ARG001 - as every check

@@ -69,7 +69,8 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
         call_id: The call, 32 hex digits.
         trace_id, span_id: Of the call's span, W3C hex; null without a span.
         provider, operation: As in `gen_ai.provider.name` and `gen_ai.operation.name`.
-        request_model, response_model: As the caller named the model, and as the answer did.
+        request_model, response_model: As the caller named the model, and as the answer did. Of a
+            tool, its name; the provider is `tool` then.
         tenant … environment: Who the call was for; null where nobody said it.
         tags: Tag → value.
         input_tokens, output_tokens: Inclusive sums: cached and reasoning tokens are in them.
@@ -96,6 +97,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
         service_tier, region: As the answer says, else as asked for.
         host: Host of the client's base URL; empty when unknown.
         door: Which way the call came to tollspan.
+        server: Name of the MCP server that a tool is of; null for all else.
         is_stream: The caller asked for a stream.
         decision: What the gate said.
         rule_ids: The budgets and policies that it went by.
@@ -171,6 +173,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     region: str | None
     host: str
     door: str
+    server: str | None
     is_stream: bool
     decision: DecisionAction
     rule_ids: tuple[str, ...]
@@ -206,6 +209,7 @@ def event_line(event: Event) -> EventLine:
         "tags": dict(call.attribution.tags),
         "host": request.host,
         "door": call.door,
+        "server": request.server,
         "is_stream": request.is_stream,
         "decision": note.action,
         "rule_ids": note.rule_ids,

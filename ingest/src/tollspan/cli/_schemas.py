@@ -12,11 +12,10 @@ import msgspec
 from tollspan.budget import (
     BUDGET_KEYS,
     DEFAULTS_KEYS,
-    DIMENSIONS,
     DOCUMENT_KEYS,
     EVERY,
+    OWNERS,
     SUBJECTS,
-    TAG,
     WINDOW_KEYS,
     OnExceed,
     OnUnavailable,
@@ -130,8 +129,8 @@ _WINDOW: Schema = {
         "minLength": 1,
     },
 }
-_TAG = f"^{re.escape(TAG)}(.|\\n)+$"
-_WHOM: Schema = {"anyOf": [{"enum": list(DIMENSIONS)}, {"type": "string", "pattern": _TAG}]}
+_TAG = r"^tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+_WHOM: Schema = {"anyOf": [{"enum": list(OWNERS)}, {"type": "string", "pattern": _TAG}]}
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
 _PATTERN: Schema = {**_TEXT, "minLength": 1}
 _BUDGET: Schema = {
@@ -157,7 +156,7 @@ _BUDGET: Schema = {
     "where": {
         "description": "What a call must be to be counted: a glob for each key, or a list of them.",
         "type": "object",
-        "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *DIMENSIONS]}, {"pattern": _TAG}]},
+        "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"pattern": _TAG}]},
         "additionalProperties": _one_or_many(_PATTERN, least=1),
     },
     "on_exceed": _choice(get_args(OnExceed), "deny", "What becomes of a call that does not fit."),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tollspan.budget import TAG, Budget, Condition, RuleSet
-from tollspan.usage import format_amount
+from tollspan.budget import Budget, Condition, RuleSet
+from tollspan.usage import TAG_PREFIX, format_amount, is_tag
 
 _WINDOWS = {
     "lifetime": "in all, for good",
@@ -64,4 +64,4 @@ def _condition(condition: Condition) -> str:
 
 
 def _dimension(key: str) -> str:
-    return f"tag {key.removeprefix(TAG)}" if key.startswith(TAG) else key
+    return f"tag {key.removeprefix(TAG_PREFIX)}" if is_tag(key) else key

@@ -3,7 +3,7 @@
 from ._home import NETWORK_FILE_SYSTEMS, file_system
 from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
-from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting
+from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
 from .sqlite import LEDGER_FILE, SQLiteLedger
 from .tailing import EventTail
 
@@ -19,6 +19,7 @@ __all__ = [
     "SQLiteLedger",
     "Sighting",
     "file_system",
+    "is_dimension",
     "rebuild",
     "rescued_files",
 ]

@@ -14,17 +14,17 @@ from tollspan.budget import Account, Balance
 from tollspan.usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
+    TAG_PREFIX,
     BudgetUnit,
     Event,
     LedgerCorruptError,
     LedgerError,
     decode_event,
+    is_tag,
 )
 
 from ._rescue import NO_EVENT
 from ._session import ledger_error
-
-TAG = "tag."
 
 _IS_DENIED = "kind = 'decision' AND json_extract(d, '$.decision.action') = 'deny'"
 DIMENSIONS = {
@@ -47,11 +47,17 @@ DIMENSIONS = {
     "day": "strftime('%Y-%m-%d', time_unix_ns / 1000000000, 'unixepoch')",
     "hour": "strftime('%Y-%m-%dT%H', time_unix_ns / 1000000000, 'unixepoch')",
 }
-
-_TAG_VALUE = (
+_TAG = (
     "(SELECT json_extract(value, '$[1]') FROM json_each(d, '$.call.attribution.tags')"
     " WHERE json_extract(value, '$[0]') = ?)"
 )
+
+
+def is_dimension(name: str) -> bool:
+    """Say whether events can be summed by it: one of `DIMENSIONS`, or a tag (`tag.tier`)."""
+    return name in DIMENSIONS or is_tag(name)
+
+
 _EVENTS = "SELECT seq, kind, time_unix_ns, cost_nanousd, data, CAST(data AS TEXT) AS d FROM events"
 _WAIT_SECONDS = 5.0
 Where = Mapping[str, str | None]
@@ -207,7 +213,7 @@ class LedgerReader:
         until_unix_ns: int | None = None,
         where: Where = NO_FILTER,
     ) -> tuple[ReportRow, ...]:
-        """Sum events by dimensions (names of `DIMENSIONS`, or `tag.<name>`), dearest first.
+        """Sum events by dimensions (see `is_dimension`), dearest first.
 
         The other arguments are those of `events`.
         """
@@ -294,8 +300,8 @@ def _sum_of(buckets: tuple[str, ...]) -> str:
 
 def _expression(dimension: str) -> tuple[str, tuple[str, ...]]:
     """Return the SQL of a dimension's value, and the values that are bound in it."""
-    if dimension.startswith(TAG):
-        return _TAG_VALUE, (dimension.removeprefix(TAG),)
+    if is_tag(dimension):
+        return _TAG, (dimension.removeprefix(TAG_PREFIX),)
     return DIMENSIONS[dimension], ()
 
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tollspan.usage import (
+    AttributionError,
     BudgetExceededError,
     CallDeniedError,
     ConfigError,
@@ -19,10 +20,13 @@ from tollspan.usage import (
 )
 
 if TYPE_CHECKING:
+    from tollspan.attribution import argument, attribution, bind
     from tollspan.budget import BudgetWarning
+    from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import install, on_deny, on_usage, on_warn, remove_callback, uninstall
 
 __all__ = [
+    "AttributionError",
     "BudgetExceededError",
     "BudgetWarning",
     "CallDeniedError",
@@ -34,21 +38,31 @@ __all__ = [
     "TollspanError",
     "UnboundedCallError",
     "UnpricedModelError",
+    "argument",
+    "attribution",
+    "bind",
     "install",
     "on_deny",
     "on_usage",
     "on_warn",
     "remove_callback",
+    "report_usage",
+    "tool",
     "uninstall",
 ]
 
 _LAZY = {
     "BudgetWarning": "tollspan.budget",
-    "install": "tollspan.launch",
     "on_deny": "tollspan.launch",
     "on_usage": "tollspan.launch",
     "on_warn": "tollspan.launch",
     "remove_callback": "tollspan.launch",
+    "argument": "tollspan.attribution",
+    "attribution": "tollspan.attribution",
+    "bind": "tollspan.attribution",
+    "install": "tollspan.launch",
+    "report_usage": "tollspan.instrumentation.tools",
+    "tool": "tollspan.instrumentation.tools",
     "uninstall": "tollspan.launch",
 }
 

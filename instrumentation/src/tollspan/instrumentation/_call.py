@@ -5,24 +5,25 @@ Providers bring an `Extractor`; everything that is the same for all of them is h
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
+from time import perf_counter_ns, time_ns
 from typing import Any, Protocol
 
 import msgspec
-from opentelemetry.context import attach, detach
+from opentelemetry.context import Context, attach, detach, get_current
 
-from tollspan.attribution import CallInFlight, current_call
-from tollspan.budget import AttributionSource, CallSink, Closing, Decision, Gate
+from tollspan.attribution import BAGGAGE, CallInFlight, current_call, outbound
+from tollspan.budget import CallSink, Closing, Decision, Gate
 from tollspan.safety import Guard
 from tollspan.usage import (
+    Attribution,
     Call,
     DecisionEvent,
     DecisionNote,
     Outcome,
     OutcomeStatus,
     Request,
-    UsageEvent,
+    merge_attributions,
     new_call_id,
 )
 
@@ -94,12 +95,17 @@ _OUR_FAILURE = Decision(note=DecisionNote(is_unavailable=True))
 
 
 class Run(msgspec.Struct):
-    """One call on its way: what has to be known to account for its end."""
+    """One call on its way: what has to be known to account for its end.
+
+    Attributes:
+        context: What the provider's method runs in, where that is not what is around already.
+    """
 
     call: Call
     flight: CallInFlight
     extractor: Extractor
     started_at_ns: int
+    context: Context | None = None
     decision: Decision = _UNDECIDED
     span: CallSpan | None = None
 
@@ -117,7 +123,7 @@ class Lifecycle:
         gate: Gate,
         sink: CallSink,
         note: Callable[[DecisionEvent], None],
-        attribution: AttributionSource,
+        attribution: Callable[[Context], Attribution],
         spans: SpanEmitter,
         worker: Worker,
     ) -> None:
@@ -152,7 +158,7 @@ class Lifecycle:
                     run.decision = _FREE
                 else:
                     run.decision = self._gate.authorize(run.call)
-                self._start(run, request)
+                self._start(run, request, extractor, asked)
             if run is None:
                 return wrapped(*args, **kwargs)
             if run.decision is _UNDECIDED:
@@ -171,7 +177,8 @@ class Lifecycle:
                 self.open_streams[run.call.id] = (run, reader)
                 self.worker.start()
                 return proxies(result, run, reader)
-            self.succeed(run, extractor.result(result))
+            closing = self._closing(run, extractor.result(result), "ok")
+            self._spans.end(run.span, self._sink.close(closing))
             return result
         self._close_blindly(run, "ok")
         return result
@@ -181,8 +188,12 @@ class Lifecycle:
     ) -> object:
         """Let the provider's method run, with the call and its span in the context."""
         token = current_call.set(run.flight)
-        span = run.span
-        span_token = attach(span.context) if span is not None else None
+        context = run.context
+        context_token = (
+            attach(outbound(context) if BAGGAGE in context else context)
+            if context is not None
+            else None
+        )
         try:
             return wrapped(*args, **kwargs)
         except Exception as error:
@@ -190,8 +201,8 @@ class Lifecycle:
                 return wrapped(*args, **kwargs)
             raise
         finally:
-            if span_token is not None:
-                detach(span_token)
+            if context_token is not None:
+                detach(context_token)
             try:  # noqa: SIM105 - `suppress` costs three Python calls here
                 current_call.reset(token)
             except ValueError:
@@ -210,17 +221,13 @@ class Lifecycle:
                 return True
         return False
 
-    def succeed(self, run: Run, reading: Reading) -> None:
-        """Account for a call that was answered."""
-        self._end(run, self._sink.close(self._closing(run, reading, "ok")))
-
     def fail(self, run: Run, error: BaseException) -> None:
         """Account for a call that raised before there was anything to read."""
         if run.decision is _UNDECIDED:
             self._gate.abandon(run.call.id)
             return
         with self._after:
-            self._end(run, self._sink.close(self._failed(run, error)))
+            self._spans.end(run.span, self._sink.close(self._failed(run, error)))
             return
         self._close_blindly(run, "error")
 
@@ -245,7 +252,7 @@ class Lifecycle:
                     run.decision = _FREE
                 else:
                     run.decision = await self._gate.authorize_async(run.call)
-                self._start(run, request)
+                self._start(run, request, extractor, asked)
             if run is None:
                 return await wrapped(*args, **kwargs)
             if run.decision is _UNDECIDED:
@@ -278,8 +285,12 @@ class Lifecycle:
     ) -> object:
         """Await the provider's method, with the call and its span in the context."""
         token = current_call.set(run.flight)
-        span = run.span
-        span_token = attach(span.context) if span is not None else None
+        context = run.context
+        context_token = (
+            attach(outbound(context) if BAGGAGE in context else context)
+            if context is not None
+            else None
+        )
         try:
             return await wrapped(*args, **kwargs)
         except Exception as error:
@@ -287,8 +298,8 @@ class Lifecycle:
                 return await wrapped(*args, **kwargs)
             raise
         finally:
-            if span_token is not None:
-                detach(span_token)
+            if context_token is not None:
+                detach(context_token)
             try:  # noqa: SIM105 - `suppress` costs three Python calls here
                 current_call.reset(token)
             except ValueError:
@@ -307,6 +318,19 @@ class Lifecycle:
             return
         self._close_blindly_soon(run, "error")
 
+    # -- what was used already --
+
+    def report(self, extractor: Extractor, request: Request, reading: Reading) -> None:
+        """Account for what the program says it has used: posted at once, over a limit too."""
+        run = self._new_run(request, extractor, None)
+        run.call = run.flight.call = msgspec.structs.replace(run.call, door="report")
+        with self._before:
+            run.decision = self._gate.authorize(run.call)
+            if run.decision.denial is not None:
+                run.decision = self._gate.spent(run.call)
+        with self._after:
+            self._spans.end(run.span, self._sink.close(self._closing(run, reading, "ok")))
+
     # -- streams --
 
     def finish_stream(
@@ -316,7 +340,8 @@ class Lifecycle:
         entry = self.open_streams.pop(run.call.id, None)
         if entry is not None:
             with self._after:
-                self._end(run, self._sink.close(self._stream_closing(run, entry[1], status, error)))
+                closing = self._stream_closing(run, entry[1], status, error)
+                self._spans.end(run.span, self._sink.close(closing))
                 return
             self._close_blindly(run, status)
 
@@ -349,24 +374,27 @@ class Lifecycle:
     # -- inside --
 
     def _new_run(self, request: Request, extractor: Extractor, asked: object) -> Run:
-        now = time.time_ns()
+        now = time_ns()
+        context = get_current()
+        attribution = self._attribution(context)
+        said = getattr(asked, "said", None)
+        if said is not None:  # of this call alone
+            attribution = merge_attributions(attribution, said)
         call = Call(
-            id=new_call_id(now),
-            started_at_unix_ns=now,
-            request=request,
-            attribution=self._attribution(),
+            id=new_call_id(now), started_at_unix_ns=now, request=request, attribution=attribution
         )
-        return Run(call, CallInFlight(call, asked), extractor, time.perf_counter_ns())
+        around = context if BAGGAGE in context else None
+        return Run(call, CallInFlight(call, asked), extractor, perf_counter_ns(), around)
 
-    def _start(self, run: Run, request: Request) -> None:
+    def _start(self, run: Run, request: Request, extractor: Extractor, asked: object) -> None:
         """Start the span and prepare what is sent; or record the denial."""
         denial = run.decision.denial
-        span = None
-        with self._before:
-            span = self._spans.start(run.call, run.decision, run.extractor.others, run.flight.asked)
+        span = self._spans.start(run.call, run.decision, extractor.others, asked)
         if denial is None:
-            run.span = span
-            run.extractor.prepare(request, run.flight.asked)
+            if span is not None:
+                run.span = span
+                run.context = span.context
+            extractor.prepare(request, asked)
             return
         self._note(
             DecisionEvent(
@@ -404,7 +432,7 @@ class Lifecycle:
             reading.usage,
             Outcome(
                 status=status,
-                duration_ns=time.perf_counter_ns() - started_at_ns,
+                duration_ns=perf_counter_ns() - started_at_ns,
                 error_type=error_type,
                 attempts=flight.retries + 1,
                 maybe_billed_attempts=flight.maybe_billed,
@@ -428,7 +456,7 @@ class Lifecycle:
             reading.usage if is_billed else None,
             Outcome(
                 status=failure.status,
-                duration_ns=time.perf_counter_ns() - run.started_at_ns,
+                duration_ns=perf_counter_ns() - run.started_at_ns,
                 error_type=failure.error_type,
                 attempts=run.flight.retries + 1,
                 maybe_billed_attempts=run.flight.maybe_billed,
@@ -451,7 +479,7 @@ class Lifecycle:
             if run.span is not None:
                 run.span.error = error
         reading = reader.read()
-        if status == "ok" and _is_cut(reading):
+        if status == "ok" and _is_cut(reading) and not reader.is_whole():
             status = "partial"  # it ended in good order, and nobody said that it was all
         return self._closing(run, reading, status, failure, reader.first_chunk_at_ns)
 
@@ -459,7 +487,7 @@ class Lifecycle:
         """Account for a call whose end we failed to read: usage unknown, its hold stays counted."""
         self.open_streams.pop(run.call.id, None)
         with self._after:
-            self._end(run, self._sink.close(self._closing(run, UNREAD, status)))
+            self._spans.end(run.span, self._sink.close(self._closing(run, UNREAD, status)))
 
     def _close_blindly_soon(self, run: Run, status: OutcomeStatus) -> None:
         self.worker.do(lambda: self._close_blindly(run, status))
@@ -467,15 +495,11 @@ class Lifecycle:
     async def _end_async(self, run: Run, closing: Closing) -> None:
         """Store the event and end the span; for a cancelled task the worker does both once more."""
         try:
-            self._end(run, await self._sink.close_async(closing))
+            self._spans.end(run.span, await self._sink.close_async(closing))
         except BaseException as error:
             if not isinstance(error, Exception):  # what is stored twice is counted once
-                self.worker.do(lambda: self._end(run, self._sink.close(closing)))
+                self.worker.do(lambda: self._spans.end(run.span, self._sink.close(closing)))
             raise
-
-    def _end(self, run: Run, event: UsageEvent) -> None:
-        with self._after:
-            self._spans.end(run.span, event)
 
 
 def _is_cut(reading: Reading) -> bool:

@@ -9,7 +9,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.util.types import AttributeValue
 
 from tollspan import safety, semconv
-from tollspan.usage import Call, CallDeniedError, UsageEvent
+from tollspan.usage import TOOL_PROVIDER, Call, CallDeniedError, Request, UsageEvent
 
 from ._worker import Worker
 
@@ -37,6 +37,18 @@ class MetricsRecorder:
             unit="s",
             description="GenAI operation duration.",
             explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS_SECONDS,
+        )
+        self._tool_duration = meter.create_histogram(
+            semconv.METRIC_TOOL_DURATION,
+            unit="s",
+            description="Duration of a tool's execution.",
+            explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS_SECONDS,
+        )
+        self._mcp_duration = meter.create_histogram(
+            semconv.METRIC_MCP_DURATION,
+            unit="s",
+            description="Duration of a request to an MCP server.",
+            explicit_bucket_boundaries_advisory=semconv.MCP_BUCKETS_SECONDS,
         )
         self._tokens = meter.create_histogram(
             semconv.METRIC_TOKEN_USAGE,
@@ -111,8 +123,15 @@ class MetricsRecorder:
     def _record_standard(
         self, event: UsageEvent, attributes: dict[str, AttributeValue], context: Context | None
     ) -> None:
-        """Record the conventions' own metrics."""
-        self._duration.record(event.outcome.duration_ns / 1e9, attributes, context)
+        """Record the conventions' own metrics; what is only reported has no duration."""
+        call, seconds = event.call, event.outcome.duration_ns / 1e9
+        if call.request.provider == TOOL_PROVIDER:
+            if call.door != "report":
+                is_mcp = call.request.server is not None
+                duration = self._mcp_duration if is_mcp else self._tool_duration
+                duration.record(seconds, attributes, context)
+            return
+        self._duration.record(seconds, attributes, context)
         usage = event.usage
         if usage is not None and usage.status != "unknown":
             for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
@@ -121,6 +140,8 @@ class MetricsRecorder:
 
 def _attributes(call: Call) -> dict[str, AttributeValue]:
     request = call.request
+    if request.provider == TOOL_PROVIDER:
+        return _tool_attributes(request)
     attributes: dict[str, AttributeValue] = {
         semconv.GEN_AI_OPERATION_NAME: request.operation,
         semconv.GEN_AI_PROVIDER_NAME: request.provider,
@@ -129,6 +150,18 @@ def _attributes(call: Call) -> dict[str, AttributeValue]:
     }
     if request.port is not None:
         attributes[semconv.SERVER_PORT] = request.port
+    return attributes
+
+
+def _tool_attributes(request: Request) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {
+        semconv.GEN_AI_OPERATION_NAME: request.operation,
+        semconv.GEN_AI_TOOL_NAME: request.model,
+    }
+    if request.server is None:
+        attributes[semconv.GEN_AI_TOOL_TYPE] = semconv.TOOL_TYPE_FUNCTION
+    else:
+        attributes[semconv.MCP_METHOD_NAME] = semconv.METHOD_TOOLS_CALL
     return attributes
 
 

@@ -22,7 +22,7 @@ from opentelemetry.util.types import AttributeValue
 from tollspan import semconv
 from tollspan.budget import Decision
 from tollspan.safety import Guard
-from tollspan.usage import Call, CallDeniedError, Usage, UsageEvent
+from tollspan.usage import TOOL_PROVIDER, Call, CallDeniedError, Usage, UsageEvent
 
 from ._suppression import is_suppressed
 
@@ -74,6 +74,20 @@ class Others(Protocol):
     def record_metrics(self) -> bool:
         """Say whether it records the conventions' metrics too; asked after `make_spans`."""
         ...
+
+
+class OwnSpan:
+    """A call that says itself how its span looks: one of a tool, and not of a model.
+
+    Attributes:
+        span: The span of ours, once it has started.
+    """
+
+    span: Span | None = None
+
+    def shape(self) -> tuple[str, SpanKind, dict[str, AttributeValue]]:
+        """Return the span's name, its kind and what its attributes are at the start."""
+        raise NotImplementedError
 
 
 class CallSpan:
@@ -153,7 +167,7 @@ def _is_generative(span: Span, operation: str | None = None) -> bool:
 
 
 class SpanEmitter:
-    """Starts and ends the spans of calls.
+    """Starts and ends the spans of calls, and never raises: whoever calls it needs no guard.
 
     Args:
         tracer: Which tracer to use.
@@ -188,6 +202,8 @@ class SpanEmitter:
             if is_foreign and (marked := self._mark_foreign(call, decision, others)):
                 return marked
             if tracer is not None:
+                if isinstance(asked, OwnSpan):
+                    return self._start_own(tracer, call, decision, asked)
                 return self._start_ours(tracer, call, decision)
         return None
 
@@ -215,10 +231,26 @@ class SpanEmitter:
         )
         return CallSpan(span, is_ours=True)
 
+    def _start_own(
+        self, tracer: trace.Tracer, call: Call, decision: Decision, asked: OwnSpan
+    ) -> CallSpan:
+        name, kind, attributes = asked.shape()
+        attributes[semconv.TOLLSPAN_CALL_ID] = call.id
+        attributes[semconv.TOLLSPAN_DECISION] = decision.note.action
+        attributes.update(self._attribution_attributes(call))
+        asked.span = tracer.start_span(name, kind=kind, attributes=attributes)
+        return CallSpan(asked.span, is_ours=True)
+
     def end(self, of_call: CallSpan | None, event: UsageEvent) -> None:
-        """Put usage and cost on the span, end it if it is ours, and record metrics."""
-        if of_call is not None:
-            with self._guard:
+        """Record metrics, put usage and cost on the span, and end it if it is ours."""
+        with self._guard:
+            if self._recorder is not None:
+                self._recorder.record(
+                    event,
+                    of_call.context if of_call is not None else None,
+                    is_counted_elsewhere=of_call is not None and of_call.is_counted,
+                )
+            if of_call is not None:
                 span = of_call.span
                 if span.is_recording():
                     span.set_attributes(
@@ -228,20 +260,14 @@ class SpanEmitter:
                         span.set_status(Status(StatusCode.ERROR, _description(of_call.error)))
                 if of_call.is_ours:
                     span.end()
-        if self._recorder is not None:
-            self._recorder.record(
-                event,
-                of_call.context if of_call is not None else None,
-                is_counted_elsewhere=of_call is not None and of_call.is_counted,
-            )
 
     def deny(self, of_call: CallSpan | None, call: Call, denial: CallDeniedError) -> None:
-        """Mark the span as refused and end it if it is ours."""
-        if of_call is not None:
-            with self._guard:
+        """Record the refusal, mark the span as refused and end it if it is ours."""
+        with self._guard:
+            if self._recorder is not None:
+                self._recorder.deny(call, denial)
+            if of_call is not None:
                 _deny(of_call, denial)
-        if self._recorder is not None:
-            self._recorder.deny(call, denial)
 
     def _mark_foreign(self, call: Call, decision: Decision, others: Others) -> CallSpan | None:
         """Stamp the GenAI span that is current, else the one that will be when the SDK sends.
@@ -272,6 +298,8 @@ class SpanEmitter:
             for name, field in _DIMENSIONS
             if (value := getattr(attribution, field)) is not None
         }
+        for name, value in attribution.tags:
+            attributes[f"{semconv.TOLLSPAN_TAG_PREFIX}{name}"] = value
         self._dimensions = (attribution, attributes)
         return attributes
 
@@ -305,8 +333,10 @@ def _end_attributes(event: UsageEvent) -> dict[str, AttributeValue]:
         attributes[semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = outcome.first_chunk_ns / 1e9
     if outcome.error_type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.error_type
-    if event.usage is not None and event.usage.status != "unknown":
-        _add_usage(attributes, event.usage)
+    usage = event.usage
+    if usage is None or usage.status == "unknown" or event.call.request.provider == TOOL_PROVIDER:
+        return attributes
+    _add_usage(attributes, usage)
     return attributes
 
 

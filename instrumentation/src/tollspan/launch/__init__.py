@@ -13,7 +13,7 @@ from ._settings import SETTINGS, Setting, Settings, read_settings
 if TYPE_CHECKING:
     from ._callbacks import on_deny, on_usage, on_warn, remove_callback
     from ._install import SDKS, Installed, install, install_or_raise, uninstall
-    from ._instrumentors import AnthropicInstrumentor, OpenAIInstrumentor
+    from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
     from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
     from ._run import check_or_raise, run_program
 
@@ -24,6 +24,7 @@ __all__ = [
     "UPDATED_BOOK",
     "AnthropicInstrumentor",
     "Installed",
+    "MCPInstrumentor",
     "OpenAIInstrumentor",
     "Setting",
     "Settings",
@@ -44,7 +45,7 @@ __all__ = [
 _MODULES = {
     "_callbacks": ("on_deny", "on_usage", "on_warn", "remove_callback"),
     "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
-    "_instrumentors": ("AnthropicInstrumentor", "OpenAIInstrumentor"),
+    "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),
     "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),
     "_run": ("check_or_raise", "run_program"),
 }

@@ -23,7 +23,10 @@ from tollspan.instrumentation import (
     Worker,
 )
 from tollspan.instrumentation.anthropic import ANTHROPIC
+from tollspan.instrumentation.mcp import PACKAGE as MCP
+from tollspan.instrumentation.mcp import McpHooks
 from tollspan.instrumentation.openai import OPENAI
+from tollspan.instrumentation.tools import use_lifecycle
 from tollspan.ledger import SQLiteLedger
 from tollspan.pricing import PriceBook
 from tollspan.safety import Guard
@@ -51,6 +54,7 @@ class Installed(msgspec.Struct, kw_only=True):
         gate: Decides.
         lifecycle: Takes calls through their life.
         funnels: The hooks in the providers' SDKs.
+        mcp: The hooks in the MCP SDK.
         tracing: Chooses the tracer.
         problem: Why the rules, the prices or the ledger can't be used; None when all is well.
         is_ready: The ledger was opened and the threads run.
@@ -61,6 +65,7 @@ class Installed(msgspec.Struct, kw_only=True):
     gate: BudgetGate
     lifecycle: Lifecycle
     funnels: tuple[Funnel, ...]
+    mcp: McpHooks
     tracing: TracerChooser
     problem: TollspanError | None = None
     is_ready: bool = False
@@ -98,10 +103,11 @@ def _install(settings: Callable[[], Settings]) -> Installed:
         if _installed is None:
             _installed = _wire(settings())
             _end_first()
-            for sdk in SDKS:
-                if sdk.package in sys.modules:  # `doctor` says what that means
-                    _installed.ledger.sight("imported_before_install", sdk.package)
-                wrapt.register_post_import_hook(_get_ready, sdk.package)
+            for package in (*(sdk.package for sdk in SDKS), MCP):
+                if package in sys.modules:  # `doctor` says what that means
+                    _installed.ledger.sight("imported_before_install", package)
+                wrapt.register_post_import_hook(_get_ready, package)
+            use_lifecycle(_installed.lifecycle, _get_ready)
         return _installed
 
 
@@ -111,15 +117,19 @@ def uninstall() -> None:
     with _lock:
         installed, _installed = _installed, None
         if installed is not None:
+            use_lifecycle(None)
+            installed.mcp.remove()
             for funnel in installed.funnels:
                 funnel.remove()
             _put_away(installed)
+            attribution.use_baggage(None)
             atexit.unregister(_at_exit)
 
 
 def _wire(settings: Settings) -> Installed:
     logging.getLogger("tollspan").setLevel(settings.log_level)
     attribution.set_default(settings.attribution)
+    attribution.use_baggage(settings.baggage)
     book, no_prices = _prices(settings)
     ledger = SQLiteLedger(
         settings.home,
@@ -170,12 +180,15 @@ def _wire(settings: Settings) -> Installed:
         ledger.sight("mode", settings.mode)
     for funnel in funnels:
         funnel.apply()
+    mcp = McpHooks(lifecycle, ledger.sight)
+    mcp.apply()
     return Installed(
         settings=settings,
         ledger=ledger,
         gate=gate,
         lifecycle=lifecycle,
         funnels=funnels,
+        mcp=mcp,
         tracing=chooser,
         problem=problem or no_prices,
     )
@@ -193,7 +206,7 @@ def _prices(settings: Settings) -> tuple[PriceBook, TollspanError | None]:
 def _get_ready(_: object = None) -> None:
     """Open the books and start the threads: when a provider's SDK is there, and calls may come.
 
-    A process that never imports one has no thread of ours, and opens no file.
+    A process that never imports one, and calls no tool, has no thread of ours and opens no file.
     """
     installed = _installed
     if installed is None or installed.is_ready:

@@ -38,3 +38,9 @@ class AnthropicInstrumentor(_Instrumentor):
     """Instruments the Anthropic SDK."""
 
     supported = "anthropic >= 0.51, < 3"
+
+
+class MCPInstrumentor(_Instrumentor):
+    """Instruments clients of the MCP SDK."""
+
+    supported = "mcp >= 2.0, < 3"

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 import msgspec
 
-from tollspan.usage import Attribution, ConfigError, Mode
+from tollspan.usage import (
+    DIMENSIONS,
+    Attribution,
+    AttributionError,
+    ConfigError,
+    Mode,
+    check_value,
+    is_tag,
+    read_attribution,
+)
+
+if TYPE_CHECKING:
+    from tollspan.attribution import Baggage
 
 DOCUMENT = "tollspan.yaml"
 PRICES = "prices.yaml"
@@ -76,6 +88,23 @@ SETTINGS = (
     Setting("TOLLSPAN_STEP", "none", "The same for the step."),
     Setting("TOLLSPAN_TEAM", "none", "The same for the team."),
     Setting("TOLLSPAN_PROJECT", "none", "The same for the project."),
+    Setting("TOLLSPAN_TAGS", "none", "The same for tags: `tier=free,region=eu`."),
+    Setting(
+        "TOLLSPAN_BAGGAGE",
+        "`off`",
+        "`write`: what blocks say of who pays goes on to services that are called, in W3C baggage; "
+        "`read`: what comes in is trusted; `both`. It never reaches a provider.",
+    ),
+    Setting(
+        "TOLLSPAN_BAGGAGE_SECRET",
+        "none",
+        "Seals what is in the baggage: the same 16 characters or more in every service.",
+    ),
+    Setting(
+        "TOLLSPAN_BAGGAGE_DIMENSIONS",
+        "`customer`",
+        "What is in the baggage: `customer,session,tag.tier`.",
+    ),
     Setting(
         "OTEL_SDK_DISABLED",
         "`false`",
@@ -109,8 +138,6 @@ SETTINGS = (
     ),
 )
 
-_DIMENSIONS = ("customer", "session", "user", "agent", "feature", "step", "team", "project")
-_LONGEST_VALUE = 256
 _Choice = TypeVar("_Choice", bound=str)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -132,6 +159,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         log_level: Name of a level of `logging`.
         is_strict: Refuse to start rather than start without a gate.
         attribution: Who pays by default.
+        baggage: How attribution travels between services; None for not at all.
         makes_spans: False when the standard settings silence this instrumentation.
         wants_tracing: The standard settings name a trace exporter or an OTLP endpoint.
     """
@@ -146,6 +174,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str
     is_strict: bool
     attribution: Attribution
+    baggage: Baggage | None
     makes_spans: bool
     wants_tracing: bool
 
@@ -179,6 +208,7 @@ def read_settings(
         ),
         is_strict=env.is_true("TOLLSPAN_STRICT"),
         attribution=env.attribution(),
+        baggage=env.baggage(),
         makes_spans=not env.is_silenced(),
         wants_tracing=env.wants_tracing(),
     )
@@ -265,19 +295,18 @@ class _Environment:
 
     def attribution(self) -> Attribution:
         """Return who pays by default."""
-        values: dict[str, str] = {}
-        for dimension in _DIMENSIONS:
+        values: dict[str, object] = {}
+        for dimension in DIMENSIONS:
             name = f"TOLLSPAN_{dimension.upper()}"
             value = self._env.get(name)
-            if not value:
-                continue
-            if len(value) > _LONGEST_VALUE or not value.isprintable():
-                self._wrong(
-                    f"{name} has {len(value)} characters or control characters in it; "
-                    f"expected 1 to {_LONGEST_VALUE} printable ones"
-                )
-                continue
-            values[dimension] = value
+            if value:
+                try:
+                    values[dimension] = check_value(name, value)
+                except AttributionError as error:
+                    self._on_wrong(error)
+        stated = read_attribution(
+            {**values, "tags": self._tags()}, place="TOLLSPAN_TAGS: ", on_wrong=self._on_wrong
+        )
         resource = dict(
             pair.split("=", 1)
             for pair in self._env.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
@@ -287,9 +316,59 @@ class _Environment:
         environment = resource.get("deployment.environment.name") or resource.get(
             "deployment.environment"
         )
-        return msgspec.convert(
-            {**values, "service": service, "environment": environment}, Attribution
+        return msgspec.structs.replace(
+            stated, service=service or None, environment=environment or None
         )
+
+    def baggage(self) -> Baggage | None:
+        """Return how attribution travels between services; None for not at all."""
+        mode = self.choice("TOLLSPAN_BAGGAGE", ("off", "read", "write", "both"))
+        if mode == "off":
+            return None
+        # OpenTelemetry's context comes with it, which who looks at the books does not need.
+        from tollspan.attribution import SHORTEST_SECRET, Baggage  # noqa: PLC0415
+
+        secret = self._env.get("TOLLSPAN_BAGGAGE_SECRET", "")
+        if len(secret) < SHORTEST_SECRET:
+            self._wrong(
+                f"TOLLSPAN_BAGGAGE_SECRET has {len(secret)} characters, and TOLLSPAN_BAGGAGE is "
+                f"{mode}; expected {SHORTEST_SECRET} or more, the same in every service"
+            )
+            return None
+        return Baggage(
+            secret=secret,
+            dimensions=self._baggage_dimensions(),
+            reads=mode in ("read", "both"),
+            writes=mode in ("write", "both"),
+        )
+
+    def _baggage_dimensions(self) -> tuple[str, ...]:
+        """Return what travels in the baggage."""
+        found: list[str] = []
+        for name in self._env.get("TOLLSPAN_BAGGAGE_DIMENSIONS", "").split(","):
+            dimension = name.strip()
+            if dimension in DIMENSIONS or is_tag(dimension):
+                found.append(dimension)
+            elif dimension:
+                self._wrong(
+                    f"TOLLSPAN_BAGGAGE_DIMENSIONS has {dimension!r}; "
+                    f"expected some of {', '.join(DIMENSIONS)}, or tags such as tag.tier"
+                )
+        return tuple(found) or ("customer",)
+
+    def _tags(self) -> dict[str, str]:
+        """Return tags, each name once."""
+        found: dict[str, str] = {}
+        for pair in self._env.get("TOLLSPAN_TAGS", "").split(","):
+            name, is_pair, value = (part.strip() for part in pair.partition("="))
+            if is_pair and name not in found:
+                found[name] = value
+            elif name:
+                self._wrong(
+                    f"TOLLSPAN_TAGS has {pair.strip()!r}; expected each name once, with a value: "
+                    "tier=free,region=eu"
+                )
+        return found
 
     def is_silenced(self) -> bool:
         """Say whether the standard settings silence this instrumentation's spans."""

@@ -14,7 +14,6 @@ from .memory import MemoryLedger
 from .plans import read_scope
 from .ports import (
     BUSY,
-    AttributionSource,
     Authority,
     Books,
     Busy,
@@ -26,7 +25,7 @@ from .ports import (
     OnUnboundedInput,
     OnUnpriced,
 )
-from .rules import DIMENSIONS, SUBJECTS, TAG, Budget, Condition, OnExceed, RuleSet
+from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .values import Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Warner, WarningReason
 from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
@@ -35,16 +34,14 @@ __all__ = [
     "BUDGET_KEYS",
     "BUSY",
     "DEFAULTS_KEYS",
-    "DIMENSIONS",
     "DOCUMENT_KEYS",
     "EVERY",
     "FOREVER_UNIX_NS",
     "LIFETIME",
+    "OWNERS",
     "SUBJECTS",
-    "TAG",
     "WINDOW_KEYS",
     "Account",
-    "AttributionSource",
     "Authority",
     "Balance",
     "Books",

@@ -19,7 +19,7 @@ from tollspan.usage import (
 
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
-from .rules import DIMENSIONS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
+from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .windows import EVERY, LIFETIME, Every, Window, is_timezone
 
 DOCUMENT_KEYS = ("version", "defaults", "budgets", "hosts")
@@ -213,7 +213,7 @@ class _Reader(DocumentReader):
             if not is_key(key, subjects=False):
                 self.fail(
                     item,
-                    f"`per` names {key!r}; expected {', '.join(DIMENSIONS)} or tag.<name>",
+                    f"`per` names {key!r}; expected {', '.join(OWNERS)} or tag.<name>",
                 )
             if key in found:
                 self.fail(item, f"`per` names {key!r} twice")
@@ -226,7 +226,7 @@ class _Reader(DocumentReader):
         found: list[Condition] = []
         for key, value in self.mapping(node, "where").items():
             if not is_key(key, subjects=True):
-                known = ", ".join((*SUBJECTS, *DIMENSIONS))
+                known = ", ".join((*SUBJECTS, *OWNERS))
                 self.fail(value, f"`where` names {key!r}; expected {known} or tag.<name>")
             patterns = tuple(self.text(item, f"where.{key}") for item in self.items(value))
             if not patterns or "" in patterns:

@@ -11,9 +11,9 @@ from operator import attrgetter
 
 import msgspec
 
-from tollspan.usage import TOOL_PROVIDER, Attribution, Call, Request
+from tollspan.usage import TOOL_PROVIDER, Attribution, Call, Request, is_tag, value_of
 
-from .rules import DIMENSIONS, SUBJECTS, TAG, Budget, Condition, RuleSet
+from .rules import OWNERS, SUBJECTS, Budget, Condition, RuleSet
 from .values import Account
 from .windows import FOREVER_UNIX_NS, period
 
@@ -102,20 +102,13 @@ def scope_of(budget: Budget, attribution: Attribution) -> str:
     """Name the part of a divided budget that somebody has, in canonical JSON; `""` undivided."""
     if not budget.per:
         return ""
-    values = {key: _whose(attribution, key) for key in budget.per}
+    values = {key: value_of(attribution, key) for key in budget.per}
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def read_scope(scope: str) -> tuple[tuple[str, str | None], ...]:
     """Read a scope back into (dimension, value) pairs."""
     return tuple(json.loads(scope).items()) if scope else ()
-
-
-def _whose(attribution: Attribution, key: str) -> str | None:
-    if key.startswith(TAG):
-        return dict(attribution.tags).get(key[len(TAG) :])
-    value: str | None = getattr(attribution, key)
-    return value
 
 
 def _tests(conditions: tuple[Condition, ...]) -> tuple[_Test, ...]:
@@ -130,7 +123,7 @@ def _test(condition: Condition) -> _Test:
     pattern = re.compile("|".join(map(fnmatch.translate, condition.patterns)), flags)
 
     def is_met(call: Call) -> bool:
-        value = _what(call.request, key) if is_subject else _whose(call.attribution, key)
+        value = _what(call.request, key) if is_subject else value_of(call.attribution, key)
         return value is not None and pattern.match(value) is not None
 
     return is_met
@@ -150,6 +143,4 @@ def _what(request: Request, key: str) -> str | None:
 
 def is_key(name: str, *, subjects: bool) -> bool:
     """Say whether `per` (or with `subjects`, `where`) may name this."""
-    if name.startswith(TAG):
-        return len(name) > len(TAG)
-    return name in DIMENSIONS or (subjects and name in SUBJECTS)
+    return is_tag(name) or name in OWNERS or (subjects and name in SUBJECTS)

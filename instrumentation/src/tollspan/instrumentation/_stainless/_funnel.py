@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import wrapt
+from opentelemetry.context import attach, detach, get_current
 
-from tollspan.attribution import current_call
+from tollspan.attribution import BAGGAGE, current_call, outbound
 from tollspan.instrumentation._call import Lifecycle, Run
 from tollspan.instrumentation._hosts import HostTable
 from tollspan.instrumentation._shapes import StreamReader
@@ -141,7 +143,8 @@ class Funnel:
             options = kwargs.get("options")
         extractor = self._find(instance, options)
         if extractor is None:
-            return wrapped(*args, **kwargs)
+            with self._nothing_of_ours(options):
+                return wrapped(*args, **kwargs)
         asked = Asked(instance, options, kwargs.get("stream", False))
         return self._lifecycle.call(extractor, self._proxy, asked, wrapped, args, kwargs)
 
@@ -158,7 +161,8 @@ class Funnel:
             options = kwargs.get("options")
         extractor = self._find(instance, options)
         if extractor is None:
-            return await wrapped(*args, **kwargs)
+            with self._nothing_of_ours(options):
+                return await wrapped(*args, **kwargs)
         asked = Asked(instance, options, kwargs.get("stream", False))
         return await self._lifecycle.call_async(
             extractor, self._proxy_async, asked, wrapped, args, kwargs
@@ -209,6 +213,21 @@ class Funnel:
         return wrapped(*args, **kwargs)
 
     # -- inside --
+
+    @contextmanager
+    def _nothing_of_ours(self, options: Any) -> Generator[None]:
+        """Let a request that is not gated be made without what is for us, or comes from us."""
+        token = None
+        with self._guard:
+            Asked(None, options, is_stream=False).take_ours()
+            context = get_current()
+            if BAGGAGE in context:
+                token = attach(outbound(context))
+        try:
+            yield
+        finally:
+            if token is not None:
+                detach(token)
 
     def _find(self, client: object, options: Any) -> PathExtractor | None:
         """Return what reads a request; None for what is not gated, or is being gated already."""
