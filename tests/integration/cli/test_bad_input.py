@@ -42,6 +42,7 @@ BOMB = (
         pytest.param(("report", "--by", "colour"), "unknown dimension 'colour'", id="dimension"),
         pytest.param(("report", "--by", ""), "names no dimension", id="no dimension"),
         pytest.param(("run",), "which program?", id="run what"),
+        pytest.param(("events", "-f", "--until", "2030-01-01"), "--follow has no end", id="end"),
         pytest.param(("prices", "cost"), "--model", id="no model"),
         pytest.param(("prices", "cost", "--model", "m", "--input", "1e9"), "--input", id="float"),
         pytest.param(("prices", "show", "m", "--at", "0001-01-01"), "--at", id="too early"),

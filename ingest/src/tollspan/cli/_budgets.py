@@ -103,7 +103,7 @@ def _print(rows: Sequence[tuple[Balance, int | None]], rules: Mapping[str, Budge
     print_table(
         (
             Column("budget"),
-            Column("of"),
+            Column("of", if_any=True),
             Column("period", may_go=True),
             Column("used"),
             Column("unit"),
@@ -112,8 +112,8 @@ def _print(rows: Sequence[tuple[Balance, int | None]], rules: Mapping[str, Budge
             Column("held", is_number=True, may_go=True),
             Column("unresolved", is_number=True, may_go=True),
             Column("left", is_number=True),
-            Column("resets (UTC)", may_go=True),
-            Column("notes", may_go=True),
+            Column("resets (UTC)", may_go=True, if_any=True),
+            Column("notes", may_go=True, if_any=True),
         ),
         [_line(balance, ends_at, rules) for balance, ends_at in rows],
     )

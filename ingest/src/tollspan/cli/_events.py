@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tollspan.launch import read_settings
 from tollspan.ledger import LEDGER_FILE, EventTail, LedgerReader
@@ -13,7 +14,19 @@ from tollspan.usage import Event, UsageEvent, format_usd, rfc3339
 
 from ._arguments import FILTERS
 from ._event_line import event_line
-from ._terminal import Cell, Column, Style, Value, plain, print_json_line, print_line, print_table
+from ._terminal import (
+    GAP,
+    Cell,
+    Column,
+    Style,
+    Value,
+    columns_that_fit,
+    has_looks,
+    plain,
+    print_json_line,
+    print_line,
+    print_table,
+)
 
 NOBODY = "unattributed"
 """What is shown where nobody said whom a call was for."""
@@ -38,6 +51,9 @@ def events(parsed: argparse.Namespace) -> int:
     """Show calls and refusals, oldest first."""
     reader = LedgerReader(read_settings().home / LEDGER_FILE)
     where = wanted(parsed)
+    if parsed.follow and parsed.until is not None:
+        sys.stderr.write("tollspan events: --follow has no end: leave --until out\n")
+        return 2
     if parsed.follow:
         return _follow(reader, where, parsed)
     newest: int | None = parsed.newest
@@ -98,13 +114,15 @@ def _show(found: Iterable[Event], *, is_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _print_followed(row: Iterable[Value]) -> None:
+def _print_followed(row: Sequence[Value]) -> None:
+    screen = shutil.get_terminal_size().columns if has_looks() else sys.maxsize
     parts: list[Value] = []
-    for column, width, value in zip(_COLUMNS, _FOLLOWED_WIDTHS, row, strict=True):
+    for number in columns_that_fit(_COLUMNS, _FOLLOWED_WIDTHS, screen):
+        value, width = row[number], _FOLLOWED_WIDTHS[number]
         cell = value if isinstance(value, Cell) else Cell(str(value))
         text = plain(cell.text)
-        parts.append(Cell(text.rjust(width) if column.is_number else text.ljust(width), cell.style))
-        parts.append("  ")
+        padded = text.rjust(width) if _COLUMNS[number].is_number else text.ljust(width)
+        parts += [Cell(padded, cell.style), " " * GAP]
     print_line(*parts[:-1])
 
 

@@ -37,7 +37,7 @@ def report(parsed: argparse.Namespace) -> int:
             Column("tokens in", is_number=True, may_go=True),
             Column("tokens out", is_number=True, may_go=True),
             Column("cost USD", is_number=True),
-            Column("notes", is_wide=True),
+            Column("notes", is_wide=True, if_any=True),
         ],
         lines,
     )

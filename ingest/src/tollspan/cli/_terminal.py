@@ -23,7 +23,7 @@ _STYLES: dict[Style, str] = {
     "strong": "bold",
 }
 _BAR_CELLS = 10
-_GAP = 2
+GAP = 2
 _LEAST_WIDE = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _JSON_INDENT = 2
@@ -40,13 +40,14 @@ class Column(NamedTuple):
     """A column of a table; numbers stand at its right.
 
     Where a terminal is too narrow, columns that may go are left out, the last of them first, and
-    the one that is wide wraps.
+    the one that is wide wraps. One that is shown `if_any` is left out where all of it is empty.
     """
 
     title: str
     is_number: bool = False
     is_wide: bool = False
     may_go: bool = False
+    if_any: bool = False
 
 
 class Bar(NamedTuple):
@@ -70,10 +71,27 @@ def has_looks(stream: IO[str] | None = None) -> bool:
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Value]]) -> None:
     """Print rows under titles, columns aligned."""
     lines = [[_as_cell(value) for value in row] for row in rows]
-    if has_looks():
-        _print_rich_table(columns, lines)
-    else:
-        _print_plain_table(columns, lines)
+    shown = [
+        number
+        for number, column in enumerate(columns)
+        if not column.if_any or any(line[number].text for line in lines)
+    ]
+    titles = [columns[number] for number in shown]
+    print_lines = _print_rich_table if has_looks() else _print_plain_table
+    print_lines(titles, [[line[number] for number in shown] for line in lines])
+
+
+def columns_that_fit(
+    columns: Sequence[Column], widths: Sequence[int], screen: int
+) -> tuple[int, ...]:
+    """Return the columns that are shown on a screen so wide, each with a gap behind it."""
+    shown = list(range(len(columns)))
+    for number in reversed(range(len(columns))):
+        if sum(widths[one] + GAP for one in shown) <= screen:
+            break
+        if columns[number].may_go:
+            shown.remove(number)
+    return tuple(shown)
 
 
 def print_line(*parts: Value) -> None:
@@ -158,12 +176,21 @@ def _print_plain_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
 
 def _print_rich_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
     from rich import box  # noqa: PLC0415 - 80 ms that a pipe does not need
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False)
-    shown, needed = _that_fit(columns, rows, console.width)
+    lengths = [
+        max(len(column.title), *(cell_len(row[number].text) for row in rows), 0)
+        for number, column in enumerate(columns)
+    ]
+    least = [
+        min(length, _LEAST_WIDE) if column.is_wide else length
+        for column, length in zip(columns, lengths, strict=True)
+    ]
+    shown = columns_that_fit(columns, least, console.width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for number in shown:
         column = columns[number]
@@ -176,28 +203,5 @@ def _print_rich_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]])
     for row in rows:
         table.add_row(*(Text(row[number].text, _STYLES[row[number].style]) for number in shown))
     # What fits nowhere is wrapped by the terminal, as plain text would be.
-    console.width = max(console.width, needed)
+    console.width = max(console.width, sum(least[number] + GAP for number in shown))
     console.print(table)
-
-
-def _that_fit(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
-) -> tuple[list[int], int]:
-    """Return the columns that fit into a width, and the width that they need at least."""
-    from rich.cells import cell_len  # noqa: PLC0415 - as above
-
-    lengths = [
-        max(len(column.title), *(cell_len(row[number].text) for row in rows), 0)
-        for number, column in enumerate(columns)
-    ]
-    least = [
-        min(length, _LEAST_WIDE) if column.is_wide else length
-        for column, length in zip(columns, lengths, strict=True)
-    ]
-    shown = list(range(len(columns)))
-    for number in reversed(shown.copy()):
-        if sum(least[one] + _GAP for one in shown) <= width:
-            break
-        if columns[number].may_go:
-            shown.remove(number)
-    return shown, sum(least[one] + _GAP for one in shown)
