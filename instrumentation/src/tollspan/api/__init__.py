@@ -17,14 +17,16 @@ from tollspan.usage import (
 )
 
 if TYPE_CHECKING:
-    from tollspan.launch import install, uninstall
+    from tollspan.launch import AnthropicInstrumentor, OpenAIInstrumentor, install, uninstall
 
 __all__ = [
+    "AnthropicInstrumentor",
     "BudgetExceededError",
     "CallDeniedError",
     "ConfigError",
     "GateUnavailableError",
     "LedgerError",
+    "OpenAIInstrumentor",
     "TollspanError",
     "UnboundedCallError",
     "UnpricedModelError",
@@ -32,7 +34,12 @@ __all__ = [
     "uninstall",
 ]
 
-_LAZY = {"install": "tollspan.launch", "uninstall": "tollspan.launch"}
+_LAZY = {
+    "AnthropicInstrumentor": "tollspan.launch",
+    "OpenAIInstrumentor": "tollspan.launch",
+    "install": "tollspan.launch",
+    "uninstall": "tollspan.launch",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -54,9 +54,11 @@ class Extractor(Protocol):
 
     Attributes:
         is_free: The provider takes no money for these calls: they are traced, not gated.
+        instrumentor: Whose calls they are, `openai` say: whose spans may be silenced or sent apart.
     """
 
     is_free: bool
+    instrumentor: str
 
     @property
     def others(self) -> Others:
@@ -363,7 +365,10 @@ class Lifecycle:
         denial = run.decision.denial
         span = None
         with self._before:
-            span = self._spans.start(run.call, run.decision, run.extractor.others, run.flight.asked)
+            extractor = run.extractor
+            span = self._spans.start(
+                run.call, run.decision, extractor.others, run.flight.asked, extractor.instrumentor
+            )
         if denial is None:
             run.span = span
             run.extractor.prepare(request, run.flight.asked)

@@ -44,8 +44,8 @@ _CALL_SPAN = create_key("tollspan-call-span")
 class TracerSource(Protocol):
     """Says which tracer to use now; None while nobody collects spans."""
 
-    def __call__(self) -> trace.Tracer | None:
-        """Return the tracer in force."""
+    def __call__(self, instrumentor: str) -> trace.Tracer | None:
+        """Return the tracer in force for the calls of one instrumentor, `openai` say."""
         ...
 
 
@@ -158,6 +158,9 @@ class SpanEmitter:
         tracer: Which tracer to use.
         recorder: Where metrics go.
         is_enabled: False makes no spans at all; the gate does not care.
+
+    Attributes:
+        silenced: Instrumentors that make no spans and mark none; the gate does not care either.
     """
 
     def __init__(
@@ -170,18 +173,28 @@ class SpanEmitter:
         self._tracer = tracer
         self._recorder = recorder
         self._is_enabled = is_enabled
+        self.silenced: set[str] = set()
         self._dimensions: tuple[object, dict[str, AttributeValue]] = (None, {})
         self._guard = Guard("instrumentation.spans")
 
+    def record_by(self, recorder: Recorder) -> None:
+        """Record the metrics of calls that end from now on by another recorder."""
+        self._recorder = recorder
+
     def start(
-        self, call: Call, decision: Decision, others: Others, asked: object
+        self,
+        call: Call,
+        decision: Decision,
+        others: Others,
+        asked: object,
+        instrumentor: str = "",
     ) -> CallSpan | None:
         """Start the span of a call, or take the one that another instrumentor has started."""
-        if not self._is_enabled:
+        if not self._is_enabled or instrumentor in self.silenced:
             return None
         with self._guard:
             is_foreign = others.make_spans(asked)
-            tracer = self._tracer()
+            tracer = self._tracer(instrumentor)
             if not (is_foreign or tracer) or not is_instrumentation_enabled():
                 return None
             if is_foreign and (marked := self._mark_foreign(call, decision, others)):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 import wrapt
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
 
 from tollspan import attribution
 from tollspan.budget import BudgetGate, Closer, RuleSet
@@ -21,6 +23,7 @@ from tollspan.pricing import PriceBook
 from tollspan.safety import Guard
 from tollspan.usage import ConfigError, LedgerError, PriceBookError, TollspanError
 
+from ._children import ChildEnds
 from ._prices import load_prices
 from ._rules import RuleWatcher
 from ._settings import Settings, read_settings
@@ -43,6 +46,10 @@ class Installed(msgspec.Struct, kw_only=True):
         lifecycle: Takes calls through their life.
         funnels: The hooks in the providers' SDKs.
         tracing: Chooses the tracer.
+        spans: Makes the spans.
+        look_at_rules: Reads the rules anew if their document has changed.
+        instrumented: The SDKs whose instrumentors were switched on, by package.
+        is_kept: A launcher or the program itself installed it: no instrumentor takes it off.
         problem: Why the rules, the prices or the ledger can't be used; None when all is well.
         is_ready: The ledger was opened and the threads run.
     """
@@ -53,21 +60,54 @@ class Installed(msgspec.Struct, kw_only=True):
     lifecycle: Lifecycle
     funnels: tuple[Funnel, ...]
     tracing: TracerChooser
+    spans: SpanEmitter
+    look_at_rules: Callable[[], None]
+    instrumented: set[str] = set()
+    is_kept: bool = False
     problem: TollspanError | None = None
     is_ready: bool = False
 
+    def report_to(
+        self,
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+        instrumentor: str = "",
+    ) -> None:
+        """Send spans (of one instrumentor, if it is named) and metrics where the program says."""
+        if tracer_provider is not None:
+            self.tracing.use(tracer_provider, instrumentor)
+        if meter_provider is not None:
+            worker = self.lifecycle.worker
+            self.spans.record_by(MetricsRecorder(meter(meter_provider), worker))
+
+    def funnel(self, package: str) -> Funnel:
+        """Return the hooks in one SDK."""
+        return next(one for one in self.funnels if one.sdk.package == package)
+
 
 _installed: Installed | None = None
+_child_ends: ChildEnds | None = None
 
 
-def install() -> None:
+def install(
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
     """Gate, trace, price and keep every call that this process makes from here on.
 
     Call it before or after the provider's SDK is imported, once or often. Settings come from the
     environment; a wrong one is logged, and its default taken. It never raises.
+
+    Args:
+        tracer_provider: Where spans go from now on, whatever the global provider is; None for the
+            one that was handed over before, else the global one, whenever it is set.
+        meter_provider: The same for metrics.
     """
     with Guard("launch.install"):
-        _install(lambda: read_settings(on_wrong=_log_wrong))
+        installed = _install(lambda: read_settings(on_wrong=_log_wrong))
+        installed.is_kept = True
+        installed.report_to(tracer_provider, meter_provider)
 
 
 def install_or_raise(settings: Settings | None = None) -> Installed:
@@ -80,12 +120,54 @@ def install_or_raise(settings: Settings | None = None) -> Installed:
         ConfigError: A setting is wrong. Rules, prices or a ledger that can't be used are no such
             thing: they are in `problem`.
     """
-    return _install(lambda: settings or read_settings())
+    installed = _install(lambda: settings or read_settings())
+    installed.is_kept = True
+    return installed
+
+
+def instrument(
+    package: str,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
+    """Install for the sake of one SDK, whose spans are made from now on, whatever silenced them.
+
+    Args:
+        package: The SDK, `openai` say.
+        tracer_provider: Where its spans go; None as in `install`.
+        meter_provider: Where metrics go, those of every SDK; None as in `install`.
+    """
+    with Guard("launch.install"):
+        installed = _install(lambda: read_settings(on_wrong=_log_wrong))
+        installed.instrumented.add(package)
+        installed.spans.silenced.discard(package)
+        installed.report_to(tracer_provider, meter_provider, package)
+        installed.funnel(package).apply()
+
+
+def uninstrument(package: str) -> None:
+    """Undo `instrument`: with the last one everything is taken off.
+
+    Where a launcher or `install` put the gate there, it stays, and only the spans end.
+    """
+    installed = _installed
+    if installed is None:
+        return
+    installed.instrumented.discard(package)
+    if installed.is_kept:
+        installed.spans.silenced.add(package)
+    elif installed.instrumented:
+        installed.funnel(package).remove()
+    else:
+        uninstall()
 
 
 def _install(settings: Callable[[], Settings]) -> Installed:
-    global _installed  # noqa: PLW0603 - one installation a process
+    global _child_ends, _installed  # noqa: PLW0603 - one installation a process
     with _lock:
+        if _child_ends is None:
+            _child_ends = ChildEnds(_at_exit)
         if _installed is None:
             _installed = _wire(settings())
             _end_first()
@@ -131,16 +213,18 @@ def _wire(settings: Settings) -> Installed:
     chooser = TracerChooser(
         wants_tracing=settings.wants_tracing and settings.makes_spans, on_change=_end_first
     )
+    spans = SpanEmitter(
+        tracer=chooser,
+        recorder=MetricsRecorder(meter(), worker),
+        is_enabled=settings.makes_spans,
+    )
+    spans.silenced.update(settings.silenced)
     lifecycle = Lifecycle(
         gate=gate,
         sink=Closer(book, ledger),
         note=ledger.note,
         attribution=attribution.capture,
-        spans=SpanEmitter(
-            tracer=chooser,
-            recorder=MetricsRecorder(meter(), worker),
-            is_enabled=settings.makes_spans,
-        ),
+        spans=spans,
         worker=worker,
     )
     funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
@@ -157,6 +241,8 @@ def _wire(settings: Settings) -> Installed:
         lifecycle=lifecycle,
         funnels=funnels,
         tracing=chooser,
+        spans=spans,
+        look_at_rules=watcher.look,
         problem=problem or no_prices,
     )
 
@@ -223,6 +309,14 @@ def _after_fork_in_child() -> None:
     if installed is not None:
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
+        for funnel in installed.funnels:
+            funnel.wake_before_next(lambda: _wake(installed))
+
+
+def _wake(installed: Installed) -> None:
+    """Do at a forked child's first call what the parent's thread had done until the fork."""
+    installed.look_at_rules()
+    installed.lifecycle.worker.start()
 
 
 if hasattr(os, "register_at_fork"):

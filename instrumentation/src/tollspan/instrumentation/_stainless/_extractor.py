@@ -30,11 +30,13 @@ class PathExtractor:
     """Reads the requests and answers of one path.
 
     Attributes:
+        instrumentor: Whose they are: the SDK's package.
         others: Finds out who else makes spans of them.
         is_free: The provider takes no money for them.
     """
 
     def __init__(self, sdk: Sdk, path: ApiPath, hosts: HostTable, sightings: Sightings) -> None:
+        self.instrumentor = sdk.package
         self.others = PathOthers(sdk, path)
         self._hosts = hosts
         self._shape = path.shape()

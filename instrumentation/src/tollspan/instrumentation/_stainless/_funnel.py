@@ -45,6 +45,7 @@ class Funnel:
         self._is_active = False
         self._is_hooked = False
         self._is_patched = False
+        self._wake: Callable[[], None] | None = None
         self._undo: list[tuple[type, str, object, object]] = []
         self._last_stray: Callable[[], object] = object
         self._extractors = {
@@ -75,6 +76,11 @@ class Funnel:
                 setattr(owner, name, original)
         self._undo = []
         self._is_patched = False
+
+    def wake_before_next(self, wake: Callable[[], None]) -> None:
+        """Call this once, before the next request: after a fork, say."""
+        self._wake = wake
+        self._by_url = {}  # so that the next one is looked up slowly, where waking costs no other
 
     # -- wrapping --
 
@@ -238,6 +244,10 @@ class Funnel:
 
     def _find_slowly(self, options: Any) -> PathExtractor | None:
         """Look a URL up that was not met before: with a query, a host, without a slash."""
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            with self._guard:
+                wake()
         url = str(options.url)
         parts = urlsplit(url)
         path = "/" + parts.path.strip("/")
