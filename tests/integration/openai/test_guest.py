@@ -75,7 +75,9 @@ def break_sink(stage: Stage) -> None:
 
 def break_spans(stage: Stage) -> None:
     lifecycle: Any = stage.installed.lifecycle
-    lifecycle._spans = Broken(like=lifecycle._spans)
+    lifecycle.spans = Broken(like=lifecycle.spans)
+    for funnel in stage.installed.funnels:
+        funnel.spans.start = broken  # type: ignore[method-assign]  # a broken part
 
 
 def break_attribution(stage: Stage) -> None:

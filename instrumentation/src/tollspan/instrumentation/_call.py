@@ -54,11 +54,11 @@ class Extractor(Protocol):
 
     Attributes:
         is_free: The provider takes no money for these calls: they are traced, not gated.
-        instrumentor: Whose calls they are, `openai` say: whose spans may be silenced or sent apart.
+        spans: Starts their spans.
     """
 
     is_free: bool
-    instrumentor: str
+    spans: SpanEmitter
 
     @property
     def others(self) -> Others:
@@ -111,7 +111,13 @@ StreamProxies = Callable[[object, Run, StreamReader], object]
 
 
 class Lifecycle:
-    """Takes calls through their life, for one process."""
+    """Takes calls through their life, for one process.
+
+    Attributes:
+        spans: Ends spans and records metrics; each instrumentor has one of its own to start them.
+        worker: Does what callers must not.
+        open_streams: By call id, what has no end yet.
+    """
 
     def __init__(
         self,
@@ -127,7 +133,7 @@ class Lifecycle:
         self._sink = sink
         self._note = note
         self._attribution = attribution
-        self._spans = spans
+        self.spans = spans
         self.worker = worker
         self.open_streams: dict[str, tuple[Run, StreamReader]] = {}
         self._before = Guard("instrumentation.before")
@@ -365,9 +371,8 @@ class Lifecycle:
         denial = run.decision.denial
         span = None
         with self._before:
-            extractor = run.extractor
-            span = self._spans.start(
-                run.call, run.decision, extractor.others, run.flight.asked, extractor.instrumentor
+            span = run.extractor.spans.start(
+                run.call, run.decision, run.extractor.others, run.flight.asked
             )
         if denial is None:
             run.span = span
@@ -384,7 +389,7 @@ class Lifecycle:
                 traceparent=span.traceparent if span is not None else None,
             )
         )
-        self._spans.deny(span, run.call, denial)
+        self.spans.deny(span, run.call, denial)
 
     def _closing(
         self,
@@ -477,7 +482,7 @@ class Lifecycle:
 
     def _end(self, run: Run, event: UsageEvent) -> None:
         with self._after:
-            self._spans.end(run.span, event)
+            self.spans.end(run.span, event)
 
 
 def _is_cut(reading: Reading) -> bool:

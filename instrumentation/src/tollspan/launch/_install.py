@@ -46,7 +46,6 @@ class Installed(msgspec.Struct, kw_only=True):
         lifecycle: Takes calls through their life.
         funnels: The hooks in the providers' SDKs.
         tracing: Chooses the tracer.
-        spans: Makes the spans.
         look_at_rules: Reads the rules anew if their document has changed.
         instrumented: The SDKs whose instrumentors were switched on, by package.
         is_kept: A launcher or the program itself installed it: no instrumentor takes it off.
@@ -60,7 +59,6 @@ class Installed(msgspec.Struct, kw_only=True):
     lifecycle: Lifecycle
     funnels: tuple[Funnel, ...]
     tracing: TracerChooser
-    spans: SpanEmitter
     look_at_rules: Callable[[], None]
     instrumented: set[str] = set()
     is_kept: bool = False
@@ -71,14 +69,17 @@ class Installed(msgspec.Struct, kw_only=True):
         self,
         tracer_provider: TracerProvider | None,
         meter_provider: MeterProvider | None,
-        instrumentor: str = "",
+        package: str | None = None,
     ) -> None:
-        """Send spans (of one instrumentor, if it is named) and metrics where the program says."""
+        """Send spans (of one SDK, if it is named) and metrics where the program says."""
         if tracer_provider is not None:
-            self.tracing.use(tracer_provider, instrumentor)
+            tracer = self.tracing.always(tracer_provider)
+            for funnel in self.funnels:
+                if package in (None, funnel.sdk.package):
+                    funnel.spans.tracer = tracer
         if meter_provider is not None:
-            worker = self.lifecycle.worker
-            self.spans.record_by(MetricsRecorder(meter(meter_provider), worker))
+            lifecycle = self.lifecycle
+            lifecycle.spans.record_by(MetricsRecorder(meter(meter_provider), lifecycle.worker))
 
     def funnel(self, package: str) -> Funnel:
         """Return the hooks in one SDK."""
@@ -141,9 +142,10 @@ def instrument(
     with Guard("launch.install"):
         installed = _install(lambda: read_settings(on_wrong=_log_wrong))
         installed.instrumented.add(package)
-        installed.spans.silenced.discard(package)
         installed.report_to(tracer_provider, meter_provider, package)
-        installed.funnel(package).apply()
+        funnel = installed.funnel(package)
+        funnel.spans.is_enabled = installed.settings.makes_spans
+        funnel.apply()
 
 
 def uninstrument(package: str) -> None:
@@ -156,7 +158,7 @@ def uninstrument(package: str) -> None:
         return
     installed.instrumented.discard(package)
     if installed.is_kept:
-        installed.spans.silenced.add(package)
+        installed.funnel(package).spans.is_enabled = False
     elif installed.instrumented:
         installed.funnel(package).remove()
     else:
@@ -213,18 +215,16 @@ def _wire(settings: Settings) -> Installed:
     chooser = TracerChooser(
         wants_tracing=settings.wants_tracing and settings.makes_spans, on_change=_end_first
     )
-    spans = SpanEmitter(
-        tracer=chooser,
-        recorder=MetricsRecorder(meter(), worker),
-        is_enabled=settings.makes_spans,
-    )
-    spans.silenced.update(settings.silenced)
     lifecycle = Lifecycle(
         gate=gate,
         sink=Closer(book, ledger),
         note=ledger.note,
         attribution=attribution.capture,
-        spans=spans,
+        spans=SpanEmitter(
+            tracer=chooser,
+            recorder=MetricsRecorder(meter(), worker),
+            is_enabled=settings.makes_spans,
+        ),
         worker=worker,
     )
     funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
@@ -233,6 +233,8 @@ def _wire(settings: Settings) -> Installed:
     if problem is not None:
         gate.refuse_all(problem)
     for funnel in funnels:
+        if funnel.sdk.package in settings.silenced:
+            funnel.spans.is_enabled = False
         funnel.apply()
     return Installed(
         settings=settings,
@@ -241,7 +243,6 @@ def _wire(settings: Settings) -> Installed:
         lifecycle=lifecycle,
         funnels=funnels,
         tracing=chooser,
-        spans=spans,
         look_at_rules=watcher.look,
         problem=problem or no_prices,
     )

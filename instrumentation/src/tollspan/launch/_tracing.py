@@ -37,21 +37,14 @@ class TracerChooser:
         self._on_change = on_change
         self._version = version("tollspan")
         self._wants_tracing = wants_tracing
-        # By instrumentor; "" for all that have none of their own.
-        self._given: dict[str, trace.Tracer] = {}
         self._provider: trace.TracerProvider | None = None
         self._tracer: trace.Tracer | None = None
         self._private: trace.Tracer | None = None
         self._private_provider: TracerProvider | None = None
         self._guard = Guard("launch.tracing")
 
-    def __call__(self, instrumentor: str) -> trace.Tracer | None:
+    def __call__(self) -> trace.Tracer | None:
         """Return the tracer in force."""
-        given = self._given
-        if given:
-            tracer = given.get(instrumentor) or given.get("")
-            if tracer is not None:
-                return tracer
         provider = trace.get_tracer_provider()
         if provider is not self._provider:
             self._provider = provider
@@ -59,15 +52,15 @@ class TracerChooser:
             self._on_change()
         return self._tracer
 
-    def use(self, provider: trace.TracerProvider, instrumentor: str = "") -> None:
-        """Use a provider that was handed over; for every instrumentor unless one is named."""
+    def always(self, provider: trace.TracerProvider) -> Callable[[], trace.Tracer]:
+        """Return what chooses the tracer of one provider, whatever else there is."""
         tracer = self._get(provider)
-        self._given = {**self._given, instrumentor: tracer} if instrumentor else {"": tracer}
         self._on_change()
+        return lambda: tracer
 
     def prepare(self) -> None:
         """Make the private provider now, if it is wanted, rather than in the first call."""
-        if self._wants_tracing and "" not in self._given and _is_proxy(trace.get_tracer_provider()):
+        if self._wants_tracing and _is_proxy(trace.get_tracer_provider()):
             with self._guard:
                 provider = self._private_provider = private_provider()
                 if provider is not None:

@@ -32,10 +32,17 @@ _POST = frozenset({"post", "POST", "Post"})
 
 
 class Funnel:
-    """Wraps an SDK's funnel when it is imported, and takes the wrappers off again."""
+    """Wraps an SDK's funnel when it is imported, and takes the wrappers off again.
+
+    Attributes:
+        sdk: Which one.
+        hosts: Whose calls they are, by host.
+        spans: Makes the spans of its calls; may be silenced or sent elsewhere by itself.
+    """
 
     def __init__(self, sdk: Sdk, lifecycle: Lifecycle, sightings: Sightings) -> None:
         self.sdk = sdk
+        self.spans = lifecycle.spans.apart()
         self.hosts = HostTable(sdk.provider, sdk.hosts)
         self._module = f"{sdk.package}._base_client"
         self._left_out = sdk.left_out
@@ -49,7 +56,8 @@ class Funnel:
         self._undo: list[tuple[type, str, object, object]] = []
         self._last_stray: Callable[[], object] = object
         self._extractors = {
-            path.path: PathExtractor(sdk, path, self.hosts, sightings) for path in sdk.paths
+            path.path: PathExtractor(sdk, path, self.hosts, sightings, self.spans)
+            for path in sdk.paths
         }
         # By URL as it was asked for; None for what is not gated.
         self._by_url: dict[str, PathExtractor | None] = {**self._extractors}
