@@ -1,4 +1,4 @@
-"""gunicorn and uvicorn, started as people start them: one budget over all workers, no event lost."""
+"""gunicorn and uvicorn, started as people do: one budget over all workers, and no event lost."""
 
 from __future__ import annotations
 

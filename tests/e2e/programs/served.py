@@ -1,4 +1,4 @@
-"""A web application, once by WSGI and once by ASGI: each request makes one call and says how it went.
+"""A web application, by WSGI and by ASGI: each request makes one call and says how it went.
 
 The answer is JSON: `outcome`, the worker's `pid`, and the names of our `threads` in it.
 """
