@@ -56,7 +56,7 @@ def test_every_way_to_start_gates_and_counts_alike_with_opentelemetry_and_withou
             traced: ours.environment,
             by_distro: {**theirs.environment, **TRACES_ONLY, "PYTHONPATH": path},
         }
-        if launch[-1:] != OTEL:
+        if (launch, bool(steps)) not in ((OTEL, False), ([*RUN, *OTEL], True)):
             del settings[by_distro]
         with provider() as one, provider() as two, provider() as three:
             running = [
@@ -68,3 +68,17 @@ def test_every_way_to_start_gates_and_counts_alike_with_opentelemetry_and_withou
         for receiver in (ours, theirs)[: len(settings) - 1]:
             assert is_one_a_call(receiver.spans)
             assert {span.scope for span in receiver.spans} == {"tollspan"}
+
+
+def test_a_provider_that_comes_after_a_distributions_is_not_the_global_one_and_gets_no_span(
+    tmp_path: Path,
+) -> None:
+    """OpenTelemetry refuses to set a second one; the program would have to hand it over."""
+    path = os.pathsep.join([write_distro(tmp_path / "distro"), str(harness.ROOT)])
+    command = [*RUN, *OTEL, *APP, "provider", f"calls:{CALLS}"]
+    with OtlpReceiver() as otlp, provider() as fake:
+        env = {**ALONE, **otlp.environment, **TRACES_ONLY, "PYTHONPATH": path}
+        report = launched(command, tmp_path, fake, **env)
+        assert "Overriding of current TracerProvider is not allowed" in report.stderr
+        assert report.spans == []
+        assert is_one_a_call(otlp.spans)

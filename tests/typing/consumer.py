@@ -7,10 +7,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import assert_type
 
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
 from tollspan.api import (
     BudgetExceededError,
     CallDeniedError,
     GateUnavailableError,
+    OpenAIInstrumentor,
     TollspanError,
     install,
 )
@@ -20,6 +24,12 @@ def start() -> None:
     """Switch tollspan on from code; a second call changes nothing."""
     install()
     install()
+
+
+def start_apart(tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
+    """Send spans and metrics to providers that are not the global ones."""
+    install(tracer_provider=tracer_provider, meter_provider=meter_provider)
+    OpenAIInstrumentor().instrument(tracer_provider=tracer_provider)
 
 
 def ask(call: Callable[[], str]) -> str:
