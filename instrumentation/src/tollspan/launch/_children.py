@@ -11,6 +11,8 @@ from typing import Any
 
 import wrapt
 
+from tollspan.safety import Guard
+
 _FIRST = 1000
 """Priority among a child's finalisers: those with the highest run first."""
 
@@ -24,6 +26,7 @@ class ChildEnds:
 
     def __init__(self, end: Callable[[], None]) -> None:
         self._end = end
+        self._guard = Guard("launch.children")
         wrapt.register_post_import_hook(self._watch_multiprocessing, "multiprocessing.util")
         wrapt.register_post_import_hook(self._watch_celery, "celery.signals")
 
@@ -33,12 +36,14 @@ class ChildEnds:
         def start(_: ChildEnds) -> None:
             util.Finalize(None, self._end, (), {}, _FIRST)
 
-        # A child clears its finalisers as it starts, and then calls this.
-        util.register_after_fork(self, start)
+        with self._guard:
+            # A child clears its finalisers as it starts, and then calls this.
+            util.register_after_fork(self, start)
 
     def _watch_celery(self, signals: Any) -> None:
-        # A pool's child says this signal and leaves, without any finaliser.
-        signals.worker_process_shutdown.connect(self._end_of_pool_child, weak=False)
+        with self._guard:
+            # A pool's child says this signal and leaves, without any finaliser.
+            signals.worker_process_shutdown.connect(self._end_of_pool_child, weak=False)
 
     def _end_of_pool_child(self, **_: object) -> None:
         self._end()
