@@ -21,9 +21,9 @@ interrupted. `run` has those of the program. Errors are one line on standard err
 place and the fix.
 
 Tables are plain text. On a terminal, and with `pip install 'tollspan[cli]'`, they have colours and
-bars, and leave columns out where the screen is narrow; `NO_COLOR=1` takes the colours away, `TERM=dumb`
-all of it, and `FORCE_COLOR=1` keeps it in a pipe. JSON is the same everywhere: amounts of money are decimal strings, and what nobody said or
-knows is `null`.
+bars, and leave columns out where the screen is narrow; `NO_COLOR=1` takes the colours away,
+`TERM=dumb` all of it, and `FORCE_COLOR=1` keeps it in a pipe. JSON is the same everywhere: amounts
+of money are decimal strings, and what nobody said or knows is `null`.
 
 Completion for bash and zsh comes with `tollspan[cli]` too:
 `eval "$(register-python-argcomplete tollspan)"`.

@@ -8,11 +8,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, assert_type
 
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
 from tollspan.api import (
     AttributionError,
     BudgetExceededError,
     CallDeniedError,
     GateUnavailableError,
+    OpenAIInstrumentor,
     TollspanError,
     argument,
     attribution,
@@ -27,6 +31,12 @@ def start() -> None:
     """Switch tollspan on from code; a second call changes nothing."""
     install()
     install()
+
+
+def start_apart(tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
+    """Send spans and metrics to providers that are not the global ones."""
+    install(tracer_provider=tracer_provider, meter_provider=meter_provider)
+    OpenAIInstrumentor().instrument(tracer_provider=tracer_provider)
 
 
 def ask(call: Callable[[], str]) -> str:

@@ -13,8 +13,8 @@ import pytest
 import tollspan.pricing
 from tests.integration.cli.books import HOUR_NS, NOON_UNIX_NS, call, used, write
 from tests.integration.cli.conftest import Run
-from tollspan.cli import CHECK_IDS, _checks_books, _checks_sdks
-from tollspan.launch import PINNED_BOOK, SDKS
+from tollspan.cli import CHECK_IDS, _checks_books, _checks_otel, _checks_sdks
+from tollspan.launch import PINNED_BOOK, SDKS, auto_launch_problem
 from tollspan.ledger import LEDGER_FILE, SQLiteLedger
 
 RULES = "version: 1\nbudgets: [{id: all, limit: 1 USD, window: month}]\n"
@@ -50,6 +50,23 @@ def local_disk(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     for name in ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_PROPAGATORS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(_checks_books, "file_system", lambda folder: "ext4")
+    # A try of the real launcher takes seconds: one test makes it.
+    monkeypatch.setattr(_checks_otel, "auto_launch_problem", lambda: None)
+
+
+def test_the_launcher_of_opentelemetry_is_tried(
+    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_checks_otel, "auto_launch_problem", auto_launch_problem)
+    assert checks(run)["otel.start"]["status"] == "ok"
+    metadata = home / "path" / "distro-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: distro\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[opentelemetry_configurator]\ndistro = nowhere:It")
+    monkeypatch.setenv("PYTHONPATH", str(metadata.parent))
+    found = checks(run, code=1)
+    assert found["otel.start"]["status"] == "problem"
+    assert "nowhere" in found["otel.start"]["text"]
 
 
 def test_a_sound_set_up_is_all_ok_and_every_known_check_was_made(home: Path, run: Run) -> None:

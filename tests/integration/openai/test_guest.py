@@ -75,8 +75,9 @@ def break_sink(stage: Stage) -> None:
 
 def break_spans(stage: Stage) -> None:
     lifecycle: Any = stage.installed.lifecycle
-    lifecycle._spans._tracer = broken
-    lifecycle._spans._recorder = Broken(like=lifecycle._spans._recorder)
+    for spans in (lifecycle.spans, *(funnel.spans for funnel in stage.installed.funnels)):
+        spans.tracer = broken
+        spans._recorder = Broken(like=spans._recorder)
 
 
 def break_attribution(stage: Stage) -> None:

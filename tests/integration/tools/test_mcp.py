@@ -355,7 +355,7 @@ def test_over_standard_streams_it_is_the_same(stage: Stage, tmp_path: Path) -> N
 
 def test_taken_off_the_sdk_is_the_very_same(stage: Stage) -> None:
     ours = ClientSession.__dict__["send_request"]
-    stage.installed.mcp.remove()
+    stage.installed.hooks["mcp"].remove()
     assert ClientSession.__dict__["send_request"] is ours.__wrapped__
-    stage.installed.mcp.apply()
+    stage.installed.hooks["mcp"].apply()
     assert ClientSession.__dict__["send_request"].__wrapped__ is ours.__wrapped__

@@ -11,6 +11,7 @@ from mcp import types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from tollspan.instrumentation import SpanEmitter
 from tollspan.instrumentation.mcp._call import McpCall
 from tollspan.usage import Usage
 
@@ -19,7 +20,7 @@ ONCE = Usage(quantities=(("tool_calls", 1),))
 
 def call() -> McpCall:
     session = SimpleNamespace(server_info=None, protocol_version=None)
-    return McpCall(session, "search", None)
+    return McpCall(session, "search", SpanEmitter(tracer=lambda: None, recorder=None), None)
 
 
 def invalid_answer() -> ValidationError:

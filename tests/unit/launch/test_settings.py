@@ -136,10 +136,9 @@ def test_a_working_folder_that_is_gone_is_no_error(
         pytest.param({"OTEL_SDK_DISABLED": "TRUE"}, False, id="disabled"),
         pytest.param({"OTEL_SDK_DISABLED": "1"}, True, id="nothing but true is true"),
         pytest.param({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "redis,*"}, False, id="all"),
-        pytest.param({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "openai"}, True, id="another"),
-        pytest.param(
-            {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "redis, tollspan-openai"}, False, id="ours"
-        ),
+        pytest.param({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "a , tollspan"}, False, id="ours"),
+        pytest.param({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "openai"}, True, id="others'"),
+        pytest.param({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "tollspan-openai"}, True, id="one"),
     ],
 )
 def test_standard_switches_silence_spans(
@@ -149,12 +148,31 @@ def test_standard_switches_silence_spans(
 
 
 @pytest.mark.parametrize(
+    ("names", "silenced"),
+    [
+        pytest.param("", set[str](), id="none"),
+        pytest.param("openai,anthropic", set[str](), id="others'"),
+        pytest.param("redis, tollspan-openai", {"openai"}, id="one"),
+        pytest.param("tollspan-openai,tollspan-anthropic", {"openai", "anthropic"}, id="both"),
+    ],
+)
+def test_each_instrumentor_is_silenced_by_the_name_of_its_entry_point(
+    names: str, silenced: set[str], tmp_path: Path
+) -> None:
+    environ = {"TOLLSPAN_HOME": str(tmp_path), "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": names}
+    assert read_settings(environ).silenced == silenced
+
+
+@pytest.mark.parametrize(
     ("environ", "wants_tracing"),
     [
         pytest.param({}, False, id="nothing set"),
         pytest.param({"OTEL_TRACES_EXPORTER": "console"}, True, id="an exporter"),
         pytest.param({"OTEL_TRACES_EXPORTER": "None"}, False, id="none"),
         pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, True, id="an endpoint"),
+        pytest.param(
+            {"OTEL_CONFIG_FILE": "otel.yaml", "OTEL_TRACES_EXPORTER": "none"}, True, id="a file"
+        ),
         pytest.param(
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_TRACES_EXPORTER": "none"},
             False,

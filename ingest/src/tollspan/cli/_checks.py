@@ -27,9 +27,9 @@ CHECK_IDS = {
     "sdk.<package>": "A gated SDK: whether it is installed, and in a supported version.",
     "sdk.others": "SDKs that are installed, make calls that cost money, and are not gated.",
     "install.order": "SDKs that a program imported before tollspan was installed in it.",
-    "otel.start": "OpenTelemetry settings with which `opentelemetry-instrument` gives up its "
-    "start-up before tollspan's hook runs: exporters, propagators or an id generator that are not "
-    "installed, a wrong protocol, a configuration file that is not there.",
+    "otel.start": "Whether `opentelemetry-instrument`, tried here, comes to tollspan's hook. It "
+    "gives up before, for exporters, propagators or an id generator that are not installed, a wrong "
+    "protocol, a configuration file that is wrong or not there, others' hooks that raise.",
     "otel.spans": "Whether spans are made, and where they go when the program says nothing.",
     "disk": "Whether the ledger's folder can be written, and is on a local file system.",
     "disk.space": "Free space for the ledger.",

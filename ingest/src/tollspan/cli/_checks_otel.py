@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 
+from tollspan.launch import auto_launch_problem
+
 from ._checks import Check, Patient, good, problem, warning
 
 # Variable → the group of entry points in which its names are looked up, and names that need none.
@@ -33,16 +35,21 @@ def _start(patient: Patient) -> Iterator[Check]:
         *_protocols(patient.environ),
         *_config_file(patient.environ),
     ]
+    # What no look at variables finds, a try does; it takes a second or two.
+    tried = None if wrong else auto_launch_problem()
+    if tried is not None:
+        wrong = [tried]
     if wrong:
         yield problem(
             "otel.start",
-            f"{'; '.join(wrong)}: `opentelemetry-instrument` gives up its start-up there, before "
-            "tollspan's hook runs, and nothing is gated",
+            f"{'; '.join(wrong)}: where a distro configures OpenTelemetry, "
+            "`opentelemetry-instrument` gives up its start-up there, before tollspan's hook runs, "
+            "and nothing is gated",
             "install what is named or take it out of the variable; or put `tollspan run` in front, "
             "whose gate does not depend on it",
         )
         return
-    yield good("otel.start", "nothing keeps `opentelemetry-instrument` from running its hooks")
+    yield good("otel.start", "`opentelemetry-instrument` was tried, and tollspan was installed")
 
 
 def _missing(environ: dict[str, str]) -> Iterator[str]:

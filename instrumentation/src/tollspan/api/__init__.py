@@ -23,9 +23,19 @@ if TYPE_CHECKING:
     from tollspan.attribution import argument, attribution, bind
     from tollspan.budget import BudgetWarning
     from tollspan.instrumentation.tools import report_usage, tool
-    from tollspan.launch import install, on_deny, on_usage, on_warn, remove_callback, uninstall
+    from tollspan.launch import (
+        AnthropicInstrumentor,
+        OpenAIInstrumentor,
+        install,
+        on_deny,
+        on_usage,
+        on_warn,
+        remove_callback,
+        uninstall,
+    )
 
 __all__ = [
+    "AnthropicInstrumentor",
     "AttributionError",
     "BudgetExceededError",
     "BudgetWarning",
@@ -33,6 +43,7 @@ __all__ = [
     "ConfigError",
     "GateUnavailableError",
     "LedgerError",
+    "OpenAIInstrumentor",
     "SessionLimitExceededError",
     "TagBudgetExceededError",
     "TollspanError",
@@ -63,6 +74,8 @@ _LAZY = {
     "install": "tollspan.launch",
     "report_usage": "tollspan.instrumentation.tools",
     "tool": "tollspan.instrumentation.tools",
+    "AnthropicInstrumentor": "tollspan.launch",
+    "OpenAIInstrumentor": "tollspan.launch",
     "uninstall": "tollspan.launch",
 }
 

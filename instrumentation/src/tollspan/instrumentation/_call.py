@@ -55,9 +55,11 @@ class Extractor(Protocol):
 
     Attributes:
         is_free: The provider takes no money for these calls: they are traced, not gated.
+        spans: Starts their spans.
     """
 
     is_free: bool
+    spans: SpanEmitter
 
     @property
     def others(self) -> Others:
@@ -115,7 +117,13 @@ StreamProxies = Callable[[object, Run, StreamReader], object]
 
 
 class Lifecycle:
-    """Takes calls through their life, for one process."""
+    """Takes calls through their life, for one process.
+
+    Attributes:
+        spans: Ends spans and records metrics; each instrumentor has one of its own to start them.
+        worker: Does what callers must not.
+        open_streams: By call id, what has no end yet.
+    """
 
     def __init__(
         self,
@@ -131,7 +139,7 @@ class Lifecycle:
         self._sink = sink
         self._note = note
         self._attribution = attribution
-        self._spans = spans
+        self.spans = spans
         self.worker = worker
         self.open_streams: dict[str, tuple[Run, StreamReader]] = {}
         self._before = Guard("instrumentation.before")
@@ -178,7 +186,7 @@ class Lifecycle:
                 self.worker.start()
                 return proxies(result, run, reader)
             closing = self._closing(run, extractor.result(result), "ok")
-            self._spans.end(run.span, self._sink.close(closing))
+            self.spans.end(run.span, self._sink.close(closing))
             return result
         self._close_blindly(run, "ok")
         return result
@@ -227,7 +235,7 @@ class Lifecycle:
             self._gate.abandon(run.call.id)
             return
         with self._after:
-            self._spans.end(run.span, self._sink.close(self._failed(run, error)))
+            self.spans.end(run.span, self._sink.close(self._failed(run, error)))
             return
         self._close_blindly(run, "error")
 
@@ -329,7 +337,7 @@ class Lifecycle:
             if run.decision.denial is not None:
                 run.decision = self._gate.spent(run.call)
         with self._after:
-            self._spans.end(run.span, self._sink.close(self._closing(run, reading, "ok")))
+            self.spans.end(run.span, self._sink.close(self._closing(run, reading, "ok")))
 
     # -- streams --
 
@@ -341,7 +349,7 @@ class Lifecycle:
         if entry is not None:
             with self._after:
                 closing = self._stream_closing(run, entry[1], status, error)
-                self._spans.end(run.span, self._sink.close(closing))
+                self.spans.end(run.span, self._sink.close(closing))
                 return
             self._close_blindly(run, status)
 
@@ -389,7 +397,7 @@ class Lifecycle:
     def _start(self, run: Run, request: Request, extractor: Extractor, asked: object) -> None:
         """Start the span and prepare what is sent; or record the denial."""
         denial = run.decision.denial
-        span = self._spans.start(run.call, run.decision, extractor.others, asked)
+        span = extractor.spans.start(run.call, run.decision, extractor.others, asked)
         if denial is None:
             if span is not None:
                 run.span = span
@@ -410,7 +418,7 @@ class Lifecycle:
                 traceparent=span.traceparent if span is not None else None,
             )
         )
-        self._spans.deny(span, run.call, denial)
+        self.spans.deny(span, run.call, denial)
 
     def _closing(
         self,
@@ -487,7 +495,7 @@ class Lifecycle:
         """Account for a call whose end we failed to read: usage unknown, its hold stays counted."""
         self.open_streams.pop(run.call.id, None)
         with self._after:
-            self._spans.end(run.span, self._sink.close(self._closing(run, UNREAD, status)))
+            self.spans.end(run.span, self._sink.close(self._closing(run, UNREAD, status)))
 
     def _close_blindly_soon(self, run: Run, status: OutcomeStatus) -> None:
         self.worker.do(lambda: self._close_blindly(run, status))
@@ -495,10 +503,10 @@ class Lifecycle:
     async def _end_async(self, run: Run, closing: Closing) -> None:
         """Store the event and end the span; for a cancelled task the worker does both once more."""
         try:
-            self._spans.end(run.span, await self._sink.close_async(closing))
+            self.spans.end(run.span, await self._sink.close_async(closing))
         except BaseException as error:
             if not isinstance(error, Exception):  # what is stored twice is counted once
-                self.worker.do(lambda: self._spans.end(run.span, self._sink.close(closing)))
+                self.worker.do(lambda: self.spans.end(run.span, self._sink.close(closing)))
             raise
 
 

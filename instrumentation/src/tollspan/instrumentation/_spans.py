@@ -5,6 +5,7 @@ Where another instrumentor makes the span, ours marks that one and makes none of
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Protocol
 
 from opentelemetry import trace
@@ -173,6 +174,10 @@ class SpanEmitter:
         tracer: Which tracer to use.
         recorder: Where metrics go.
         is_enabled: False makes no spans at all; the gate does not care.
+
+    Attributes:
+        tracer: Which tracer to use; may be another one from now on.
+        is_enabled: May be switched at any time.
     """
 
     def __init__(
@@ -182,21 +187,29 @@ class SpanEmitter:
         recorder: Recorder | None,
         is_enabled: bool = True,
     ) -> None:
-        self._tracer = tracer
+        self.tracer = tracer
         self._recorder = recorder
-        self._is_enabled = is_enabled
+        self.is_enabled = is_enabled
         self._dimensions: tuple[object, dict[str, AttributeValue]] = (None, {})
         self._guard = Guard("instrumentation.spans")
+
+    def record_by(self, recorder: Recorder) -> None:
+        """Record the metrics of calls that end from now on by another recorder."""
+        self._recorder = recorder
+
+    def apart(self) -> SpanEmitter:
+        """Return one more, with a switch and a tracer of its own, to start spans with."""
+        return copy(self)
 
     def start(
         self, call: Call, decision: Decision, others: Others, asked: object
     ) -> CallSpan | None:
         """Start the span of a call, or take the one that another instrumentor has started."""
-        if not self._is_enabled:
+        if not self.is_enabled:
             return None
         with self._guard:
             is_foreign = others.make_spans(asked)
-            tracer = self._tracer()
+            tracer = self.tracer()
             if not (is_foreign or tracer) or is_suppressed():
                 return None
             if is_foreign and (marked := self._mark_foreign(call, decision, others)):

@@ -21,7 +21,7 @@ from tollspan.usage import (
 
 from ._call import Failure
 from ._shapes import Reading, StreamReader
-from ._spans import OwnSpan
+from ._spans import OwnSpan, SpanEmitter
 
 _lock = threading.Lock()
 
@@ -46,13 +46,15 @@ class ToolCall(OwnSpan):
         outer: The call of a tool within which it runs.
         is_free: Tools are gated, also those that cost nothing.
         others: Who else makes spans of it.
+        spans: Starts its span.
     """
 
     is_free = False
     others: Any = NoOthers()
 
-    def __init__(self, request: Request, unit: str | None = None) -> None:
+    def __init__(self, request: Request, spans: SpanEmitter, unit: str | None = None) -> None:
         self.name = request.model
+        self.spans = spans
         self.outer = current_tool.get()
         self._request = request
         self._unit = unit

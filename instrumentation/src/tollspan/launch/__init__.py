@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ._settings import SETTINGS, Setting, Settings, read_settings
 
 if TYPE_CHECKING:
+    from ._auto import auto_launch_problem
     from ._callbacks import on_deny, on_usage, on_warn, remove_callback
     from ._install import SDKS, Installed, install, install_or_raise, uninstall
     from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
@@ -28,6 +29,7 @@ __all__ = [
     "OpenAIInstrumentor",
     "Setting",
     "Settings",
+    "auto_launch_problem",
     "book_in_force",
     "check_or_raise",
     "install",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "_auto": ("auto_launch_problem",),
     "_callbacks": ("on_deny", "on_usage", "on_warn", "remove_callback"),
     "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
     "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import msgspec
 import wrapt
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
 
 from tollspan import attribution
 from tollspan.budget import BudgetGate, Closer, RuleSet, Warner
@@ -32,6 +34,7 @@ from tollspan.pricing import PriceBook
 from tollspan.safety import Guard
 from tollspan.usage import ConfigError, LedgerError, PriceBookError, TollspanError
 
+from ._children import ChildEnds
 from ._observing import AfterCalls
 from ._prices import load_prices
 from ._rules import RuleWatcher
@@ -53,9 +56,12 @@ class Installed(msgspec.Struct, kw_only=True):
         ledger: The books and the authority.
         gate: Decides.
         lifecycle: Takes calls through their life.
-        funnels: The hooks in the providers' SDKs.
-        mcp: The hooks in the MCP SDK.
+        hooks: What stands in each SDK, by package.
+        after: Looks at calls when they are over.
         tracing: Chooses the tracer.
+        look_at_rules: Reads the rules anew if their document has changed.
+        instrumented: The SDKs whose instrumentors were switched on, by package.
+        is_kept: A launcher or the program itself installed it: no instrumentor takes it off.
         problem: Why the rules, the prices or the ledger can't be used; None when all is well.
         is_ready: The ledger was opened and the threads run.
     """
@@ -64,24 +70,62 @@ class Installed(msgspec.Struct, kw_only=True):
     ledger: SQLiteLedger
     gate: BudgetGate
     lifecycle: Lifecycle
-    funnels: tuple[Funnel, ...]
-    mcp: McpHooks
+    hooks: dict[str, Funnel | McpHooks]
+    after: AfterCalls
     tracing: TracerChooser
+    look_at_rules: Callable[[], None]
+    instrumented: set[str] = set()
+    is_kept: bool = False
     problem: TollspanError | None = None
     is_ready: bool = False
 
+    @property
+    def funnels(self) -> tuple[Funnel, ...]:
+        """The hooks in the providers' SDKs."""
+        return tuple(each for each in self.hooks.values() if isinstance(each, Funnel))
+
+    def report_to(
+        self,
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+        package: str | None = None,
+    ) -> None:
+        """Send spans (of one SDK, if it is named) and metrics where the program says."""
+        if tracer_provider is not None:
+            tracer = self.tracing.always(tracer_provider)
+            if package is None:
+                self.lifecycle.spans.tracer = tracer  # of the program's own tools
+            for name, hooks in self.hooks.items():
+                if package in (None, name):
+                    hooks.spans.tracer = tracer
+        if meter_provider is not None:
+            recorder = MetricsRecorder(meter(meter_provider), self.lifecycle.worker, self.after)
+            self.lifecycle.spans.record_by(recorder)
+
 
 _installed: Installed | None = None
+_child_ends: ChildEnds | None = None
 
 
-def install() -> None:
+def install(
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
     """Gate, trace, price and keep every call that this process makes from here on.
 
     Call it before or after the provider's SDK is imported, once or often. Settings come from the
     environment; a wrong one is logged, and its default taken. It never raises.
+
+    Args:
+        tracer_provider: Where spans go from now on, whatever the global provider is; None for the
+            one that was handed over before, else the global one, whenever it is set.
+        meter_provider: The same for metrics.
     """
     with Guard("launch.install"):
-        _install(lambda: read_settings(on_wrong=_log_wrong))
+        installed = _install(lambda: read_settings(on_wrong=_log_wrong))
+        installed.is_kept = True
+        installed.report_to(tracer_provider, meter_provider)
 
 
 def install_or_raise(settings: Settings | None = None) -> Installed:
@@ -94,16 +138,59 @@ def install_or_raise(settings: Settings | None = None) -> Installed:
         ConfigError: A setting is wrong. Rules, prices or a ledger that can't be used are no such
             thing: they are in `problem`.
     """
-    return _install(lambda: settings or read_settings())
+    installed = _install(lambda: settings or read_settings())
+    installed.is_kept = True
+    return installed
+
+
+def instrument(
+    package: str,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
+    """Install for the sake of one SDK, whose spans are made from now on, whatever silenced them.
+
+    Args:
+        package: The SDK, `openai` say.
+        tracer_provider: Where its spans go; None as in `install`.
+        meter_provider: Where metrics go, those of every SDK; None as in `install`.
+    """
+    with Guard("launch.install"):
+        installed = _install(lambda: read_settings(on_wrong=_log_wrong))
+        installed.instrumented.add(package)
+        installed.report_to(tracer_provider, meter_provider, package)
+        hooks = installed.hooks[package]
+        hooks.spans.is_enabled = installed.settings.makes_spans
+        hooks.apply()
+
+
+def uninstrument(package: str) -> None:
+    """Undo `instrument`: with the last one everything is taken off.
+
+    Where a launcher or `install` put the gate there, it stays, and only the spans end.
+    """
+    installed = _installed
+    if installed is None:
+        return
+    installed.instrumented.discard(package)
+    if installed.is_kept:
+        installed.hooks[package].spans.is_enabled = False
+    elif installed.instrumented:
+        installed.hooks[package].remove()
+    else:
+        uninstall()
 
 
 def _install(settings: Callable[[], Settings]) -> Installed:
-    global _installed  # noqa: PLW0603 - one installation a process
+    global _child_ends, _installed  # noqa: PLW0603 - one installation a process
     with _lock:
+        if _child_ends is None:
+            _child_ends = ChildEnds(_at_exit)
         if _installed is None:
             _installed = _wire(settings())
             _end_first()
-            for package in (*(sdk.package for sdk in SDKS), MCP):
+            for package in _installed.hooks:
                 if package in sys.modules:  # `doctor` says what that means
                     _installed.ledger.sight("imported_before_install", package)
                 wrapt.register_post_import_hook(_get_ready, package)
@@ -118,9 +205,8 @@ def uninstall() -> None:
         installed, _installed = _installed, None
         if installed is not None:
             use_lifecycle(None)
-            installed.mcp.remove()
-            for funnel in installed.funnels:
-                funnel.remove()
+            for hooks in installed.hooks.values():
+                hooks.remove()
             _put_away(installed)
             attribution.use_baggage(None)
             atexit.unregister(_at_exit)
@@ -178,18 +264,21 @@ def _wire(settings: Settings) -> Installed:
     if settings.mode != "enforce":
         _logger.warning("tollspan's budgets stop nothing: TOLLSPAN_MODE is %s", settings.mode)
         ledger.sight("mode", settings.mode)
-    for funnel in funnels:
-        funnel.apply()
-    mcp = McpHooks(lifecycle, ledger.sight)
-    mcp.apply()
+    hooks: dict[str, Funnel | McpHooks] = {funnel.sdk.package: funnel for funnel in funnels}
+    hooks[MCP] = McpHooks(lifecycle, ledger.sight)
+    for package, each in hooks.items():
+        if package in settings.silenced:
+            each.spans.is_enabled = False
+        each.apply()
     return Installed(
         settings=settings,
         ledger=ledger,
         gate=gate,
         lifecycle=lifecycle,
-        funnels=funnels,
-        mcp=mcp,
+        hooks=hooks,
+        after=after,
         tracing=chooser,
+        look_at_rules=watcher.look,
         problem=problem or no_prices,
     )
 
@@ -258,6 +347,14 @@ def _after_fork_in_child() -> None:
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
         LISTENERS.worker.forget()
+        for funnel in installed.funnels:
+            funnel.wake_before_next(lambda: _wake(installed))
+
+
+def _wake(installed: Installed) -> None:
+    """Do at a forked child's first call what the parent's thread had done until the fork."""
+    installed.look_at_rules()
+    installed.lifecycle.worker.start()
 
 
 if hasattr(os, "register_at_fork"):

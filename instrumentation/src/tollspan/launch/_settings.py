@@ -113,7 +113,15 @@ SETTINGS = (
     Setting(
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
         "none",
-        "`*`, `tollspan` or `tollspan-openai` among the names: no spans of ours. The gate stays.",
+        "`*` or `tollspan` among the names: no spans of ours; `tollspan-openai`, "
+        "`tollspan-anthropic`: none for that SDK. `openai` means others' instrumentors, not ours. "
+        "The gate stays.",
+    ),
+    Setting(
+        "OTEL_CONFIG_FILE",
+        "none",
+        "OpenTelemetry's declarative configuration: its `tracer_provider` is used when the program "
+        "sets up none of its own, and the three variables below are left alone.",
     ),
     Setting(
         "OTEL_TRACES_EXPORTER",
@@ -139,6 +147,7 @@ SETTINGS = (
 )
 
 _Choice = TypeVar("_Choice", bound=str)
+_ENTRY_POINT = "tollspan-"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 # A folder that nobody can make: no ledger opens there, and `on_unavailable` decides.
@@ -160,7 +169,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         is_strict: Refuse to start rather than start without a gate.
         attribution: Who pays by default.
         baggage: How attribution travels between services; None for not at all.
-        makes_spans: False when the standard settings silence this instrumentation.
+        makes_spans: False when the standard settings silence every span of ours.
+        silenced: The instrumentors that they silence one by one: `openai` for `tollspan-openai`.
         wants_tracing: The standard settings name a trace exporter or an OTLP endpoint.
     """
 
@@ -176,6 +186,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     attribution: Attribution
     baggage: Baggage | None
     makes_spans: bool
+    silenced: frozenset[str]
     wants_tracing: bool
 
 
@@ -210,6 +221,7 @@ def read_settings(
         attribution=env.attribution(),
         baggage=env.baggage(),
         makes_spans=not env.is_silenced(),
+        silenced=env.silenced(),
         wants_tracing=env.wants_tracing(),
     )
 
@@ -371,15 +383,22 @@ class _Environment:
         return found
 
     def is_silenced(self) -> bool:
-        """Say whether the standard settings silence this instrumentation's spans."""
-        disabled = {
-            name.strip()
-            for name in self._env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")
-        }
-        return self._is_sdk_disabled() or bool(disabled & {"*", "tollspan", "tollspan-openai"})
+        """Say whether the standard settings silence every span of ours."""
+        return self._is_sdk_disabled() or not self._disabled().isdisjoint({"*", "tollspan"})
+
+    def silenced(self) -> frozenset[str]:
+        """Return the instrumentors whose spans the standard settings silence one by one."""
+        ours = [name for name in self._disabled() if name.startswith(_ENTRY_POINT)]
+        return frozenset(name.removeprefix(_ENTRY_POINT) for name in ours)
+
+    def _disabled(self) -> set[str]:
+        names = self._env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
+        return {name.strip() for name in names.split(",")}
 
     def wants_tracing(self) -> bool:
         """Say whether the standard settings ask for traces to be exported."""
+        if self._env.get("OTEL_CONFIG_FILE"):
+            return True  # what is in it decides, and no other standard variable does
         exporters = {
             name.strip().lower() for name in self._env.get("OTEL_TRACES_EXPORTER", "").split(",")
         } - {""}

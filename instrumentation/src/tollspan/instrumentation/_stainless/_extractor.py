@@ -10,6 +10,7 @@ import msgspec
 from tollspan.instrumentation._call import Failure
 from tollspan.instrumentation._hosts import HostTable, Route
 from tollspan.instrumentation._shapes import Reading, StreamReader, View
+from tollspan.instrumentation._spans import SpanEmitter
 from tollspan.instrumentation._stream import is_stream
 from tollspan.safety import Guard
 from tollspan.usage import Request
@@ -30,11 +31,20 @@ class PathExtractor:
     """Reads the requests and answers of one path.
 
     Attributes:
+        spans: Starts their spans.
         others: Finds out who else makes spans of them.
         is_free: The provider takes no money for them.
     """
 
-    def __init__(self, sdk: Sdk, path: ApiPath, hosts: HostTable, sightings: Sightings) -> None:
+    def __init__(
+        self,
+        sdk: Sdk,
+        path: ApiPath,
+        hosts: HostTable,
+        sightings: Sightings,
+        spans: SpanEmitter,
+    ) -> None:
+        self.spans = spans
         self.others = PathOthers(sdk, path)
         self._hosts = hosts
         self._shape = path.shape()

@@ -34,10 +34,17 @@ _POST = frozenset({"post", "POST", "Post"})
 
 
 class Funnel:
-    """Wraps an SDK's funnel when it is imported, and takes the wrappers off again."""
+    """Wraps an SDK's funnel when it is imported, and takes the wrappers off again.
+
+    Attributes:
+        sdk: Which one.
+        hosts: Whose calls they are, by host.
+        spans: Makes the spans of its calls; may be silenced or sent elsewhere by itself.
+    """
 
     def __init__(self, sdk: Sdk, lifecycle: Lifecycle, sightings: Sightings) -> None:
         self.sdk = sdk
+        self.spans = lifecycle.spans.apart()
         self.hosts = HostTable(sdk.provider, sdk.hosts)
         self._module = f"{sdk.package}._base_client"
         self._left_out = sdk.left_out
@@ -47,10 +54,12 @@ class Funnel:
         self._is_active = False
         self._is_hooked = False
         self._is_patched = False
+        self._wake: Callable[[], None] | None = None
         self._undo: list[tuple[type, str, object, object]] = []
         self._last_stray: Callable[[], object] = object
         self._extractors = {
-            path.path: PathExtractor(sdk, path, self.hosts, sightings) for path in sdk.paths
+            path.path: PathExtractor(sdk, path, self.hosts, sightings, self.spans)
+            for path in sdk.paths
         }
         # By URL as it was asked for; None for what is not gated.
         self._by_url: dict[str, PathExtractor | None] = {**self._extractors}
@@ -77,6 +86,11 @@ class Funnel:
                 setattr(owner, name, original)
         self._undo = []
         self._is_patched = False
+
+    def wake_before_next(self, wake: Callable[[], None]) -> None:
+        """Call this once, before the next request: after a fork, say."""
+        self._wake = wake
+        self._by_url = {}  # so that the next one is looked up slowly, where waking costs no other
 
     # -- wrapping --
 
@@ -257,6 +271,10 @@ class Funnel:
 
     def _find_slowly(self, options: Any) -> PathExtractor | None:
         """Look a URL up that was not met before: with a query, a host, without a slash."""
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            with self._guard:
+                wake()
         url = str(options.url)
         parts = urlsplit(url)
         path = "/" + parts.path.strip("/")

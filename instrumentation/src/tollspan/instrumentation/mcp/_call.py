@@ -12,6 +12,7 @@ from opentelemetry.util.types import AttributeValue
 from tollspan import semconv
 from tollspan.instrumentation._call import Failure
 from tollspan.instrumentation._shapes import Reading
+from tollspan.instrumentation._spans import SpanEmitter
 from tollspan.instrumentation._tool_call import ToolCall, error_type, status_of
 from tollspan.usage import TOOL_CALLS, TOOL_PROVIDER, OutcomeStatus, Request, Response
 
@@ -31,7 +32,7 @@ class McpCall(ToolCall):
         request_id: The JSON-RPC id that it was sent with.
     """
 
-    def __init__(self, session: Any, name: str, others: object) -> None:
+    def __init__(self, session: Any, name: str, spans: SpanEmitter, others: object) -> None:
         info = session.server_info
         server = str(getattr(info, "name", "") or "")
         super().__init__(
@@ -41,7 +42,8 @@ class McpCall(ToolCall):
                 model=name,
                 quantities=((TOOL_CALLS, 1),),
                 server=server,
-            )
+            ),
+            spans,
         )
         self.others = others
         self._server = server

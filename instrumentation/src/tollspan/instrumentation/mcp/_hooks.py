@@ -38,6 +38,7 @@ class McpHooks:
 
     def __init__(self, lifecycle: Lifecycle, sightings: Sightings) -> None:
         self._lifecycle = lifecycle
+        self.spans = lifecycle.spans.apart()
         self._sightings = sightings
         self._guard = Guard("mcp.hooks")
         self._others = _SessionOthers()
@@ -102,7 +103,7 @@ class McpHooks:
         if not self._is_active or getattr(request, "method", None) != semconv.METHOD_TOOLS_CALL:
             return None
         name = str(request.params.name)
-        return McpCall(session, name, self._others) if running(name) is None else None
+        return McpCall(session, name, self.spans, self._others) if running(name) is None else None
 
     def _otel_span(
         self,

@@ -13,6 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from tollspan import semconv
 from tollspan.instrumentation._shapes import StreamReader
+from tollspan.instrumentation._spans import SpanEmitter
 from tollspan.instrumentation._tool_call import ToolCall, current_tool
 from tollspan.usage import Request
 
@@ -96,8 +97,8 @@ def tool(
 class FunctionCall(ToolCall):
     """A call of a decorated function."""
 
-    def __init__(self, declared: Declared, call_id: object) -> None:
-        super().__init__(declared.request, declared.unit)
+    def __init__(self, declared: Declared, spans: SpanEmitter, call_id: object) -> None:
+        super().__init__(declared.request, spans, declared.unit)
         self._call_id = call_id
 
     def shape(self) -> tuple[str, SpanKind, dict[str, AttributeValue]]:
@@ -156,7 +157,7 @@ def _wrap(
         lifecycle = lifecycle_in_force()
         if lifecycle is None:
             return function(*args, **kwargs)
-        call = FunctionCall(declared, call_id(args, kwargs))
+        call = FunctionCall(declared, lifecycle.spans, call_id(args, kwargs))
 
         def run(*args: Any, **kwargs: Any) -> object:
             token = current_tool.set(call)
@@ -184,7 +185,7 @@ def _wrap_async(
         lifecycle = lifecycle_in_force()
         if lifecycle is None:
             return await function(*args, **kwargs)
-        call = FunctionCall(declared, call_id(args, kwargs))
+        call = FunctionCall(declared, lifecycle.spans, call_id(args, kwargs))
 
         async def run(*args: Any, **kwargs: Any) -> object:
             token = current_tool.set(call)
@@ -207,7 +208,7 @@ def _wrap_generator(
         if lifecycle is None:
             bare: Generator[object, object, object] = function(*args, **kwargs)
             return (yield from bare)
-        call = GeneratorCall(declared, call_id(args, kwargs))
+        call = GeneratorCall(declared, lifecycle.spans, call_id(args, kwargs))
         made: Any = lifecycle.call(call, Steps.of(lifecycle, call), call, function, args, kwargs)
         steps: Generator[object, object, object] = made  # where we failed: the bare generator
         return (yield from steps)
@@ -227,7 +228,7 @@ def _wrap_async_generator(
         if lifecycle is None:
             steps = AsyncSteps(function(*args, **kwargs))
         else:
-            call = GeneratorCall(declared, call_id(args, kwargs))
+            call = GeneratorCall(declared, lifecycle.spans, call_id(args, kwargs))
             opened = Steps.of(lifecycle, call)
             made = await lifecycle.call_async(call, opened, call, start, args, kwargs)
             steps = AsyncSteps(made)

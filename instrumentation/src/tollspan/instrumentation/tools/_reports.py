@@ -43,4 +43,8 @@ def report_usage(*, metric: str, value: int, tool: str | None = None) -> None:
         raise ValueError("report_usage: no tool runs here; say which one, tool='ocr' say")
     quantities = ((metric, count),)
     request = request_of(name, quantities, declared_prices.get(name, ()))
-    lifecycle.report(ToolCall(request), request, Reading(Usage(quantities=quantities), Response()))
+    lifecycle.report(
+        ToolCall(request, lifecycle.spans),
+        request,
+        Reading(Usage(quantities=quantities), Response()),
+    )
