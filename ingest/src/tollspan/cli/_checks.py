@@ -28,7 +28,7 @@ CHECK_IDS = {
     "sdk.others": "SDKs that are installed, make calls that cost money, and are not gated.",
     "install.order": "SDKs that a program imported before tollspan was installed in it.",
     "otel.start": "Whether `opentelemetry-instrument`, tried here, comes to tollspan's hook. It "
-    "gives up before, for exporters, propagators or an id generator that are not installed, a wrong "
+    "gives up before, for exporters, propagators or id generators that are not installed, a wrong "
     "protocol, a configuration file that is wrong or not there, others' hooks that raise.",
     "otel.spans": "Whether spans are made, and where they go when the program says nothing.",
     "disk": "Whether the ledger's folder can be written, and is on a local file system.",
