@@ -25,7 +25,7 @@ from .dimensions import (
     read_attribution,
     value_of,
 )
-from .document import DocumentReader
+from .document import MOST_DOCUMENT_BYTES, DocumentReader, read_document
 from .errors import (
     AttributionError,
     BudgetExceededError,
@@ -82,6 +82,7 @@ __all__ = [
     "INPUT_BUCKETS",
     "LOCAL_TENANT",
     "LONGEST_VALUE",
+    "MOST_DOCUMENT_BYTES",
     "MOST_TAGS",
     "NANOUSD_PER_USD",
     "OUTPUT_BUCKETS",
@@ -146,6 +147,7 @@ __all__ = [
     "new_call_id",
     "parse_usd",
     "read_attribution",
+    "read_document",
     "rfc3339",
     "sum_of",
     "to_decimal",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -190,6 +191,8 @@ def _install(settings: Callable[[], Settings]) -> Installed:
             _installed = _wire(settings())
             _end_first()
             for package in _installed.hooks:
+                if package in sys.modules:  # `doctor` says what that means
+                    _installed.ledger.sight("imported_before_install", package)
                 wrapt.register_post_import_hook(_get_ready, package)
             use_lifecycle(_installed.lifecycle, _get_ready)
         return _installed

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 import msgspec
 
-from tollspan.attribution import SHORTEST_SECRET, Baggage
 from tollspan.usage import (
     DIMENSIONS,
     Attribution,
@@ -20,6 +19,9 @@ from tollspan.usage import (
     is_tag,
     read_attribution,
 )
+
+if TYPE_CHECKING:
+    from tollspan.attribution import Baggage
 
 DOCUMENT = "tollspan.yaml"
 PRICES = "prices.yaml"
@@ -36,7 +38,7 @@ class Setting(msgspec.Struct, frozen=True):
 SETTINGS = (
     Setting(
         "TOLLSPAN_HOME",
-        "`~/.local/state/tollspan`",
+        "`~/.tollspan`",
         "Folder of the ledger (`ledger.db`), and of `tollspan.yaml` when there is none nearer.",
     ),
     Setting(
@@ -240,10 +242,8 @@ class _Environment:
         given = self.path("TOLLSPAN_HOME")
         if given is not None:
             return given
-        state = self._env.get("XDG_STATE_HOME")
         try:
-            base = Path(state) if state else Path("~/.local/state").expanduser()
-            return (base / "tollspan").absolute()
+            return Path("~/.tollspan").expanduser().absolute()
         except (OSError, RuntimeError) as error:
             self._wrong(f"TOLLSPAN_HOME is not set, and there is no home folder ({error})")
             return _NOWHERE
@@ -337,6 +337,9 @@ class _Environment:
         mode = self.choice("TOLLSPAN_BAGGAGE", ("off", "read", "write", "both"))
         if mode == "off":
             return None
+        # OpenTelemetry's context comes with it, which who looks at the books does not need.
+        from tollspan.attribution import SHORTEST_SECRET, Baggage  # noqa: PLC0415
+
         secret = self._env.get("TOLLSPAN_BAGGAGE_SECRET", "")
         if len(secret) < SHORTEST_SECRET:
             self._wrong(
