@@ -16,6 +16,7 @@ from .ports import (
     OnUnavailable,
     OnUnbounded,
     OnUnpriced,
+    is_asyncio,
 )
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .values import Account, Balance, Decision, Hold, Leg, Refusal
@@ -60,6 +61,7 @@ __all__ = [
     "WarningReason",
     "Window",
     "ends_at",
+    "is_asyncio",
     "parse_rules",
     "period",
     "read_rules",
