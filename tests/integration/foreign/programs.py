@@ -29,6 +29,15 @@ FAMILIES = {
         "anthropic": "openinference.instrumentation.anthropic:AnthropicInstrumentor",
     },
     "native": {},
+    "langchain, official": {
+        "langchain": "opentelemetry.instrumentation.genai.langchain:LangChainInstrumentor"
+    },
+    "langchain, openllmetry": {
+        "langchain": "opentelemetry.instrumentation.langchain:LangchainInstrumentor"
+    },
+    "langchain, openinference": {
+        "langchain": "openinference.instrumentation.langchain:LangChainInstrumentor"
+    },
 }
 OPENING = """
 import asyncio, json, sys, warnings
@@ -97,6 +106,21 @@ import openai
 client = openai.OpenAI(max_retries=0)
 attempt(lambda: client.embeddings.create(model="text-embedding-3-small", input="hi"))
 """,
+    "langchain invoke": """
+from langchain_openai import ChatOpenAI
+model = ChatOpenAI(model="gpt-4o-mini", max_tokens=20, max_retries=0, stream_usage=True)
+attempt(lambda: model.invoke("hi"))
+""",
+    "langchain stream": """
+from langchain_openai import ChatOpenAI
+model = ChatOpenAI(model="gpt-4o-mini", max_tokens=20, max_retries=0, stream_usage=True)
+attempt(lambda: list(model.stream("hi")))
+""",
+    "langchain async": """
+from langchain_openai import ChatOpenAI
+model = ChatOpenAI(model="gpt-4o-mini", max_tokens=20, max_retries=0, stream_usage=True)
+attempt(lambda: asyncio.run(model.ainvoke("hi")))
+""",
     "anthropic messages": """
 import anthropic
 client = anthropic.Anthropic(max_retries=0)
@@ -140,8 +164,9 @@ def run(
         sampled: The share of traces that is sampled.
         env: Further variables.
     """
-    sdk = calls[0].partition(" ")[0]
-    where = [FAMILIES[family][sdk] for family in families if sdk in FAMILIES[family]]
+    of = {call.partition(" ")[0] for call in calls}
+    of |= {"openai"} if "langchain" in of else set()
+    where = [place for family in families for sdk, place in FAMILIES[family].items() if sdk in of]
     sampling = "{}" if sampled == 1 else f"dict(sampler=ParentBased(TraceIdRatioBased({sampled})))"
     code = textwrap.dedent(OPENING).replace("SAMPLING", sampling)
     code = code.replace("HOOKS", repr(hooks)).replace("INSTRUMENTORS", repr(where))

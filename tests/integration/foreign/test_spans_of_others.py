@@ -17,6 +17,8 @@ OPENAI = ("openai chat", "openai stream", "openai async", "openai responses", "o
 ANTHROPIC = ("anthropic messages", "anthropic stream")
 ROOM = "{id: all, limit: 100 USD}, {id: calls, limit: 100 calls}"
 NO_ROOM = "{id: all, limit: 0 USD}"
+LANGCHAIN = ("langchain invoke", "langchain stream", "langchain async")
+OVER_LANGCHAIN = ["langchain, official", "langchain, openllmetry", "langchain, openinference"]
 
 
 @pytest.fixture
@@ -126,3 +128,42 @@ def test_the_door_can_be_told_to_meter_only_or_to_leave_spans_alone(
     went = run(tmp_path, openai.base_url, "openai chat", TOLLSPAN_FOREIGN_SPANS=setting)
     assert went == [said]
     assert len(harness.usage_events(tmp_path)) == events
+
+
+@pytest.mark.parametrize("family", OVER_LANGCHAIN)
+@pytest.mark.parametrize("beside", [(), ("official",)], ids=["alone", "over the official one"])
+def test_a_frameworks_spans_are_metered_once_each(
+    tmp_path: Path, openai: FakeOpenAI, family: str, beside: tuple[str, ...]
+) -> None:
+    harness.write_rules(tmp_path, budgets=ROOM)
+    said = run(tmp_path, openai.base_url, *LANGCHAIN, families=(family, *beside))
+    assert said == ["ok"] * 3
+    events = harness.usage_events(tmp_path)
+    assert len(events) == 3
+    assert {event.call.door for event in events} == {"processor"}
+    assert all(event.usage is not None for event in events)
+    assert harness.balance(tmp_path).posted == sum(e.cost.amount_nanousd or 0 for e in events) > 0
+
+
+@pytest.mark.parametrize("family", OVER_LANGCHAIN)
+def test_a_frameworks_spans_over_our_own_hooks_count_nothing(
+    tmp_path: Path, openai: FakeOpenAI, family: str
+) -> None:
+    harness.write_rules(tmp_path, budgets=ROOM)
+    said = run(tmp_path, openai.base_url, *LANGCHAIN, families=(family,), hooks=True)
+    assert said == ["ok"] * 3
+    events = harness.usage_events(tmp_path)
+    assert [event.call.door for event in events] == ["instrumentor"] * 3
+    assert harness.balance(tmp_path).posted == openai.billed_nanousd
+
+
+@pytest.mark.parametrize("family", OVER_LANGCHAIN)
+def test_a_framework_over_a_refusing_gate_counts_the_refusal_alone(
+    tmp_path: Path, openai: FakeOpenAI, family: str
+) -> None:
+    harness.write_rules(tmp_path, budgets=NO_ROOM)
+    said = run(tmp_path, openai.base_url, *LANGCHAIN, families=(family,), hooks=True)
+    assert said == ["BudgetExceededError"] * 3
+    assert openai.hits == 0
+    assert harness.usage_events(tmp_path) == []
+    assert len(harness.denials(tmp_path)) == 3
