@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._callbacks import on_deny, on_usage, on_warn, remove_callback
     from ._install import SDKS, Installed, install, install_or_raise, uninstall
     from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
+    from ._pipeline import BudgetSpanProcessor, UsageEventExporter
     from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
     from ._run import check_or_raise, run_program
 
@@ -24,11 +25,13 @@ __all__ = [
     "SETTINGS",
     "UPDATED_BOOK",
     "AnthropicInstrumentor",
+    "BudgetSpanProcessor",
     "Installed",
     "MCPInstrumentor",
     "OpenAIInstrumentor",
     "Setting",
     "Settings",
+    "UsageEventExporter",
     "auto_launch_problem",
     "book_in_force",
     "check_or_raise",
@@ -49,6 +52,7 @@ _MODULES = {
     "_callbacks": ("on_deny", "on_usage", "on_warn", "remove_callback"),
     "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
     "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),
+    "_pipeline": ("BudgetSpanProcessor", "UsageEventExporter"),
     "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),
     "_run": ("check_or_raise", "run_program"),
 }

@@ -24,6 +24,7 @@ from .ports import (
     OnUnbounded,
     OnUnboundedInput,
     OnUnpriced,
+    is_asyncio,
 )
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .values import Account, Balance, Decision, Hold, Leg, Refusal
@@ -73,6 +74,7 @@ __all__ = [
     "WarningReason",
     "Window",
     "ends_at",
+    "is_asyncio",
     "parse_rules",
     "period",
     "read_rules",
