@@ -139,12 +139,18 @@ def test_the_resource_names_the_service_and_the_environment(tmp_path: Path) -> N
 
 def test_every_variable_that_is_read_is_documented() -> None:
     source = "".join(path.read_text() for path in SOURCE.glob("*.py"))
-    read = set(re.findall(r'"(TOLLSPAN_[A-Z_]+|OTEL_[A-Z_]+)"', source))
+    each = re.compile(r"{signal[^}]*}")
+    read = {
+        each.sub(signal, name)
+        for name in re.findall(r'"(TOLLSPAN_[A-Z_]+|OTEL_[^" ]+)"', source)
+        for signal in ("TRACES", "METRICS", "LOGS")
+    }
     names = [setting.name for setting in SETTINGS]
     assert len(set(names)) == len(names)
     spelled_in_another = {
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        f"OTEL_EXPORTER_OTLP_{signal}_{what}"
+        for signal in ("TRACES", "METRICS", "LOGS")
+        for what in ("ENDPOINT", "PROTOCOL")
     }
     assert read - set(names) == spelled_in_another
 

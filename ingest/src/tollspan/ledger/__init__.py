@@ -2,6 +2,7 @@
 
 from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
+from ._waiting import Waiting
 from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting
 from .sqlite import LEDGER_FILE, SQLiteLedger
 
@@ -14,6 +15,7 @@ __all__ = [
     "ReportRow",
     "SQLiteLedger",
     "Sighting",
+    "Waiting",
     "rebuild",
     "rescued_files",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,12 @@ DIMENSIONS = {
     "day": "strftime('%Y-%m-%d', time_unix_ns / 1000000000, 'unixepoch')",
     "hour": "strftime('%Y-%m-%dT%H', time_unix_ns / 1000000000, 'unixepoch')",
 }
+
+
+_ACCOUNTS = (
+    "SELECT budget_id, scope, period, limit_nanousd, posted_nanousd, held_nanousd,"
+    " unresolved_nanousd FROM accounts"
+)
 
 
 class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,19 +104,26 @@ class LedgerReader:
 
     def balances(self) -> tuple[Balance, ...]:
         """Return every account with its limit, oldest budget first."""
+        return tuple(_balance(row) for row in self._rows(f"{_ACCOUNTS} ORDER BY id"))
+
+    def balances_of(
+        self, periods: Iterable[tuple[str, str]], *, most_scopes: int
+    ) -> tuple[Balance, ...]:
+        """Return the accounts of (budget, period) pairs: the undivided ones, and the newest others.
+
+        Args:
+            periods: Ids of budgets, each with the key of one period.
+            most_scopes: How many accounts of a divided budget to return at most.
+        """
+        of_period = f"{_ACCOUNTS} WHERE budget_id = ? AND period = ?"
+        query = (
+            f"{of_period} AND scope = '' UNION ALL SELECT * FROM"  # noqa: S608 - our own words
+            f" ({of_period} AND scope <> '' ORDER BY id DESC LIMIT ?)"
+        )
         return tuple(
-            Balance(
-                account=Account(
-                    budget_id=row[0], scope=row[1], period=row[2], limit_nanousd=row[3]
-                ),
-                posted_nanousd=row[4],
-                held_nanousd=row[5],
-                unresolved_nanousd=row[6],
-            )
-            for row in self._rows(
-                "SELECT budget_id, scope, period, limit_nanousd, posted_nanousd, held_nanousd,"
-                " unresolved_nanousd FROM accounts ORDER BY id"
-            )
+            _balance(row)
+            for budget_id, period in periods
+            for row in self._rows(query, (budget_id, period, budget_id, period, most_scopes))
         )
 
     def events(self, *, since_unix_ns: int = 0, newest: int | None = None) -> Iterator[Event]:
@@ -204,6 +217,15 @@ class LedgerReader:
                 yield from connection.execute(query, arguments)
         except sqlite3.Error as error:
             raise ledger_error(error, self.path) from error
+
+
+def _balance(row: tuple[Any, ...]) -> Balance:
+    return Balance(
+        account=Account(budget_id=row[0], scope=row[1], period=row[2], limit_nanousd=row[3]),
+        posted_nanousd=row[4],
+        held_nanousd=row[5],
+        unresolved_nanousd=row[6],
+    )
 
 
 def _sum_of(buckets: tuple[str, ...]) -> str:

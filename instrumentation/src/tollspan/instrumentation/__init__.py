@@ -1,8 +1,9 @@
 """Touches the providers: wraps their methods, and takes each call through its life."""
 
 from ._call import Extractor, Failure, Lifecycle, Run
+from ._decision_log import DecisionLog
 from ._hosts import HostTable
-from ._metrics import MetricsRecorder
+from ._metrics import BudgetState, MetricsRecorder, States
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Recorder, SpanEmitter
 from ._stainless import ApiPath, Funnel, Sdk
@@ -10,7 +11,9 @@ from ._worker import Worker
 
 __all__ = [
     "ApiPath",
+    "BudgetState",
     "CallSpan",
+    "DecisionLog",
     "Extractor",
     "Failure",
     "Funnel",
@@ -22,6 +25,7 @@ __all__ = [
     "Run",
     "Sdk",
     "SpanEmitter",
+    "States",
     "StreamReader",
     "Worker",
 ]

@@ -6,11 +6,12 @@ Providers bring an `Extractor`; everything that is the same for all of them is h
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 from opentelemetry.context import attach, detach
+from opentelemetry.util.types import AttributeValue
 
 from tollspan.attribution import CallInFlight, current_call
 from tollspan.budget import AttributionSource, CallSink, Closing, Decision, Gate
@@ -28,6 +29,7 @@ from tollspan.usage import (
 
 from ._shapes import UNREAD, Reading, StreamReader
 from ._spans import CallSpan, Others, SpanEmitter
+from ._timing import Arrivals
 from ._worker import Worker
 
 Kwargs = dict[str, object]
@@ -67,6 +69,10 @@ class Extractor(Protocol):
         """Read what is asked."""
         ...
 
+    def details(self, asked: Any) -> Mapping[str, AttributeValue] | None:
+        """Return what a span says of the request beyond its `Request`; None for nothing."""
+        ...
+
     def prepare(self, request: Request, asked: Any) -> None:
         """Change what is sent where metering needs it; never what belongs to the caller."""
         ...
@@ -94,7 +100,13 @@ _OUR_FAILURE = Decision(note=DecisionNote(is_unavailable=True))
 
 
 class Run(msgspec.Struct):
-    """One call on its way: what has to be known to account for its end."""
+    """One call on its way: what has to be known to account for its end.
+
+    Attributes:
+        started_at_ns, decided_at_ns: When the gate was asked and when it had answered, by
+            `perf_counter_ns`; the latter is 0 where it was not asked.
+        arrivals: When the chunks of a stream came.
+    """
 
     call: Call
     flight: CallInFlight
@@ -102,6 +114,8 @@ class Run(msgspec.Struct):
     started_at_ns: int
     decision: Decision = _UNDECIDED
     span: CallSpan | None = None
+    decided_at_ns: int = 0
+    arrivals: Arrivals | None = None
 
 
 StreamProxies = Callable[[object, Run, StreamReader], object]
@@ -152,6 +166,7 @@ class Lifecycle:
                     run.decision = _FREE
                 else:
                     run.decision = self._gate.authorize(run.call)
+                    run.decided_at_ns = time.perf_counter_ns()
                 self._start(run, request)
             if run is None:
                 return wrapped(*args, **kwargs)
@@ -245,6 +260,7 @@ class Lifecycle:
                     run.decision = _FREE
                 else:
                     run.decision = await self._gate.authorize_async(run.call)
+                    run.decided_at_ns = time.perf_counter_ns()
                 self._start(run, request)
             if run is None:
                 return await wrapped(*args, **kwargs)
@@ -363,7 +379,7 @@ class Lifecycle:
         denial = run.decision.denial
         span = None
         with self._before:
-            span = self._spans.start(run.call, run.decision, run.extractor.others, run.flight.asked)
+            span = self._spans.start(run.call, run.decision, run.extractor, run.flight.asked)
         if denial is None:
             run.span = span
             run.extractor.prepare(request, run.flight.asked)
@@ -379,7 +395,7 @@ class Lifecycle:
                 traceparent=span.traceparent if span is not None else None,
             )
         )
-        self._spans.deny(span, run.call, denial)
+        self._spans.deny(span, run, denial)
 
     def _closing(
         self,
@@ -472,7 +488,7 @@ class Lifecycle:
 
     def _end(self, run: Run, event: UsageEvent) -> None:
         with self._after:
-            self._spans.end(run.span, event)
+            self._spans.end(run, event)
 
 
 def _is_cut(reading: Reading) -> bool:

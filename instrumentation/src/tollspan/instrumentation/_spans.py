@@ -5,6 +5,8 @@ Where another instrumentor makes the span, ours marks that one and makes none of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, Protocol
 
 from opentelemetry import trace
@@ -25,7 +27,9 @@ from tollspan.budget import Decision
 from tollspan.safety import Guard
 from tollspan.usage import Call, CallDeniedError, Usage, UsageEvent
 
-_DIMENSIONS = (
+from ._timing import Arrivals
+
+DIMENSIONS = (
     (semconv.TOLLSPAN_CUSTOMER_ID, "customer"),
     (semconv.SESSION_ID, "session"),
     (semconv.USER_ID, "user"),
@@ -35,8 +39,18 @@ _DIMENSIONS = (
     (semconv.TOLLSPAN_TEAM, "team"),
     (semconv.TOLLSPAN_PROJECT, "project"),
 )
-
-
+"""Attributes of who pays, and the fields of an attribution that they are read from."""
+# What the conventions call inference: their cost attributes belong to no other span.
+_INFERENCE = frozenset({semconv.OPERATION_CHAT, semconv.OPERATION_TEXT_COMPLETION})
+WITHOUT_OUTPUT = frozenset({semconv.OPERATION_EMBEDDINGS, semconv.OPERATION_MODERATION})
+"""Operations that have no output tokens: none are told, not 0."""
+# The conventions have a name of the tier for each protocol.
+_TIER = semconv.OPENAI_RESPONSE_SERVICE_TIER
+_TIERS = {semconv.PROVIDER_ANTHROPIC: semconv.ANTHROPIC_RESPONSE_SERVICE_TIER}
+_not_text = attrgetter(
+    "audio_in", "audio_cache_read", "image_in", "image_cache_read", "video_in", "audio_out",
+    "image_out", "video_out",
+)  # fmt: skip
 _OPENINFERENCE_KINDS = ("LLM", "EMBEDDING")
 _CALL_SPAN = create_key("tollspan-call-span")
 
@@ -49,17 +63,30 @@ class TracerSource(Protocol):
         ...
 
 
-class Recorder(Protocol):
-    """Takes finished calls for metrics; must not block."""
+class Ended(Protocol):
+    """What metrics need to know of a call besides its event; see `Run`."""
 
-    def record(
-        self, event: UsageEvent, context: Context | None, *, is_counted_elsewhere: bool
-    ) -> None:
+    @property
+    def call(self) -> Call: ...
+    @property
+    def span(self) -> CallSpan | None: ...
+    @property
+    def started_at_ns(self) -> int: ...
+    @property
+    def decided_at_ns(self) -> int: ...
+    @property
+    def arrivals(self) -> Arrivals | None: ...
+
+
+class Recorder(Protocol):
+    """Takes finished calls for metrics and logs; must not block."""
+
+    def record(self, event: UsageEvent, run: Ended) -> None:
         """Record a call; the conventions' own metrics only where nobody else does."""
         ...
 
-    def deny(self, call: Call, denial: CallDeniedError) -> None:
-        """Record a refusal."""
+    def deny(self, run: Ended, denial: CallDeniedError, context: Context | None) -> None:
+        """Record a refusal, in the context of its span."""
         ...
 
 
@@ -72,6 +99,17 @@ class Others(Protocol):
 
     def record_metrics(self) -> bool:
         """Say whether it records the conventions' metrics too; asked after `make_spans`."""
+        ...
+
+
+class Asking(Protocol):
+    """What spans need to know of the way in which a call is asked; see `Extractor`."""
+
+    @property
+    def others(self) -> Others: ...
+
+    def details(self, asked: Any) -> Mapping[str, AttributeValue] | None:
+        """Return what a span says of the request beyond its `Request`; None for nothing."""
         ...
 
 
@@ -158,6 +196,8 @@ class SpanEmitter:
         tracer: Which tracer to use.
         recorder: Where metrics go.
         is_enabled: False makes no spans at all; the gate does not care.
+        tells_semconv_cost: Put the cost on spans under the conventions' names too, which are not
+            settled.
     """
 
     def __init__(
@@ -166,20 +206,23 @@ class SpanEmitter:
         tracer: TracerSource,
         recorder: Recorder | None,
         is_enabled: bool = True,
+        tells_semconv_cost: bool = False,
     ) -> None:
         self._tracer = tracer
         self._recorder = recorder
         self._is_enabled = is_enabled
+        self._end_attributes = _end_attributes_and_cost if tells_semconv_cost else _end_attributes
         self._dimensions: tuple[object, dict[str, AttributeValue]] = (None, {})
         self._guard = Guard("instrumentation.spans")
 
     def start(
-        self, call: Call, decision: Decision, others: Others, asked: object
+        self, call: Call, decision: Decision, asking: Asking, asked: object
     ) -> CallSpan | None:
         """Start the span of a call, or take the one that another instrumentor has started."""
         if not self._is_enabled:
             return None
         with self._guard:
+            others = asking.others
             is_foreign = others.make_spans(asked)
             tracer = self._tracer()
             if not (is_foreign or tracer) or not is_instrumentation_enabled():
@@ -187,10 +230,16 @@ class SpanEmitter:
             if is_foreign and (marked := self._mark_foreign(call, decision, others)):
                 return marked
             if tracer is not None:
-                return self._start_ours(tracer, call, decision)
+                return self._start_ours(tracer, call, decision, asking.details(asked))
         return None
 
-    def _start_ours(self, tracer: trace.Tracer, call: Call, decision: Decision) -> CallSpan:
+    def _start_ours(
+        self,
+        tracer: trace.Tracer,
+        call: Call,
+        decision: Decision,
+        details: Mapping[str, AttributeValue] | None,
+    ) -> CallSpan:
         request = call.request
         attributes: dict[str, AttributeValue] = {
             semconv.GEN_AI_OPERATION_NAME: request.operation,
@@ -208,39 +257,39 @@ class SpanEmitter:
             attributes[semconv.GEN_AI_REQUEST_STREAM] = True
         if request.choices != 1:
             attributes[semconv.GEN_AI_REQUEST_CHOICE_COUNT] = request.choices
+        if details is not None:
+            attributes.update(details)
         attributes.update(self._attribution_attributes(call))
         span = tracer.start_span(
             f"{request.operation} {request.model}", kind=SpanKind.CLIENT, attributes=attributes
         )
         return CallSpan(span, is_ours=True)
 
-    def end(self, of_call: CallSpan | None, event: UsageEvent) -> None:
+    def end(self, run: Ended, event: UsageEvent) -> None:
         """Put usage and cost on the span, end it if it is ours, and record metrics."""
+        of_call = run.span
         if of_call is not None:
             with self._guard:
                 span = of_call.span
-                if span.is_recording():
-                    span.set_attributes(
-                        _end_attributes(event) if of_call.is_ours else _cost_attributes(event)
-                    )
-                    if of_call.is_ours and event.outcome.status not in ("ok", "partial"):
-                        span.set_status(Status(StatusCode.ERROR, _description(of_call.error)))
-                if of_call.is_ours:
+                if not of_call.is_ours:
+                    if span.is_recording():
+                        span.set_attributes(_cost_attributes(event))
+                else:
+                    if span.is_recording():
+                        span.set_attributes(self._end_attributes(event))
+                        if event.outcome.status not in ("ok", "partial"):
+                            span.set_status(Status(StatusCode.ERROR, _description(of_call.error)))
                     span.end()
         if self._recorder is not None:
-            self._recorder.record(
-                event,
-                of_call.context if of_call is not None else None,
-                is_counted_elsewhere=of_call is not None and of_call.is_counted,
-            )
+            self._recorder.record(event, run)
 
-    def deny(self, of_call: CallSpan | None, call: Call, denial: CallDeniedError) -> None:
+    def deny(self, of_call: CallSpan | None, run: Ended, denial: CallDeniedError) -> None:
         """Mark the span as refused and end it if it is ours."""
         if of_call is not None:
             with self._guard:
                 _deny(of_call, denial)
         if self._recorder is not None:
-            self._recorder.deny(call, denial)
+            self._recorder.deny(run, denial, of_call.context if of_call is not None else None)
 
     def _mark_foreign(self, call: Call, decision: Decision, others: Others) -> CallSpan | None:
         """Stamp the GenAI span that is current, else the one that will be when the SDK sends.
@@ -268,7 +317,7 @@ class SpanEmitter:
             return attributes
         attributes = {
             name: value
-            for name, field in _DIMENSIONS
+            for name, field in DIMENSIONS
             if (value := getattr(attribution, field)) is not None
         }
         self._dimensions = (attribution, attributes)
@@ -299,27 +348,35 @@ def _end_attributes(event: UsageEvent) -> dict[str, AttributeValue]:
     if response.finish_reasons:
         attributes[semconv.GEN_AI_RESPONSE_FINISH_REASONS] = response.finish_reasons
     if response.service_tier is not None:
-        attributes[_service_tier(event.call)] = response.service_tier
+        provider = event.call.request.provider
+        attributes[_TIERS.get(provider, _TIER)] = response.service_tier
     if outcome.first_chunk_ns is not None:
         attributes[semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = outcome.first_chunk_ns / 1e9
     if outcome.error_type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.error_type
-    if event.usage is not None and event.usage.status != "unknown":
-        _add_usage(attributes, event.usage)
+    usage = event.usage
+    if usage is not None and usage.status != "unknown":
+        _add_usage(attributes, usage, event.call.request.operation)
     return attributes
 
 
-def _service_tier(call: Call) -> str:
-    """Return the name of the tier's attribute: the conventions have one for each protocol."""
-    if call.request.provider == semconv.PROVIDER_ANTHROPIC:
-        return semconv.ANTHROPIC_RESPONSE_SERVICE_TIER
-    return semconv.OPENAI_RESPONSE_SERVICE_TIER
+def _end_attributes_and_cost(event: UsageEvent) -> dict[str, AttributeValue]:
+    attributes = _end_attributes(event)
+    cost = event.cost
+    if cost.amount_nanousd is not None and event.call.request.operation in _INFERENCE:
+        attributes[semconv.GEN_AI_USAGE_COST_AMOUNT] = cost.amount_nanousd / 1e9
+        attributes[semconv.GEN_AI_USAGE_COST_CURRENCY] = "USD"
+        attributes[semconv.GEN_AI_USAGE_COST_SOURCE] = (
+            "provider" if cost.settled_by == "reported" else "local"
+        )
+    return attributes
 
 
-def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:
+def _add_usage(attributes: dict[str, AttributeValue], usage: Usage, operation: str) -> None:
     """Put usage in as the conventions' inclusive sums."""
     attributes[semconv.GEN_AI_USAGE_INPUT_TOKENS] = usage.input_tokens
-    attributes[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = usage.output_tokens
+    if operation not in WITHOUT_OUTPUT:
+        attributes[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = usage.output_tokens
     if usage.cache_read:
         attributes[semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS] = usage.cache_read
     written = usage.cache_write + usage.cache_write_5m + usage.cache_write_1h
@@ -327,6 +384,24 @@ def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:
         attributes[semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS] = written
     if usage.reasoning:
         attributes[semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS] = usage.reasoning
+    if any(_not_text(usage)):
+        attributes.update(_by_modality(usage))
+
+
+def _by_modality(usage: Usage) -> dict[str, AttributeValue]:
+    """Return the tokens of each modality of a call that had others than text."""
+    audio = usage.audio_in + usage.audio_cache_read
+    image = usage.image_in + usage.image_cache_read
+    counts = {
+        semconv.GEN_AI_USAGE_TEXT_INPUT_TOKENS: usage.input_tokens - audio - image - usage.video_in,
+        semconv.GEN_AI_USAGE_AUDIO_INPUT_TOKENS: audio,
+        semconv.GEN_AI_USAGE_IMAGE_INPUT_TOKENS: image,
+        semconv.GEN_AI_USAGE_VIDEO_INPUT_TOKENS: usage.video_in,
+        semconv.GEN_AI_USAGE_TEXT_OUTPUT_TOKENS: usage.output + usage.reasoning,
+        semconv.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS: usage.audio_out,
+        semconv.GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS: usage.image_out,
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def _cost_attributes(event: UsageEvent) -> dict[str, AttributeValue]:

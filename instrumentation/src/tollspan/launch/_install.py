@@ -10,10 +10,18 @@ from collections.abc import Callable
 
 import msgspec
 import wrapt
+from opentelemetry import _logs, metrics
 
 from tollspan import attribution
 from tollspan.budget import BudgetGate, Closer, RuleSet
-from tollspan.instrumentation import Funnel, Lifecycle, MetricsRecorder, SpanEmitter, Worker
+from tollspan.instrumentation import (
+    DecisionLog,
+    Funnel,
+    Lifecycle,
+    MetricsRecorder,
+    SpanEmitter,
+    Worker,
+)
 from tollspan.instrumentation.anthropic import ANTHROPIC
 from tollspan.instrumentation.openai import OPENAI
 from tollspan.ledger import SQLiteLedger
@@ -21,10 +29,13 @@ from tollspan.pricing import PriceBook
 from tollspan.safety import Guard
 from tollspan.usage import ConfigError, LedgerError, PriceBookError, TollspanError
 
+from ._exporters import shut_down
+from ._metering import Chooser, loggers, meters
 from ._prices import load_prices
 from ._rules import RuleWatcher
 from ._settings import Settings, read_settings
-from ._tracing import TracerChooser, meter
+from ._states import LedgerStates
+from ._tracing import TracerChooser
 
 _logger = logging.getLogger("tollspan.launch")
 _LAST_DRAIN_SECONDS = 5.0
@@ -42,7 +53,8 @@ class Installed(msgspec.Struct, kw_only=True):
         gate: Decides.
         lifecycle: Takes calls through their life.
         funnels: The hooks in the providers' SDKs.
-        tracing: Chooses the tracer.
+        tracing, metering, logging: Choose the tracer, the meter and the logger.
+        recorder: Records metrics.
         problem: Why the rules, the prices or the ledger can't be used; None when all is well.
         is_ready: The ledger was opened and the threads run.
     """
@@ -53,6 +65,9 @@ class Installed(msgspec.Struct, kw_only=True):
     lifecycle: Lifecycle
     funnels: tuple[Funnel, ...]
     tracing: TracerChooser
+    metering: Chooser[metrics.Meter]
+    logging: Chooser[_logs.Logger]
+    recorder: MetricsRecorder
     problem: TollspanError | None = None
     is_ready: bool = False
 
@@ -103,6 +118,7 @@ def uninstall() -> None:
             for funnel in installed.funnels:
                 funnel.remove()
             _put_away(installed)
+            installed.recorder.close()
             atexit.unregister(_at_exit)
 
 
@@ -127,7 +143,13 @@ def _wire(settings: Settings) -> Installed:
             gate.refuse_all(no_prices)
 
     watcher = RuleWatcher(settings.document, use)
-    worker = Worker(tick=watcher.look)
+
+    def tick() -> None:
+        watcher.look()
+        recorder.look()
+
+    worker = Worker(tick=tick)
+    recorder, metering, loggers_of = _metering(settings, worker, ledger, gate)
     chooser = TracerChooser(
         wants_tracing=settings.wants_tracing and settings.makes_spans, on_change=_end_first
     )
@@ -138,8 +160,9 @@ def _wire(settings: Settings) -> Installed:
         attribution=attribution.capture,
         spans=SpanEmitter(
             tracer=chooser,
-            recorder=MetricsRecorder(meter(), worker),
+            recorder=recorder,
             is_enabled=settings.makes_spans,
+            tells_semconv_cost=settings.tells_semconv_cost,
         ),
         worker=worker,
     )
@@ -157,8 +180,27 @@ def _wire(settings: Settings) -> Installed:
         lifecycle=lifecycle,
         funnels=funnels,
         tracing=chooser,
+        metering=metering,
+        logging=loggers_of,
+        recorder=recorder,
         problem=problem or no_prices,
     )
+
+
+def _metering(
+    settings: Settings, worker: Worker, ledger: SQLiteLedger, gate: BudgetGate
+) -> tuple[MetricsRecorder, Chooser[metrics.Meter], Chooser[_logs.Logger]]:
+    """Set up where metrics and decisions go, beside the spans."""
+    meter = meters(is_wanted=settings.wants_metrics and settings.makes_spans, on_change=_end_first)
+    logger = loggers(is_wanted=settings.wants_logs and settings.makes_spans, on_change=_end_first)
+    recorder = MetricsRecorder(
+        meter,
+        worker,
+        states=LedgerStates(ledger, gate, dimensions=settings.metric_dimensions),
+        log=DecisionLog(logger),
+        dimensions=settings.metric_dimensions,
+    )
+    return recorder, meter, logger
 
 
 def _prices(settings: Settings) -> tuple[PriceBook, TollspanError | None]:
@@ -198,7 +240,9 @@ def _put_away(installed: Installed) -> None:
     installed.lifecycle.finish_open_streams()
     installed.lifecycle.worker.drain(_LAST_DRAIN_SECONDS)
     installed.ledger.close()
-    installed.tracing.close()
+    shut_down(
+        installed.tracing.give_up(), installed.metering.give_up(), installed.logging.give_up()
+    )
 
 
 def _end_first() -> None:
@@ -223,6 +267,7 @@ def _after_fork_in_child() -> None:
     if installed is not None:
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
+        installed.metering.forget()
 
 
 if hasattr(os, "register_at_fork"):
