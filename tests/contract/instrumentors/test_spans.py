@@ -59,7 +59,7 @@ def types(span: ReadableSpan) -> dict[str, type]:
 
 def at_the_start(kit: Kit) -> dict[str, type]:
     """Return what a span of a surface starts with."""
-    said = {"gen_ai.request.max_tokens": int} if kit.most_output else {}
+    said: dict[str, type] = {"gen_ai.request.max_tokens": int} if kit.most_output else {}
     if kit.operation == "embeddings":  # the SDK asks for `base64` by itself
         said = {"gen_ai.request.encoding_formats": tuple}
     return AT_THE_START | said
@@ -67,8 +67,8 @@ def at_the_start(kit: Kit) -> dict[str, type]:
 
 def usage(kit: Kit) -> dict[str, type]:
     """Return what a span of a surface says of tokens; vectors are none."""
-    inputs = {"gen_ai.usage.input_tokens": int}
-    return inputs if kit.operation == "embeddings" else USAGE
+    names = USAGE if kit.operation != "embeddings" else ("gen_ai.usage.input_tokens",)
+    return dict.fromkeys(names, int)
 
 
 def said(kit: Kit) -> dict[str, type]:

@@ -224,6 +224,8 @@ def _get_ready(_: object = None) -> None:
     with Guard("launch.ready"):
         installed.lifecycle.worker.start()
         installed.tracing.prepare()
+        installed.recorder.look()
+        installed.logging()
         try:
             installed.ledger.open()
         except LedgerError as error:

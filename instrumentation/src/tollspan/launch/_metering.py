@@ -1,6 +1,7 @@
 """Which meter and logger the metrics and decisions of calls go to; as with spans, see `_tracing`.
 
-Both are asked for in the worker alone, and made there: no caller waits for an exporter's set-up.
+Both are asked for once before the first call, to set up what is private: the SDK can't do that any
+more when the interpreter ends. After that the worker alone asks.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tollspan.safety import Guard
 
 from ._exporters import SCOPE, Provider, exporters
 
+_is_forked = threading.Event()
 Source = TypeVar("Source", metrics.Meter, _logs.Logger)
 
 
@@ -67,6 +69,7 @@ class Chooser(Generic[Source]):
     def forget(self) -> None:
         """Start anew in a forked child: what the parent counted is the parent's to export."""
         self._private = self._provider = self._source = None
+        _is_forked.set()
 
     def _choose(self, provider: Any) -> None:
         if not _is_stand_in(provider):
@@ -128,7 +131,7 @@ def _private_meters() -> Provider:
         else:
             readers.append(PeriodicExportingMetricReader(_of_this_process(exporter)))
     resource = Resource.create()
-    if semconv.SERVICE_INSTANCE_ID not in resource.attributes:
+    if _is_forked.is_set() or semconv.SERVICE_INSTANCE_ID not in resource.attributes:
         # Sums of several processes under one name would take each other's place.
         own = Resource({semconv.SERVICE_INSTANCE_ID: str(uuid.uuid4())})
         resource = resource.merge(own)
