@@ -81,7 +81,8 @@ def test_an_endpoint_of_one_signal_gets_that_one_alone(
     _, errors = run(tmp_path, fake, f"{ASKED}\nrefused()", **env)
     assert errors == ""
     assert receiver.metrics
-    assert receiver.logs == receiver.spans == []
+    assert receiver.logs == []
+    assert receiver.spans == []
 
 
 def test_who_is_silenced_exports_nothing_and_keeps_the_books(

@@ -53,7 +53,6 @@ GEN_AI_USAGE_COST_SOURCE: Final = "gen_ai.usage.cost.source"
 GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
 GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - an attribute's name
 OPENAI_REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
-OPENAI_RESPONSE_SYSTEM_FINGERPRINT: Final = "openai.response.system_fingerprint"
 OPENAI_RESPONSE_SERVICE_TIER: Final = "openai.response.service_tier"
 # As Anthropic's own SDK (2.12) names it
 ANTHROPIC_RESPONSE_SERVICE_TIER: Final = "anthropic.response.service_tier"
