@@ -389,10 +389,12 @@ def _add_usage(attributes: dict[str, AttributeValue], usage: Usage, operation: s
 
 
 def _by_modality(usage: Usage) -> dict[str, AttributeValue]:
-    """Return the tokens of each modality of a call that had others than text."""
+    """Return what there is to tell of a call that had other tokens than text."""
     audio = usage.audio_in + usage.audio_cache_read
     image = usage.image_in + usage.image_cache_read
+    cached = usage.cache_read + usage.audio_cache_read + usage.image_cache_read
     counts = {
+        semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: cached,
         semconv.GEN_AI_USAGE_TEXT_INPUT_TOKENS: usage.input_tokens - audio - image - usage.video_in,
         semconv.GEN_AI_USAGE_AUDIO_INPUT_TOKENS: audio,
         semconv.GEN_AI_USAGE_IMAGE_INPUT_TOKENS: image,

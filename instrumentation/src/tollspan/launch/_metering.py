@@ -49,16 +49,19 @@ class Chooser(Generic[Source]):
         self._provider: object = None
         self._source: Source | None = None
         self._private: Provider | None = None
+        self._choosing = threading.Lock()
         self._guard = Guard("launch.metering")
 
     def __call__(self) -> Source | None:
         """Return what is in force."""
         provider = self._current()
         if provider is not self._provider:
-            self._provider = provider
-            self._source = None
-            with self._guard:
-                self._choose(provider)
+            with self._choosing:
+                if provider is not self._provider:
+                    self._source = None
+                    with self._guard:
+                        self._choose(provider)
+                    self._provider = provider
         return self._source
 
     def give_up(self) -> Provider | None:
@@ -69,6 +72,7 @@ class Chooser(Generic[Source]):
     def forget(self) -> None:
         """Start anew in a forked child: what the parent counted is the parent's to export."""
         self._private = self._provider = self._source = None
+        self._choosing = threading.Lock()
         _is_forked.set()
 
     def _choose(self, provider: Any) -> None:
