@@ -5,12 +5,13 @@ Providers bring an `Extractor`; everything that is the same for all of them is h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter_ns, time_ns
 from typing import Any, Protocol
 
 import msgspec
 from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.util.types import AttributeValue
 
 from tollspan.attribution import BAGGAGE, CallInFlight, current_call, outbound
 from tollspan.budget import CallSink, Closing, Decision, Gate
@@ -29,6 +30,7 @@ from tollspan.usage import (
 
 from ._shapes import UNREAD, Reading, StreamReader
 from ._spans import CallSpan, Others, SpanEmitter
+from ._timing import Arrivals
 from ._worker import Worker
 
 Kwargs = dict[str, object]
@@ -70,6 +72,10 @@ class Extractor(Protocol):
         """Read what is asked."""
         ...
 
+    def details(self, asked: Any) -> Mapping[str, AttributeValue] | None:
+        """Return what a span says of the request beyond its `Request`; None for nothing."""
+        ...
+
     def prepare(self, request: Request, asked: Any) -> None:
         """Change what is sent where metering needs it; never what belongs to the caller."""
         ...
@@ -100,7 +106,10 @@ class Run(msgspec.Struct):
     """One call on its way: what has to be known to account for its end.
 
     Attributes:
+        started_at_ns, decided_at_ns: When the gate was asked and when it had answered, by
+            `perf_counter_ns`; the latter is 0 where it was not asked.
         context: What the provider's method runs in, where that is not what is around already.
+        arrivals: When the chunks of a stream came.
     """
 
     call: Call
@@ -110,6 +119,8 @@ class Run(msgspec.Struct):
     context: Context | None = None
     decision: Decision = _UNDECIDED
     span: CallSpan | None = None
+    decided_at_ns: int = 0
+    arrivals: Arrivals | None = None
 
 
 StreamProxies = Callable[[object, Run, StreamReader], object]
@@ -166,6 +177,7 @@ class Lifecycle:
                     run.decision = _FREE
                 else:
                     run.decision = self._gate.authorize(run.call)
+                    run.decided_at_ns = perf_counter_ns()
                 self._start(run, request, extractor, asked)
             if run is None:
                 return wrapped(*args, **kwargs)
@@ -186,7 +198,7 @@ class Lifecycle:
                 self.worker.start()
                 return proxies(result, run, reader)
             closing = self._closing(run, extractor.result(result), "ok")
-            self.spans.end(run.span, self._sink.close(closing))
+            self.spans.end(run, self._sink.close(closing))
             return result
         self._close_blindly(run, "ok")
         return result
@@ -235,7 +247,7 @@ class Lifecycle:
             self._gate.abandon(run.call.id)
             return
         with self._after:
-            self.spans.end(run.span, self._sink.close(self._failed(run, error)))
+            self.spans.end(run, self._sink.close(self._failed(run, error)))
             return
         self._close_blindly(run, "error")
 
@@ -260,6 +272,7 @@ class Lifecycle:
                     run.decision = _FREE
                 else:
                     run.decision = await self._gate.authorize_async(run.call)
+                    run.decided_at_ns = perf_counter_ns()
                 self._start(run, request, extractor, asked)
             if run is None:
                 return await wrapped(*args, **kwargs)
@@ -337,7 +350,7 @@ class Lifecycle:
             if run.decision.denial is not None:
                 run.decision = self._gate.spent(run.call)
         with self._after:
-            self.spans.end(run.span, self._sink.close(self._closing(run, reading, "ok")))
+            self.spans.end(run, self._sink.close(self._closing(run, reading, "ok")))
 
     # -- streams --
 
@@ -349,7 +362,7 @@ class Lifecycle:
         if entry is not None:
             with self._after:
                 closing = self._stream_closing(run, entry[1], status, error)
-                self.spans.end(run.span, self._sink.close(closing))
+                self.spans.end(run, self._sink.close(closing))
                 return
             self._close_blindly(run, status)
 
@@ -397,7 +410,7 @@ class Lifecycle:
     def _start(self, run: Run, request: Request, extractor: Extractor, asked: object) -> None:
         """Start the span and prepare what is sent; or record the denial."""
         denial = run.decision.denial
-        span = extractor.spans.start(run.call, run.decision, extractor.others, asked)
+        span = extractor.spans.start(run.call, run.decision, extractor, asked)
         if denial is None:
             if span is not None:
                 run.span = span
@@ -418,7 +431,7 @@ class Lifecycle:
                 traceparent=span.traceparent if span is not None else None,
             )
         )
-        self.spans.deny(span, run.call, denial)
+        self.spans.deny(span, run, denial)
 
     def _closing(
         self,
@@ -495,7 +508,7 @@ class Lifecycle:
         """Account for a call whose end we failed to read: usage unknown, its hold stays counted."""
         self.open_streams.pop(run.call.id, None)
         with self._after:
-            self.spans.end(run.span, self._sink.close(self._closing(run, UNREAD, status)))
+            self.spans.end(run, self._sink.close(self._closing(run, UNREAD, status)))
 
     def _close_blindly_soon(self, run: Run, status: OutcomeStatus) -> None:
         self.worker.do(lambda: self._close_blindly(run, status))
@@ -503,10 +516,10 @@ class Lifecycle:
     async def _end_async(self, run: Run, closing: Closing) -> None:
         """Store the event and end the span; for a cancelled task the worker does both once more."""
         try:
-            self.spans.end(run.span, await self._sink.close_async(closing))
+            self.spans.end(run, await self._sink.close_async(closing))
         except BaseException as error:
             if not isinstance(error, Exception):  # what is stored twice is counted once
-                self.worker.do(lambda: self.spans.end(run.span, self._sink.close(closing)))
+                self.worker.do(lambda: self.spans.end(run, self._sink.close(closing)))
             raise
 
 

@@ -84,6 +84,9 @@ class ToolCall(OwnSpan):
         """Return what is asked."""
         return self._request
 
+    def details(self, asked: object) -> None:
+        """Say nothing more: its span has a shape of its own."""
+
     def prepare(self, request: Request, asked: object) -> None:
         """Change nothing: it is the program's own."""
 
