@@ -67,10 +67,20 @@ RESPONSE: dict[str, tuple[str, str]] = {
     semconv.GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS: ("int", "where not 0"),
     semconv.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS: ("int", "where not 0"),
 }
+TOOLS: dict[str, tuple[str, str]] = {
+    semconv.GEN_AI_TOOL_NAME: ("string", "as in prices and rules"),
+    semconv.GEN_AI_TOOL_TYPE: ("string", "`function`, of `@tool`"),
+    semconv.GEN_AI_TOOL_CALL_ID: ("string", "the model's id of the call, where `call_id` names it"),
+    semconv.MCP_METHOD_NAME: ("string", "`tools/call`"),
+    semconv.MCP_PROTOCOL_VERSION: ("string", "as client and server agreed"),
+    semconv.MCP_SESSION_ID: ("string", "where the transport has one"),
+    semconv.JSONRPC_REQUEST_ID: ("string", "of the request"),
+    semconv.NETWORK_TRANSPORT: ("string", "`tcp` or `pipe`, where it is known"),
+}
 OURS: dict[str, tuple[str, str]] = {
     semconv.TOLLSPAN_CALL_ID: ("string", "the id of the call's event in the ledger"),
     semconv.TOLLSPAN_DECISION: ("string", "what the gate said: `allow`, `shadow`, `warn`, `deny`"),
-    semconv.TOLLSPAN_RULE_ID: ("string", "the rule that refused"),
+    semconv.TOLLSPAN_RULE_ID: ("string", "the rule that refused, warned or only watched"),
     semconv.TOLLSPAN_COST_NANOUSD: ("int", "the exact cost in billionths of a US dollar"),
     semconv.TOLLSPAN_COST_USD: ("double", "the same in US dollars, for people"),
     semconv.TOLLSPAN_COST_STATUS: (
@@ -78,6 +88,7 @@ OURS: dict[str, tuple[str, str]] = {
         "`priced`, `partial`, `unpriced`, `unknown`, `not_billed`",
     ),
     semconv.TOLLSPAN_USAGE_STATUS: ("string", "`reported`, `estimated`, `unknown`"),
+    semconv.TOLLSPAN_MCP_SERVER_NAME: ("string", "of MCP calls: the server, as it names itself"),
     semconv.TOLLSPAN_CUSTOMER_ID: ("string", "who pays: each where it is known"),
     semconv.SESSION_ID: ("string", ""),
     semconv.USER_ID: ("string", ""),
@@ -112,6 +123,12 @@ _OF_CALLS = (
     semconv.SERVER_PORT,
     semconv.ERROR_TYPE,
 )
+_OF_CALLS_AND_TOOLS = (
+    *_OF_CALLS,
+    semconv.GEN_AI_TOOL_NAME,
+    semconv.GEN_AI_TOOL_TYPE,
+    semconv.MCP_METHOD_NAME,
+)
 _OF_BUDGETS = (
     semconv.TOLLSPAN_BUDGET_ID,
     semconv.TOLLSPAN_BUDGET_UNIT,
@@ -125,15 +142,22 @@ LABELS: dict[str, tuple[str, ...]] = {
     semconv.METRIC_EXECUTE_TOOL_DURATION.name: (
         semconv.GEN_AI_OPERATION_NAME,
         semconv.GEN_AI_TOOL_NAME,
+        semconv.GEN_AI_TOOL_TYPE,
         semconv.ERROR_TYPE,
     ),
-    semconv.METRIC_COST.name: _OF_CALLS,
+    semconv.METRIC_MCP_DURATION.name: (
+        semconv.GEN_AI_OPERATION_NAME,
+        semconv.GEN_AI_TOOL_NAME,
+        semconv.MCP_METHOD_NAME,
+        semconv.ERROR_TYPE,
+    ),
+    semconv.METRIC_COST.name: _OF_CALLS_AND_TOOLS,
     semconv.METRIC_DECISIONS.name: (
-        *_OF_CALLS,
+        *_OF_CALLS_AND_TOOLS,
         semconv.TOLLSPAN_DECISION,
         semconv.TOLLSPAN_RULE_ID,
     ),
-    semconv.METRIC_UNPRICED.name: _OF_CALLS,
+    semconv.METRIC_UNPRICED.name: _OF_CALLS_AND_TOOLS,
     semconv.METRIC_GATE_DURATION.name: (semconv.TOLLSPAN_DECISION,),
     semconv.METRIC_BUDGET_LIMIT.name: _OF_BUDGETS,
     semconv.METRIC_BUDGET_SPENT.name: _OF_BUDGETS,
@@ -146,6 +170,8 @@ LABELS: dict[str, tuple[str, ...]] = {
 NOT_ON_SPANS = frozenset(
     {
         semconv.OPENINFERENCE_SPAN_KIND,  # read, not told
+        semconv.TOLLSPAN_TAG_PREFIX,  # and a name of the user's own
+        semconv.BAGGAGE_PREFIX,
         semconv.SERVICE_NAME,  # of the resource
         semconv.SERVICE_INSTANCE_ID,
         semconv.DEPLOYMENT_ENVIRONMENT_NAME,
@@ -188,6 +214,13 @@ is put on that one.
 
 Vectors and moderations have no output tokens, and none are told. `openai.api.type` and
 `openai.response.system_fingerprint` are not told: each would make a call dearer than its use.
+
+### Of tools
+
+A tool of the program's own is named `execute_tool {{gen_ai.tool.name}}`, of kind INTERNAL; one at
+an MCP server `tools/call {{gen_ai.tool.name}}`, of kind CLIENT.
+
+{tools}
 
 ### Ours
 
@@ -255,6 +288,7 @@ def page() -> str:
         schema=semconv.SCHEMA_URL,
         request=_table(REQUEST),
         response=_table(RESPONSE),
+        tools=_table(TOOLS),
         ours=_table(OURS),
         cost=_table(COST),
         metrics=_metrics(),
@@ -268,7 +302,7 @@ def page() -> str:
 def told() -> frozenset[str]:
     """Return every attribute that the page tells of."""
     of_metrics = {label for labels in LABELS.values() for label in labels}
-    return frozenset({*REQUEST, *RESPONSE, *OURS, *COST, *EVENT, *of_metrics})
+    return frozenset({*REQUEST, *RESPONSE, *TOOLS, *OURS, *COST, *EVENT, *of_metrics})
 
 
 def _table(attributes: Mapping[str, tuple[str, str]]) -> str:

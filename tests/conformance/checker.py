@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from tests.conformance.registry import (
     DEPRECATED,
     EVENTS,
+    MCP_CLIENT,
     METRIC_TYPES,
     OUR_PREFIXES,
     OURS,
@@ -56,7 +57,14 @@ def _check_span(span: ReceivedSpan) -> list[str]:
     found = _check_scope(span.scope, span.scope_version, span.schema_url)
     told = span.attributes
     operation = str(told.get("gen_ai.operation.name"))
-    span_type = next((one for one in SPAN_TYPES if operation in one.operations), None)
+    span_type = next(
+        (
+            one
+            for one in SPAN_TYPES
+            if operation in one.operations and ("mcp.method.name" in told) == (one is MCP_CLIENT)
+        ),
+        None,
+    )
     if span_type is None:
         return [*found, f"{operation} is no operation of the conventions"]
     expected_name = re.sub(r"{(.+?)}", lambda match: str(told.get(match[1])), span_type.name)

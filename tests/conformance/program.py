@@ -1,7 +1,7 @@
 """A program of a user, on both SDKs: every operation that is gated, and every way in which it ends.
 
-It knows nothing of tollspan but the class of its denials, and sets up no telemetry. Each call asks
-for everything that the conventions have an attribute for.
+It knows of tollspan the class of its denials and the mark of a tool, and sets up no telemetry. Each
+call asks for everything that the conventions have an attribute for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import anthropic
 import openai
 
-from tollspan.api import CallDeniedError
+from tollspan.api import CallDeniedError, tool
 
 PROMPT = "tell nobody that the heron flies at noon"
 MESSAGES: Any = [{"role": "user", "content": PROMPT}]
@@ -86,6 +86,21 @@ def answers(gpt: openai.OpenAI, claude: anthropic.Anthropic) -> None:
         list(stream.text_stream)
 
 
+@tool(cost="0.0001 USD", call_id="number")
+def look_up(query: str, number: str) -> str:
+    """Be a tool of the program's own; what it is asked is nobody's business either."""
+    if not query:
+        raise LookupError(query)
+    return query.upper()
+
+
+def tools() -> None:
+    """Call it, and have it fail."""
+    look_up(PROMPT, "call_7")
+    with raising(LookupError):
+        look_up("", "call_8")
+
+
 async def answers_async() -> None:
     """Make calls that succeed, on an event loop."""
     async with openai.AsyncOpenAI(max_retries=0) as gpt:
@@ -148,6 +163,7 @@ def main() -> None:
     """Make every call."""
     gpt, claude = openai.OpenAI(max_retries=0), anthropic.Anthropic(max_retries=0)
     answers(gpt, claude)
+    tools()
     asyncio.run(answers_async())
     failures(gpt, claude)
     partials(gpt, claude)

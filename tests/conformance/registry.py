@@ -75,6 +75,7 @@ _MODALITIES = {
 }
 # Ours, on a span of any type that is about a call to a provider or a tool.
 OURS = {
+    "tollspan.mcp.server.name": Attribute("string", "C"),
     "tollspan.call.id": Attribute("string", "R"),
     "tollspan.decision": Attribute("string", "R"),
     "tollspan.rule.id": Attribute("string", "C"),
@@ -160,7 +161,24 @@ EXECUTE_TOOL = SpanType(
         "error.type": Attribute("string", "C"),
     },
 )
-SPAN_TYPES = (INFERENCE, EMBEDDINGS, EXECUTE_TOOL)
+MCP_CLIENT = SpanType(
+    frozenset({"execute_tool"}),
+    "{mcp.method.name} {gen_ai.tool.name}",
+    ("SPAN_KIND_CLIENT",),
+    {
+        "mcp.method.name": Attribute("string", "R"),
+        "gen_ai.operation.name": Attribute("string", "r"),
+        "gen_ai.tool.name": Attribute("string", "C"),
+        "mcp.protocol.version": Attribute("string", "r"),
+        "mcp.session.id": Attribute("string", "r"),
+        "jsonrpc.request.id": Attribute("string", "C"),
+        "network.transport": Attribute("string", "r"),
+        "server.address": Attribute("string", "r"),
+        "server.port": Attribute("int", "r"),
+        "error.type": Attribute("string", "C"),
+    },
+)
+SPAN_TYPES = (INFERENCE, EMBEDDINGS, MCP_CLIENT, EXECUTE_TOOL)
 PROVIDERS = frozenset(
     {
         "openai", "gcp.gen_ai", "gcp.vertex_ai", "gcp.gemini", "anthropic", "cohere",
@@ -199,6 +217,14 @@ _OF_BUDGETS = {
     "tollspan.budget.unit": Attribute("string", "R"),
     "tollspan.budget.scope": Attribute("string", "O"),
 }
+# Ours are of tools too, which have no provider.
+_OURS_OF_CALLS = {
+    **_OF_CALLS,
+    "gen_ai.provider.name": Attribute("string", "C"),
+    "gen_ai.tool.name": Attribute("string", "C"),
+    "gen_ai.tool.type": Attribute("string", "r"),
+    "mcp.method.name": Attribute("string", "C"),
+}
 METRIC_TYPES = {
     "gen_ai.client.operation.duration": MetricType("histogram", "s", _OF_CALLS, _DURATIONS),
     "gen_ai.client.token.usage": MetricType(
@@ -219,21 +245,33 @@ METRIC_TYPES = {
         {
             "gen_ai.operation.name": Attribute("string", "r"),
             "gen_ai.tool.name": Attribute("string", "R"),
+            "gen_ai.tool.type": Attribute("string", "r"),
             "error.type": Attribute("string", "C"),
         },
         tuple(0.1 * 2**power for power in range(13)),
     ),
-    "tollspan.cost": MetricType("sum", "USD", _OF_CALLS),
+    "mcp.client.operation.duration": MetricType(
+        "histogram",
+        "s",
+        {
+            "gen_ai.operation.name": Attribute("string", "r"),
+            "gen_ai.tool.name": Attribute("string", "C"),
+            "mcp.method.name": Attribute("string", "R"),
+            "error.type": Attribute("string", "C"),
+        },
+        (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300),
+    ),
+    "tollspan.cost": MetricType("sum", "USD", _OURS_OF_CALLS),
     "tollspan.decisions": MetricType(
         "sum",
         "{call}",
         {
-            **_OF_CALLS,
+            **_OURS_OF_CALLS,
             "tollspan.decision": Attribute("string", "R"),
             "tollspan.rule.id": Attribute("string", "C"),
         },
     ),
-    "tollspan.unpriced_calls": MetricType("sum", "{call}", _OF_CALLS),
+    "tollspan.unpriced_calls": MetricType("sum", "{call}", _OURS_OF_CALLS),
     "tollspan.gate.duration": MetricType(
         "histogram",
         "s",

@@ -92,7 +92,7 @@ def seen(
 def test_every_call_is_a_span_and_no_span_deviates(seen: Seen) -> None:
     spans = seen.receiver.spans
     calls = len(harness.usage_events(seen.home)) + len(harness.denials(seen.home))
-    assert calls == len(spans) == 30
+    assert calls == len(spans) == 32
     assert check_spans(spans) == GAPS
     assert {span.resource["service.name"] for span in spans} == {"checkout"}
 
@@ -110,8 +110,12 @@ def test_no_metric_deviates_and_none_is_missing(seen: Seen) -> None:
     metrics = seen.receiver.newest_metrics()
     ours = [metric for metric in metrics.values() if metric.scope == "tollspan"]
     assert check_metrics(ours) == set()
-    # Nothing failed, nothing was without a price, and no tool was called.
-    absent = {"tollspan.internal.errors", "gen_ai.execute_tool.duration", "tollspan.unpriced_calls"}
+    # Nothing failed, nothing was without a price, and no MCP server was asked.
+    absent = {
+        "tollspan.internal.errors",
+        "mcp.client.operation.duration",
+        "tollspan.unpriced_calls",
+    }
     assert {metric.name for metric in ours} == set(METRIC_TYPES) - absent
 
 
@@ -120,7 +124,11 @@ def test_metrics_say_what_the_ledger_says(seen: Seen) -> None:
     denials = harness.denials(seen.home)
     metrics = seen.receiver.newest_metrics()
     points = {name: metric.points for name, metric in metrics.items()}
-    assert sum(one.count for one in points["gen_ai.client.operation.duration"]) == len(events)
+    counted = {
+        name: sum(one.count for one in points[name])
+        for name in ("gen_ai.client.operation.duration", "gen_ai.execute_tool.duration")
+    }
+    assert list(counted.values()) == [len(events) - 2, 2]
     decisions = {
         action: sum(
             one.value

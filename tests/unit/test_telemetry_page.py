@@ -6,7 +6,18 @@ import telemetry_page
 from tests.conformance import registry
 from tollspan import semconv
 
-PREFIXES = ("gen_ai.", "openai.", "anthropic.", "server.", "session.", "user.", "error.")
+PREFIXES = (
+    "gen_ai.",
+    "openai.",
+    "anthropic.",
+    "server.",
+    "session.",
+    "user.",
+    "error.",
+    "mcp.",
+    "jsonrpc.",
+    "network.",
+)
 ATTRIBUTES = {
     value
     for name, value in vars(semconv).items()

@@ -11,7 +11,8 @@ import wrapt
 
 from tollspan.usage import OutcomeStatus
 
-from ._call import Lifecycle, Run
+from ._call import Lifecycle
+from ._run import Run
 from ._shapes import StreamReader
 from ._timing import Arrivals
 

@@ -19,7 +19,7 @@ from tollspan.usage import (
     Usage,
 )
 
-from ._call import Failure
+from ._run import Failure
 from ._shapes import Reading, StreamReader
 from ._spans import OwnSpan, SpanEmitter
 

@@ -126,18 +126,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     attribution.set_default(settings.attribution)
     attribution.use_baggage(settings.baggage)
     book, no_prices = _prices(settings)
-    ledger = SQLiteLedger(
-        settings.home,
-        wait_seconds=settings.acquire_timeout_seconds,
-        is_durable=settings.is_durable,
-    )
-    gate = BudgetGate(
-        RuleSet(),
-        book,
-        ledger,
-        acquire_timeout_seconds=settings.acquire_timeout_seconds,
-        mode=settings.mode,
-    )
+    ledger, gate = _books(settings, book)
     sink = Closer(book, ledger)
 
     def use(rules: RuleSet) -> None:
@@ -175,9 +164,6 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     use(rules)
     if problem is not None:
         gate.refuse_all(problem)
-    if settings.mode != "enforce":
-        _logger.warning("tollspan's budgets stop nothing: TOLLSPAN_MODE is %s", settings.mode)
-        ledger.sight("mode", settings.mode)
     door = _door(settings, lifecycle, gate, sink, ledger, funnels)
     if door is not None:
         after.seen.append(door.recent.record)
@@ -193,6 +179,26 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         look_at_rules=watcher.look,
         problem=problem or no_prices,
     )
+
+
+def _books(settings: Settings, book: PriceBook) -> tuple[SQLiteLedger, BudgetGate]:
+    """Set up the books, and the gate over them; a gate that enforces nothing is on the record."""
+    ledger = SQLiteLedger(
+        settings.home,
+        wait_seconds=settings.acquire_timeout_seconds,
+        is_durable=settings.is_durable,
+    )
+    if settings.mode != "enforce":
+        _logger.warning("tollspan's budgets stop nothing: TOLLSPAN_MODE is %s", settings.mode)
+        ledger.sight("mode", settings.mode)
+    gate = BudgetGate(
+        RuleSet(),
+        book,
+        ledger,
+        acquire_timeout_seconds=settings.acquire_timeout_seconds,
+        mode=settings.mode,
+    )
+    return ledger, gate
 
 
 def _hooks(

@@ -8,9 +8,9 @@ from typing import cast
 import msgspec
 from opentelemetry.util.types import AttributeValue
 
-from tollspan.instrumentation._call import Failure
 from tollspan.instrumentation._details import read_details, readers
 from tollspan.instrumentation._hosts import HostTable, Route
+from tollspan.instrumentation._run import Failure
 from tollspan.instrumentation._shapes import Reading, StreamReader, View
 from tollspan.instrumentation._spans import SpanEmitter
 from tollspan.instrumentation._stream import is_stream
