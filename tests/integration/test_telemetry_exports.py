@@ -276,4 +276,4 @@ asyncio.run(main())
     (point,) = gaps.points
     # Each stream: an opening chunk, four pieces with three pauses, an end, and the usage.
     assert point.count == 3 * 6
-    assert 3 * 3 * 0.05 <= point.value < 3 * 3 * 0.05 + 2
+    assert 3 * 3 * 0.05 * 0.8 <= point.value < 3 * 3 * 0.05 + 2  # pauses of two clocks
