@@ -20,6 +20,7 @@ from tollspan.usage import (
     ConfigError,
     DocumentReader,
     parse_usd,
+    read_document,
 )
 
 from ._file import Row
@@ -48,13 +49,9 @@ def read_overrides(path: Path) -> Overrides:
     Raises:
         ConfigError: It can't be read, or something in it is wrong.
     """
-    try:
-        data = path.read_bytes()
-        text = data.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from error
+    text = read_document(path)
     found = parse_overrides(text, source=str(path))
-    return msgspec.structs.replace(found, sha256=hashlib.sha256(data).hexdigest())
+    return msgspec.structs.replace(found, sha256=hashlib.sha256(text.encode()).hexdigest())
 
 
 def parse_overrides(text: str, *, source: str = "prices") -> Overrides:

@@ -268,6 +268,14 @@ class PriceBook:
         """Every provider that has prices, by the book's names."""
         return self._matcher.providers
 
+    def model_names(self) -> frozenset[str]:
+        """Return every name that has prices at some provider, in lower case, globs without `*`.
+
+        Raises:
+            PriceBookError: A part of the book can't be read.
+        """
+        return frozenset(name for each in self.providers for name in self._matcher.names(each))
+
     def has_provider(self, name: str) -> bool:
         """Say whether a provider has prices, under this or another name."""
         return self._matcher.part(name) is not None

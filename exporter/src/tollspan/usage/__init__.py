@@ -13,6 +13,17 @@ from .cost import (
     format_usd,
     parse_usd,
 )
+from .dialects import (
+    DIALECTS,
+    OURS,
+    Dialect,
+    ForeignSpan,
+    dialect_of,
+    foreign_call,
+    foreign_outcome,
+    named,
+    read_span,
+)
 from .dimensions import (
     DIMENSIONS,
     LONGEST_VALUE,
@@ -25,7 +36,7 @@ from .dimensions import (
     read_attribution,
     value_of,
 )
-from .document import DocumentReader
+from .document import MOST_DOCUMENT_BYTES, DocumentReader, read_document
 from .errors import (
     AttributionError,
     BudgetExceededError,
@@ -78,12 +89,15 @@ from .usage import (
 
 __all__ = [
     "DECISION_TYPE",
+    "DIALECTS",
     "DIMENSIONS",
     "INPUT_BUCKETS",
     "LOCAL_TENANT",
     "LONGEST_VALUE",
+    "MOST_DOCUMENT_BYTES",
     "MOST_TAGS",
     "NANOUSD_PER_USD",
+    "OURS",
     "OUTPUT_BUCKETS",
     "PICOUSD_PER_NANOUSD",
     "PICOUSD_PER_USD",
@@ -108,8 +122,10 @@ __all__ = [
     "DecisionEvent",
     "DecisionNote",
     "DenialSource",
+    "Dialect",
     "DocumentReader",
     "Event",
+    "ForeignSpan",
     "GateUnavailableError",
     "Iteration",
     "LedgerCorruptError",
@@ -136,16 +152,22 @@ __all__ = [
     "check_tag_name",
     "check_value",
     "decode_event",
+    "dialect_of",
     "encode_event",
     "estimate_input_tokens",
     "estimate_tokens",
+    "foreign_call",
+    "foreign_outcome",
     "format_amount",
     "format_usd",
     "is_tag",
     "merge_attributions",
+    "named",
     "new_call_id",
     "parse_usd",
     "read_attribution",
+    "read_document",
+    "read_span",
     "rfc3339",
     "sum_of",
     "to_decimal",

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import (
         AnthropicInstrumentor,
+        BudgetSpanProcessor,
         OpenAIInstrumentor,
+        UsageEventExporter,
         install,
         on_deny,
         on_usage,
@@ -38,6 +40,7 @@ __all__ = [
     "AnthropicInstrumentor",
     "AttributionError",
     "BudgetExceededError",
+    "BudgetSpanProcessor",
     "BudgetWarning",
     "CallDeniedError",
     "ConfigError",
@@ -49,6 +52,7 @@ __all__ = [
     "TollspanError",
     "UnboundedCallError",
     "UnpricedModelError",
+    "UsageEventExporter",
     "argument",
     "attribution",
     "bind",
@@ -63,6 +67,8 @@ __all__ = [
 ]
 
 _LAZY = {
+    "BudgetSpanProcessor": "tollspan.launch",
+    "UsageEventExporter": "tollspan.launch",
     "BudgetWarning": "tollspan.budget",
     "on_deny": "tollspan.launch",
     "on_usage": "tollspan.launch",

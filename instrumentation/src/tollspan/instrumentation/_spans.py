@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context, create_key, get_current, get_value, set_value
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import (
     INVALID_SPAN,
     Span,
@@ -25,6 +24,8 @@ from tollspan import semconv
 from tollspan.budget import Decision
 from tollspan.safety import Guard
 from tollspan.usage import TOOL_PROVIDER, Call, CallDeniedError, Usage, UsageEvent
+
+from ._suppression import is_suppressed
 
 _DIMENSIONS = (
     (semconv.TOLLSPAN_CUSTOMER_ID, "customer"),
@@ -209,7 +210,7 @@ class SpanEmitter:
         with self._guard:
             is_foreign = others.make_spans(asked)
             tracer = self.tracer()
-            if not (is_foreign or tracer) or not is_instrumentation_enabled():
+            if not (is_foreign or tracer) or is_suppressed():
                 return None
             if is_foreign and (marked := self._mark_foreign(call, decision, others)):
                 return marked

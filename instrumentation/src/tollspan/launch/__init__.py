@@ -1,15 +1,23 @@
-"""Starts tollspan: every way in ends in one idempotent `install`."""
+"""Starts tollspan: every way in ends in one idempotent `install`.
+
+Names are loaded when they are first used: who only reads settings pays for no OpenTelemetry.
+"""
 
 from __future__ import annotations
 
-from tollspan.instrumentation import LISTENERS
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from ._auto import auto_launch_problem
-from ._install import SDKS, Installed, install, install_or_raise, uninstall
-from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
-from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
-from ._run import check_or_raise, run_program
 from ._settings import SETTINGS, Setting, Settings, read_settings
+
+if TYPE_CHECKING:
+    from ._auto import auto_launch_problem
+    from ._callbacks import on_deny, on_usage, on_warn, remove_callback
+    from ._install import SDKS, Installed, install, install_or_raise, uninstall
+    from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
+    from ._pipeline import BudgetSpanProcessor, UsageEventExporter
+    from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
+    from ._run import check_or_raise, run_program
 
 __all__ = [
     "PINNED_BOOK",
@@ -17,11 +25,13 @@ __all__ = [
     "SETTINGS",
     "UPDATED_BOOK",
     "AnthropicInstrumentor",
+    "BudgetSpanProcessor",
     "Installed",
     "MCPInstrumentor",
     "OpenAIInstrumentor",
     "Setting",
     "Settings",
+    "UsageEventExporter",
     "auto_launch_problem",
     "book_in_force",
     "check_or_raise",
@@ -37,8 +47,22 @@ __all__ = [
     "uninstall",
 ]
 
+_MODULES = {
+    "_auto": ("auto_launch_problem",),
+    "_callbacks": ("on_deny", "on_usage", "on_warn", "remove_callback"),
+    "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
+    "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),
+    "_pipeline": ("BudgetSpanProcessor", "UsageEventExporter"),
+    "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),
+    "_run": ("check_or_raise", "run_program"),
+}
+_LAZY = {name: module for module, names in _MODULES.items() for name in names}
 
-on_usage = LISTENERS.on_usage
-on_deny = LISTENERS.on_deny
-on_warn = LISTENERS.on_warn
-remove_callback = LISTENERS.remove
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value

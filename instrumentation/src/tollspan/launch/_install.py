@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -14,7 +15,8 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tollspan import attribution
-from tollspan.budget import BudgetGate, Closer, RuleSet, Warner
+from tollspan.budget import BudgetGate, CallSink, Closer, RuleSet, Warner
+from tollspan.exporter import Books
 from tollspan.instrumentation import (
     LISTENERS,
     Funnel,
@@ -30,10 +32,18 @@ from tollspan.instrumentation.openai import OPENAI
 from tollspan.instrumentation.tools import use_lifecycle
 from tollspan.ledger import SQLiteLedger
 from tollspan.pricing import PriceBook
+from tollspan.processor import Door, Held
 from tollspan.safety import Guard
-from tollspan.usage import ConfigError, LedgerError, PriceBookError, TollspanError
+from tollspan.usage import (
+    ConfigError,
+    ForeignSpan,
+    LedgerError,
+    PriceBookError,
+    TollspanError,
+)
 
 from ._children import ChildEnds
+from ._foreign import watch_providers
 from ._observing import AfterCalls
 from ._prices import load_prices
 from ._rules import RuleWatcher
@@ -58,6 +68,8 @@ class Installed(msgspec.Struct, kw_only=True):
         hooks: What stands in each SDK, by package.
         after: Looks at calls when they are over.
         tracing: Chooses the tracer.
+        sink: Accounts for calls.
+        door: Takes in what only other people's spans tell; None where that is switched off.
         look_at_rules: Reads the rules anew if their document has changed.
         instrumented: The SDKs whose instrumentors were switched on, by package.
         is_kept: A launcher or the program itself installed it: no instrumentor takes it off.
@@ -73,6 +85,8 @@ class Installed(msgspec.Struct, kw_only=True):
     after: AfterCalls
     tracing: TracerChooser
     look_at_rules: Callable[[], None]
+    sink: CallSink
+    door: Door | None
     instrumented: set[str] = set()
     is_kept: bool = False
     problem: TollspanError | None = None
@@ -190,8 +204,12 @@ def _install(settings: Callable[[], Settings]) -> Installed:
             _installed = _wire(settings())
             _end_first()
             for package in _installed.hooks:
+                if package in sys.modules:  # `doctor` says what that means
+                    _installed.ledger.sight("imported_before_install", package)
                 wrapt.register_post_import_hook(_get_ready, package)
             use_lifecycle(_installed.lifecycle, _get_ready)
+            if _installed.door is not None:
+                watch_providers(door_in_force)
         return _installed
 
 
@@ -241,9 +259,10 @@ def _wire(settings: Settings) -> Installed:
     chooser = TracerChooser(
         wants_tracing=settings.wants_tracing and settings.makes_spans, on_change=_end_first
     )
+    sink = Closer(book, ledger)
     lifecycle = Lifecycle(
         gate=gate,
-        sink=Closer(book, ledger),
+        sink=sink,
         note=ledger.note,
         attribution=attribution.capture,
         spans=SpanEmitter(
@@ -267,6 +286,18 @@ def _wire(settings: Settings) -> Installed:
         if package in settings.silenced:
             each.spans.is_enabled = False
         each.apply()
+    door: Door | None = None
+    if settings.foreign_spans != "off":
+        door = Door(
+            gate=gate,
+            sink=sink,
+            note=ledger.note,
+            attribution=attribution.capture,
+            later=worker.do,
+            held=lambda: _held(funnels),
+            asks=settings.foreign_spans == "gate",
+        )
+        after.seen.append(door.recent.record)
     return Installed(
         settings=settings,
         ledger=ledger,
@@ -276,7 +307,41 @@ def _wire(settings: Settings) -> Installed:
         after=after,
         tracing=chooser,
         look_at_rules=watcher.look,
+        sink=sink,
+        door=door,
         problem=problem or no_prices,
+    )
+
+
+def _held(funnels: tuple[Funnel, ...]) -> Held:
+    """Say what our own hooks see: the calls of SDKs, and of whom they may be."""
+    holding = [funnel for funnel in funnels if funnel.holds]
+    return Held(
+        frozenset(funnel.sdk.package for funnel in holding),
+        frozenset(name for funnel in holding for name in funnel.hosts.providers),
+    )
+
+
+def door_in_force() -> Door | None:
+    """Return the door for other people's spans; None where it is off, or nothing is installed."""
+    return _installed.door if _installed is not None else None
+
+
+def _knows_nothing(_: ForeignSpan, started_at_unix_ns: int, ended_at_unix_ns: int) -> bool:  # noqa: ARG001 - the exporter's
+    return False
+
+
+def books_in_force() -> Books | None:
+    """Return what an exporter of spans needs; None where nothing is installed."""
+    installed = _installed
+    if installed is None:
+        return None
+    door = installed.door
+    return Books(
+        installed.gate,
+        installed.sink,
+        door.knows if door is not None else _knows_nothing,
+        attribution.capture,
     )
 
 
@@ -344,6 +409,8 @@ def _after_fork_in_child() -> None:
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
         LISTENERS.worker.forget()
+        if installed.door is not None:
+            installed.door.forget()
         for funnel in installed.funnels:
             funnel.wake_before_next(lambda: _wake(installed))
 

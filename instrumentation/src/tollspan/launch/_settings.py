@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import msgspec
 
-from tollspan.attribution import SHORTEST_SECRET, Baggage
 from tollspan.usage import (
     DIMENSIONS,
     Attribution,
@@ -20,6 +19,9 @@ from tollspan.usage import (
     is_tag,
     read_attribution,
 )
+
+if TYPE_CHECKING:
+    from tollspan.attribution import Baggage
 
 DOCUMENT = "tollspan.yaml"
 PRICES = "prices.yaml"
@@ -36,7 +38,7 @@ class Setting(msgspec.Struct, frozen=True):
 SETTINGS = (
     Setting(
         "TOLLSPAN_HOME",
-        "`~/.local/state/tollspan`",
+        "`~/.tollspan`",
         "Folder of the ledger (`ledger.db`), and of `tollspan.yaml` when there is none nearer.",
     ),
     Setting(
@@ -60,6 +62,12 @@ SETTINGS = (
         "For incidents. `observe`: nothing is refused, and what would have been is a `shadow` "
         "decision; `off`: budgets are not even asked. Calls are metered, priced and counted in "
         "their budgets all the same, and each event says which mode it was made in.",
+    ),
+    Setting(
+        "TOLLSPAN_FOREIGN_SPANS",
+        "`gate`",
+        "Spans of calls that only other instrumentors see. `gate`: they are asked for as they "
+        "start, and accounted for as they end; `meter`: only accounted for; `off`: left alone.",
     ),
     Setting(
         "TOLLSPAN_ACQUIRE_TIMEOUT",
@@ -144,6 +152,7 @@ SETTINGS = (
     ),
 )
 
+ForeignSpans = Literal["gate", "meter", "off"]
 _Choice = TypeVar("_Choice", bound=str)
 _ENTRY_POINT = "tollspan-"
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -161,6 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         prices: The operator's own prices' file; None when there is none.
         price_book: Another price book's file; None to choose one.
         mode: What the gate may do.
+        foreign_spans: What becomes of calls that only other people's spans tell of.
         acquire_timeout_seconds: Longest wait of a call for the budgets.
         is_durable: Wait for the disk at each event.
         log_level: Name of a level of `logging`.
@@ -177,6 +187,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prices: Path | None
     price_book: Path | None
     mode: Mode
+    foreign_spans: ForeignSpans
     acquire_timeout_seconds: float
     is_durable: bool
     log_level: str
@@ -210,6 +221,7 @@ def read_settings(
         prices=env.file("TOLLSPAN_PRICES", PRICES, home),
         price_book=env.path("TOLLSPAN_PRICE_BOOK"),
         mode=env.choice("TOLLSPAN_MODE", get_args(Mode)),
+        foreign_spans=env.choice("TOLLSPAN_FOREIGN_SPANS", get_args(ForeignSpans)),
         acquire_timeout_seconds=env.seconds("TOLLSPAN_ACQUIRE_TIMEOUT", 0.25),
         is_durable=env.choice("TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
         log_level=env.choice(
@@ -240,10 +252,8 @@ class _Environment:
         given = self.path("TOLLSPAN_HOME")
         if given is not None:
             return given
-        state = self._env.get("XDG_STATE_HOME")
         try:
-            base = Path(state) if state else Path("~/.local/state").expanduser()
-            return (base / "tollspan").absolute()
+            return Path("~/.tollspan").expanduser().absolute()
         except (OSError, RuntimeError) as error:
             self._wrong(f"TOLLSPAN_HOME is not set, and there is no home folder ({error})")
             return _NOWHERE
@@ -337,6 +347,9 @@ class _Environment:
         mode = self.choice("TOLLSPAN_BAGGAGE", ("off", "read", "write", "both"))
         if mode == "off":
             return None
+        # OpenTelemetry's context comes with it, which who looks at the books does not need.
+        from tollspan.attribution import SHORTEST_SECRET, Baggage  # noqa: PLC0415
+
         secret = self._env.get("TOLLSPAN_BAGGAGE_SECRET", "")
         if len(secret) < SHORTEST_SECRET:
             self._wrong(

@@ -1,7 +1,14 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
 from .closing import Closer, Rates
-from .document import parse_rules, read_rules
+from .document import (
+    BUDGET_KEYS,
+    DEFAULTS_KEYS,
+    DOCUMENT_KEYS,
+    WINDOW_KEYS,
+    parse_rules,
+    read_rules,
+)
 from .gate import Bounds, BudgetGate
 from .memory import MemoryLedger
 from .plans import read_scope
@@ -15,7 +22,9 @@ from .ports import (
     Gate,
     OnUnavailable,
     OnUnbounded,
+    OnUnboundedInput,
     OnUnpriced,
+    is_asyncio,
 )
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .values import Account, Balance, Decision, Hold, Leg, Refusal
@@ -23,12 +32,16 @@ from .warnings import BudgetWarning, Milestones, Warner, WarningReason
 from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
 
 __all__ = [
+    "BUDGET_KEYS",
     "BUSY",
+    "DEFAULTS_KEYS",
+    "DOCUMENT_KEYS",
     "EVERY",
     "FOREVER_UNIX_NS",
     "LIFETIME",
     "OWNERS",
     "SUBJECTS",
+    "WINDOW_KEYS",
     "Account",
     "Authority",
     "Balance",
@@ -52,6 +65,7 @@ __all__ = [
     "OnExceed",
     "OnUnavailable",
     "OnUnbounded",
+    "OnUnboundedInput",
     "OnUnpriced",
     "Rates",
     "Refusal",
@@ -60,6 +74,7 @@ __all__ = [
     "WarningReason",
     "Window",
     "ends_at",
+    "is_asyncio",
     "parse_rules",
     "period",
     "read_rules",

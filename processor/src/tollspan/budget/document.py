@@ -9,7 +9,13 @@ from typing import TypeVar, get_args
 
 import yaml
 
-from tollspan.usage import NANOUSD_PER_USD, BudgetUnit, ConfigError, DocumentReader
+from tollspan.usage import (
+    NANOUSD_PER_USD,
+    BudgetUnit,
+    ConfigError,
+    DocumentReader,
+    read_document,
+)
 
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
@@ -31,6 +37,7 @@ BUDGET_KEYS = (
 )
 WINDOW_KEYS = ("every", "timezone")
 _AMOUNT = re.compile(r"(-?[0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]+)")
+_MOST_DIGITS = 28
 _SHARE = re.compile(r"[01]?\.?[0-9]{1,9}")
 _UNITS: dict[str, BudgetUnit] = {
     "USD": "usd",
@@ -56,11 +63,7 @@ def read_rules(path: Path) -> RuleSet:
     Raises:
         ConfigError: It can't be read, or something in it is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from error
-    return parse_rules(text, source=str(path))
+    return parse_rules(read_document(path), source=str(path))
 
 
 def parse_rules(text: str, *, source: str = "rules") -> RuleSet:
@@ -168,6 +171,8 @@ class _Reader(DocumentReader):
         if unit is None:
             self.fail(node, f"`limit` is in {word}; expected USD, tokens or calls")
         amount = Decimal(number.replace("_", "").replace(",", ""))
+        if sum(map(str.isdigit, number)) > _MOST_DIGITS:  # Decimal rounds what has more
+            self.fail(node, f"`limit` is {text!r}; expected at most {_MOST_DIGITS} digits")
         if amount < 0:
             self.fail(node, f"`limit` is negative ({text!r}); 0 {word} allows nothing")
         amount *= NANOUSD_PER_USD if unit == "usd" else 1

@@ -150,6 +150,7 @@ class Closing(msgspec.Struct, frozen=True):
         outcome: How it ended.
         traceparent: W3C trace context of its span.
         keep_unresolved: Keep the rest of the hold counted: the usage says less than was spent.
+        marks: What to look at in its event, besides what the closer finds.
     """
 
     call: Call
@@ -158,3 +159,4 @@ class Closing(msgspec.Struct, frozen=True):
     outcome: Outcome
     traceparent: str | None = None
     keep_unresolved: bool = False
+    marks: tuple[str, ...] = ()

@@ -64,6 +64,11 @@ class Funnel:
         # By URL as it was asked for; None for what is not gated.
         self._by_url: dict[str, PathExtractor | None] = {**self._extractors}
 
+    @property
+    def holds(self) -> bool:
+        """Whether every call of the SDK passes here, now or once it is imported."""
+        return self._is_active and (bool(self._undo) or self.sdk.package not in sys.modules)
+
     def apply(self) -> None:
         """Wrap what is imported already, and the rest as it is imported."""
         self._is_active = True
