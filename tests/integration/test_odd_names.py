@@ -1,4 +1,4 @@
-"""Customers whose names look like paths, queries, keys or SQL: each is one customer, and only that."""
+"""Customers whose names look like paths, queries, keys or SQL: each is one, and only that."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def files(folder: Path) -> set[str]:
 
 def test_every_name_has_an_account_a_limit_and_a_sum_of_its_own(tmp_path: Path) -> None:
     home = tmp_path / "deep" / "home"
-    budgets = "{id: each, per: [customer], limit: 1 call}, {id: money, per: [customer], limit: 1 USD}"
+    budgets = (
+        "{id: each, per: [customer], limit: 1 call}, {id: money, per: [customer], limit: 1 USD}"
+    )
     with (
         FakeOpenAI() as fake,
         harness.installed(home, budgets=budgets),
@@ -135,9 +137,9 @@ def test_a_limit_is_shared_by_all_clients_of_all_providers(
                     message(one)
                     with pytest.raises(error):
                         message(one)
-                with OpenAI(base_url=openai_fake.base_url, api_key="key") as client:
-                    with pytest.raises(error):
-                        chat(client)
+                client = OpenAI(base_url=openai_fake.base_url, api_key="key")
+                with client, pytest.raises(error):
+                    chat(client)
             with OpenAI(base_url=openai_fake.base_url, api_key="key") as client:
                 chat(client)
         assert (openai_fake.hits, anthropic_fake.hits) == (3, 1)

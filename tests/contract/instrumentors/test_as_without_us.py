@@ -16,7 +16,7 @@ from tests.contract.instrumentors.ways import Way
 from tollspan.api import attribution
 
 PROXY = "http://127.0.0.1:9"
-OURS = {"customer": "acme", "user": "someone@example.com", "tags": {"tier": "free"}}
+OURS: dict[str, Any] = {"customer": "acme", "user": "someone@example.com", "tags": {"tier": "free"}}
 
 
 def settings(client: Any) -> dict[str, object]:

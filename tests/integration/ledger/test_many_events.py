@@ -41,6 +41,6 @@ def test_no_event_of_many_is_dropped_and_sums_are_exact(tmp_path: Path, number: 
 def test_no_money_is_a_binary_float_in_what_is_written() -> None:
     floats: list[str] = []
     written = encode_event(event(new_id(), charge(account(), posted=450_000)))
-    json.loads(written, parse_float=lambda text: floats.append(text))
+    json.loads(written, parse_float=floats.append)
     assert floats == []
     assert b"450000" in written

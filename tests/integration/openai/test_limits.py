@@ -176,9 +176,10 @@ def test_tokens_at_once_never_pass_their_limit_however_long_the_prompts(tmp_path
 
 
 def test_a_versioned_name_is_held_for_priced_and_stopped_as_its_model(tmp_path: Path) -> None:
-    with FakeOpenAI() as fake, open_stage(
-        tmp_path / "probe", fake, budgets="{id: all, limit: 1 USD}"
-    ) as stage:
+    with (
+        FakeOpenAI() as fake,
+        open_stage(tmp_path / "probe", fake, budgets="{id: all, limit: 1 USD}") as stage,
+    ):
         chat(stage.client(), **ASKED)
         chat(stage.client(), model=VERSIONED, **ASKED)
         plain, versioned = stage.events()
