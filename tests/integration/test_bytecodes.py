@@ -27,7 +27,7 @@ PARTS = {
     "gate": (290, 290),
     "bound": (65, 65),
     "hold": (285, 285),
-    "span start": (335, 340),
+    "span start": (375, 380),
     "span start: SDK": (2_150, 2_240),
     "foreign check": (165, 165),
     "context": (45, 45),

@@ -23,6 +23,8 @@ SOURCE = Path(__file__).resolve().parents[3] / "instrumentation/src/tollspan/lau
         pytest.param("TOLLSPAN_ACQUIRE_TIMEOUT", "nan", "expected seconds from 0 to 3600"),
         pytest.param("TOLLSPAN_DURABILITY", "always", "expected one of process, fsync"),
         pytest.param("TOLLSPAN_LOG_LEVEL", "loud", "expected one of WARNING, DEBUG"),
+        pytest.param("TOLLSPAN_METRIC_DIMENSIONS", "owner", "expected some of customer, session"),
+        pytest.param("TOLLSPAN_SEMCONV_COST", "maybe", "expected true or false"),
         pytest.param("TOLLSPAN_STRICT", "perhaps", "expected true or false"),
         pytest.param("TOLLSPAN_CUSTOMER", "x" * 257, "has 257 characters; expected 1 to 256"),
         pytest.param("TOLLSPAN_TEAM", "a\nb", "control character U+000A at position 1"),
@@ -198,14 +200,53 @@ def test_the_resource_names_the_service_and_the_environment(tmp_path: Path) -> N
     assert named.service == "b"
 
 
+@pytest.mark.parametrize("signal", ["TRACES", "METRICS", "LOGS"])
+@pytest.mark.parametrize(
+    ("env", "is_wanted"),
+    [
+        pytest.param({}, False, id="nothing set"),
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, True, id="an endpoint of all"),
+        pytest.param({"OTEL_EXPORTER_OTLP_{}_ENDPOINT": "http://x"}, True, id="its own endpoint"),
+        pytest.param({"OTEL_{}_EXPORTER": "console"}, True, id="its own exporter"),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_{}_EXPORTER": "none"},
+            False,
+            id="an endpoint, and not for it",
+        ),
+    ],
+)
+def test_a_signal_is_exported_where_the_standard_settings_ask_for_it(
+    tmp_path: Path, signal: str, env: dict[str, str], *, is_wanted: bool
+) -> None:
+    named = {name.format(signal): value for name, value in env.items()}
+    settings = read_settings({"TOLLSPAN_HOME": str(tmp_path), **named})
+    wants = {
+        "TRACES": settings.wants_tracing,
+        "METRICS": settings.wants_metrics,
+        "LOGS": settings.wants_logs,
+    }
+    assert wants[signal] is is_wanted
+
+
+def test_dimensions_of_metrics_are_those_that_there_are(tmp_path: Path) -> None:
+    environ = {"TOLLSPAN_HOME": str(tmp_path), "TOLLSPAN_METRIC_DIMENSIONS": "Customer, feature,"}
+    assert read_settings(environ).metric_dimensions == {"customer", "feature"}
+
+
 def test_every_variable_that_is_read_is_documented() -> None:
     source = "".join(path.read_text() for path in SOURCE.glob("*.py"))
-    read = set(re.findall(r'"(TOLLSPAN_[A-Z_]+|OTEL_[A-Z_]+)"', source))
+    each = re.compile(r"{signal[^}]*}")
+    read = {
+        each.sub(signal, name)
+        for name in re.findall(r'"(TOLLSPAN_[A-Z_]+|OTEL_[^" ]+)"', source)
+        for signal in ("TRACES", "METRICS", "LOGS")
+    }
     names = [setting.name for setting in SETTINGS]
     assert len(set(names)) == len(names)
     spelled_in_another = {
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        f"OTEL_EXPORTER_OTLP_{signal}_{what}"
+        for signal in ("TRACES", "METRICS", "LOGS")
+        for what in ("ENDPOINT", "PROTOCOL")
     }
     assert read - set(names) == spelled_in_another
 

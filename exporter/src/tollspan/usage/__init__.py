@@ -73,6 +73,7 @@ from .events import (
 )
 from .ids import new_call_id
 from .outcome import Outcome, OutcomeStatus, Response
+from .refusals import refusal
 from .usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
@@ -168,6 +169,7 @@ __all__ = [
     "read_attribution",
     "read_document",
     "read_span",
+    "refusal",
     "rfc3339",
     "sum_of",
     "to_decimal",

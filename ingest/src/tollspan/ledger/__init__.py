@@ -3,6 +3,7 @@
 from ._home import NETWORK_FILE_SYSTEMS, file_system
 from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
+from ._waiting import Waiting
 from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
 from .sqlite import LEDGER_FILE, SQLiteLedger
 from .tailing import EventTail
@@ -18,6 +19,7 @@ __all__ = [
     "ReportRow",
     "SQLiteLedger",
     "Sighting",
+    "Waiting",
     "file_system",
     "is_dimension",
     "rebuild",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,9 @@ Where = Mapping[str, str | None]
 NO_FILTER: Where = {}
 
 
+_ACCOUNTS = "SELECT budget_id, scope, period, unit, most, posted, held, unresolved FROM accounts"
+
+
 class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
     """Sums of the events that share one value of each dimension asked for.
 
@@ -119,19 +122,26 @@ class LedgerReader:
 
     def balances(self) -> tuple[Balance, ...]:
         """Return every account with its limit, oldest budget first."""
+        return tuple(_balance(row) for row in self._rows(f"{_ACCOUNTS} ORDER BY id"))
+
+    def balances_of(
+        self, periods: Iterable[tuple[str, str]], *, most_scopes: int
+    ) -> tuple[Balance, ...]:
+        """Return the accounts of (budget, period) pairs: the undivided ones, and the newest others.
+
+        Args:
+            periods: Ids of budgets, each with the key of one period.
+            most_scopes: How many accounts of a divided budget to return at most.
+        """
+        of_period = f"{_ACCOUNTS} WHERE budget_id = ? AND period = ?"
+        query = (
+            f"{of_period} AND scope = '' UNION ALL SELECT * FROM"  # noqa: S608 - our own words
+            f" ({of_period} AND scope <> '' ORDER BY id DESC LIMIT ?)"
+        )
         return tuple(
-            Balance(
-                account=Account(
-                    budget_id=row[0], scope=row[1], period=row[2], unit=row[3], limit=row[4]
-                ),
-                posted=row[5],
-                held=row[6],
-                unresolved=row[7],
-            )
-            for row in self._rows(
-                "SELECT budget_id, scope, period, unit, most, posted, held, unresolved"
-                " FROM accounts ORDER BY id"
-            )
+            _balance(row)
+            for budget_id, period in periods
+            for row in self._rows(query, (budget_id, period, budget_id, period, most_scopes))
         )
 
     def events(
@@ -292,6 +302,15 @@ class LedgerReader:
                 yield from connection.execute(query, arguments)
         except sqlite3.Error as error:
             raise ledger_error(error, self.path) from error
+
+
+def _balance(row: tuple[Any, ...]) -> Balance:
+    return Balance(
+        account=Account(budget_id=row[0], scope=row[1], period=row[2], unit=row[3], limit=row[4]),
+        posted=row[5],
+        held=row[6],
+        unresolved=row[7],
+    )
 
 
 def _sum_of(buckets: tuple[str, ...]) -> str:

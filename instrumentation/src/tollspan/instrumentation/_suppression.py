@@ -7,7 +7,7 @@ OpenTelemetry's own helper is not used: its module loads the propagators, and ra
 from __future__ import annotations
 
 from opentelemetry import context
-from opentelemetry.context import get_value
+from opentelemetry.context import get_current
 
 _PLAIN = "suppress_instrumentation"
 _KEY: str = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", _PLAIN)
@@ -15,4 +15,5 @@ _KEY: str = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", _PLAIN)
 
 def is_suppressed() -> bool:
     """Say whether `suppress_instrumentation` is in force, by either of its keys."""
-    return bool(get_value(_KEY) or get_value(_PLAIN))
+    here = get_current()
+    return bool(here.get(_KEY) or here.get(_PLAIN))

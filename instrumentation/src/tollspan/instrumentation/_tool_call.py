@@ -19,7 +19,7 @@ from tollspan.usage import (
     Usage,
 )
 
-from ._call import Failure
+from ._run import Failure
 from ._shapes import Reading, StreamReader
 from ._spans import OwnSpan, SpanEmitter
 
@@ -83,6 +83,9 @@ class ToolCall(OwnSpan):
     def request(self, asked: object) -> Request:  # noqa: ARG002 - the protocol's
         """Return what is asked."""
         return self._request
+
+    def details(self, asked: object) -> None:
+        """Say nothing more: its span has a shape of its own."""
 
     def prepare(self, request: Request, asked: object) -> None:
         """Change nothing: it is the program's own."""

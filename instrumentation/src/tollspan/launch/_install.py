@@ -1,4 +1,4 @@
-"""Wires the rooms together: one idempotent function behind every way to start."""
+"""Every way in ends here: one idempotent `install`, and how it ends again."""
 
 from __future__ import annotations
 
@@ -9,113 +9,38 @@ import sys
 import threading
 from collections.abc import Callable
 
-import msgspec
 import wrapt
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tollspan import attribution
-from tollspan.budget import BudgetGate, CallSink, Closer, RuleSet, Warner
 from tollspan.exporter import Books
-from tollspan.instrumentation import (
-    LISTENERS,
-    Funnel,
-    Lifecycle,
-    MetricsRecorder,
-    SpanEmitter,
-    Worker,
-)
-from tollspan.instrumentation.anthropic import ANTHROPIC
-from tollspan.instrumentation.mcp import PACKAGE as MCP
-from tollspan.instrumentation.mcp import McpHooks
-from tollspan.instrumentation.openai import OPENAI
+from tollspan.instrumentation import LISTENERS
 from tollspan.instrumentation.tools import use_lifecycle
-from tollspan.ledger import SQLiteLedger
-from tollspan.pricing import PriceBook
-from tollspan.processor import Door, Held
+from tollspan.processor import Door
 from tollspan.safety import Guard
-from tollspan.usage import (
-    ConfigError,
-    ForeignSpan,
-    LedgerError,
-    PriceBookError,
-    TollspanError,
-)
+from tollspan.usage import ConfigError, ForeignSpan, LedgerError
 
 from ._children import ChildEnds
+from ._exporters import shut_down
 from ._foreign import watch_providers
-from ._observing import AfterCalls
-from ._prices import load_prices
-from ._rules import RuleWatcher
 from ._settings import Settings, read_settings
-from ._tracing import TracerChooser, meter
+from ._wiring import SDKS, Installed, wire
 
+__all__ = [
+    "SDKS",
+    "Installed",
+    "books_in_force",
+    "door_in_force",
+    "install",
+    "install_or_raise",
+    "instrument",
+    "uninstall",
+    "uninstrument",
+]
 _logger = logging.getLogger("tollspan.launch")
 _LAST_DRAIN_SECONDS = 5.0
-SDKS = (OPENAI, ANTHROPIC)
-"""Every SDK that the gate knows."""
 _lock = threading.Lock()
-
-
-class Installed(msgspec.Struct, kw_only=True):
-    """What one process runs with.
-
-    Attributes:
-        settings: As read.
-        ledger: The books and the authority.
-        gate: Decides.
-        lifecycle: Takes calls through their life.
-        hooks: What stands in each SDK, by package.
-        after: Looks at calls when they are over.
-        tracing: Chooses the tracer.
-        sink: Accounts for calls.
-        door: Takes in what only other people's spans tell; None where that is switched off.
-        look_at_rules: Reads the rules anew if their document has changed.
-        instrumented: The SDKs whose instrumentors were switched on, by package.
-        is_kept: A launcher or the program itself installed it: no instrumentor takes it off.
-        problem: Why the rules, the prices or the ledger can't be used; None when all is well.
-        is_ready: The ledger was opened and the threads run.
-    """
-
-    settings: Settings
-    ledger: SQLiteLedger
-    gate: BudgetGate
-    lifecycle: Lifecycle
-    hooks: dict[str, Funnel | McpHooks]
-    after: AfterCalls
-    tracing: TracerChooser
-    look_at_rules: Callable[[], None]
-    sink: CallSink
-    door: Door | None
-    instrumented: set[str] = set()
-    is_kept: bool = False
-    problem: TollspanError | None = None
-    is_ready: bool = False
-
-    @property
-    def funnels(self) -> tuple[Funnel, ...]:
-        """The hooks in the providers' SDKs."""
-        return tuple(each for each in self.hooks.values() if isinstance(each, Funnel))
-
-    def report_to(
-        self,
-        tracer_provider: TracerProvider | None,
-        meter_provider: MeterProvider | None,
-        package: str | None = None,
-    ) -> None:
-        """Send spans (of one SDK, if it is named) and metrics where the program says."""
-        if tracer_provider is not None:
-            tracer = self.tracing.always(tracer_provider)
-            if package is None:
-                self.lifecycle.spans.tracer = tracer  # of the program's own tools
-            for name, hooks in self.hooks.items():
-                if package in (None, name):
-                    hooks.spans.tracer = tracer
-        if meter_provider is not None:
-            recorder = MetricsRecorder(meter(meter_provider), self.lifecycle.worker, self.after)
-            self.lifecycle.spans.record_by(recorder)
-
-
 _installed: Installed | None = None
 _child_ends: ChildEnds | None = None
 
@@ -201,7 +126,7 @@ def _install(settings: Callable[[], Settings]) -> Installed:
         if _child_ends is None:
             _child_ends = ChildEnds(_at_exit)
         if _installed is None:
-            _installed = _wire(settings())
+            _installed = wire(settings(), _end_first)
             _end_first()
             for package in _installed.hooks:
                 if package in sys.modules:  # `doctor` says what that means
@@ -224,102 +149,8 @@ def uninstall() -> None:
                 hooks.remove()
             _put_away(installed)
             attribution.use_baggage(None)
+            installed.telemetry.recorder.close()
             atexit.unregister(_at_exit)
-
-
-def _wire(settings: Settings) -> Installed:
-    logging.getLogger("tollspan").setLevel(settings.log_level)
-    attribution.set_default(settings.attribution)
-    attribution.use_baggage(settings.baggage)
-    book, no_prices = _prices(settings)
-    ledger = SQLiteLedger(
-        settings.home,
-        wait_seconds=settings.acquire_timeout_seconds,
-        is_durable=settings.is_durable,
-    )
-    gate = BudgetGate(
-        RuleSet(),
-        book,
-        ledger,
-        acquire_timeout_seconds=settings.acquire_timeout_seconds,
-        mode=settings.mode,
-    )
-
-    def use(rules: RuleSet) -> None:
-        for funnel in funnels:
-            funnel.hosts.extend(rules.hosts)
-        gate.use(rules)
-        if no_prices is not None and rules.budgets and rules.on_unavailable == "deny":
-            gate.refuse_all(no_prices)
-
-    after = AfterCalls(LISTENERS)
-    after.warner = Warner(lambda: gate.rules, ledger, ledger, after.warn)
-    watcher = RuleWatcher(settings.document, use)
-    worker = Worker(tick=watcher.look)
-    chooser = TracerChooser(
-        wants_tracing=settings.wants_tracing and settings.makes_spans, on_change=_end_first
-    )
-    sink = Closer(book, ledger)
-    lifecycle = Lifecycle(
-        gate=gate,
-        sink=sink,
-        note=ledger.note,
-        attribution=attribution.capture,
-        spans=SpanEmitter(
-            tracer=chooser,
-            recorder=MetricsRecorder(meter(), worker, after),
-            is_enabled=settings.makes_spans,
-        ),
-        worker=worker,
-    )
-    funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
-    rules, problem = watcher.first()
-    use(rules)
-    if problem is not None:
-        gate.refuse_all(problem)
-    if settings.mode != "enforce":
-        _logger.warning("tollspan's budgets stop nothing: TOLLSPAN_MODE is %s", settings.mode)
-        ledger.sight("mode", settings.mode)
-    hooks: dict[str, Funnel | McpHooks] = {funnel.sdk.package: funnel for funnel in funnels}
-    hooks[MCP] = McpHooks(lifecycle, ledger.sight)
-    for package, each in hooks.items():
-        if package in settings.silenced:
-            each.spans.is_enabled = False
-        each.apply()
-    door: Door | None = None
-    if settings.foreign_spans != "off":
-        door = Door(
-            gate=gate,
-            sink=sink,
-            note=ledger.note,
-            attribution=attribution.capture,
-            later=worker.do,
-            held=lambda: _held(funnels),
-            asks=settings.foreign_spans == "gate",
-        )
-        after.seen.append(door.recent.record)
-    return Installed(
-        settings=settings,
-        ledger=ledger,
-        gate=gate,
-        lifecycle=lifecycle,
-        hooks=hooks,
-        after=after,
-        tracing=chooser,
-        look_at_rules=watcher.look,
-        sink=sink,
-        door=door,
-        problem=problem or no_prices,
-    )
-
-
-def _held(funnels: tuple[Funnel, ...]) -> Held:
-    """Say what our own hooks see: the calls of SDKs, and of whom they may be."""
-    holding = [funnel for funnel in funnels if funnel.holds]
-    return Held(
-        frozenset(funnel.sdk.package for funnel in holding),
-        frozenset(name for funnel in holding for name in funnel.hosts.providers),
-    )
 
 
 def door_in_force() -> Door | None:
@@ -345,15 +176,6 @@ def books_in_force() -> Books | None:
     )
 
 
-def _prices(settings: Settings) -> tuple[PriceBook, TollspanError | None]:
-    """Read the prices. Without them nothing is priced, and what has a budget is denied."""
-    try:
-        return load_prices(settings), None
-    except (ConfigError, PriceBookError) as error:
-        _logger.error("tollspan has no prices, calls in a budget are denied: %s", error)  # noqa: TRY400
-        return PriceBook.empty(), error
-
-
 def _get_ready(_: object = None) -> None:
     """Open the books and start the threads: when a provider's SDK is there, and calls may come.
 
@@ -365,7 +187,9 @@ def _get_ready(_: object = None) -> None:
     installed.is_ready = True
     with Guard("launch.ready"):
         installed.lifecycle.worker.start()
-        installed.tracing.prepare()
+        installed.telemetry.tracing.prepare()
+        installed.telemetry.recorder.look()
+        installed.telemetry.logging()
         try:
             installed.ledger.open()
         except LedgerError as error:
@@ -383,7 +207,10 @@ def _put_away(installed: Installed) -> None:
     installed.lifecycle.worker.drain(_LAST_DRAIN_SECONDS)
     LISTENERS.worker.drain(_LAST_DRAIN_SECONDS)
     installed.ledger.close()
-    installed.tracing.close()
+    telemetry = installed.telemetry
+    shut_down(
+        telemetry.tracing.give_up(), telemetry.metering.give_up(), telemetry.logging.give_up()
+    )
 
 
 def _end_first() -> None:
@@ -409,6 +236,7 @@ def _after_fork_in_child() -> None:
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
         LISTENERS.worker.forget()
+        installed.telemetry.metering.forget()
         if installed.door is not None:
             installed.door.forget()
         for funnel in installed.funnels:

@@ -86,6 +86,18 @@ SETTINGS = (
         "`false`",
         "`true`: `tollspan run` refuses to start a program whose calls it could not gate.",
     ),
+    Setting(
+        "TOLLSPAN_METRIC_DIMENSIONS",
+        "none",
+        "Dimensions that become labels of tollspan's own metrics, `customer,feature` say; budgets "
+        "that are divided by these alone are told account by account. Each value is a time series.",
+    ),
+    Setting(
+        "TOLLSPAN_SEMCONV_COST",
+        "`false`",
+        "`true`: spans of models tell their cost as `gen_ai.usage.cost.*` too, as OpenTelemetry's "
+        "conventions propose it (pull request 443, not merged: it may change).",
+    ),
     Setting("TOLLSPAN_CUSTOMER", "none", "Customer who pays where nobody else says it."),
     Setting("TOLLSPAN_SESSION", "none", "The same for the session."),
     Setting("TOLLSPAN_USER", "none", "The same for the user."),
@@ -135,14 +147,31 @@ SETTINGS = (
         "Where spans go when the program sets up no tracer provider of its own; `none`: nowhere.",
     ),
     Setting(
+        "OTEL_METRICS_EXPORTER",
+        "`otlp` where an endpoint is set",
+        "The same for metrics, where the program sets up no meter provider of its own.",
+    ),
+    Setting(
+        "OTEL_LOGS_EXPORTER",
+        "`otlp` where an endpoint is set",
+        "The same for log events, where the program sets up no logger provider of its own.",
+    ),
+    Setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "none",
-        "The same, by address (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` too).",
+        "The same for all three, by address (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `…METRICS…` and "
+        "`…LOGS…` for one of them).",
     ),
     Setting(
         "OTEL_EXPORTER_OTLP_PROTOCOL",
         "`grpc`",
-        "`grpc` or `http/protobuf` (`OTEL_EXPORTER_OTLP_TRACES_PROTOCOL` too).",
+        "`grpc` or `http/protobuf` (`OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, `…METRICS…` and "
+        "`…LOGS…` for one of them).",
+    ),
+    Setting(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "`60000`",
+        "Milliseconds between two exports of metrics.",
     ),
     Setting("OTEL_SERVICE_NAME", "none", "The service in events and reports."),
     Setting(
@@ -180,6 +209,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         makes_spans: False when the standard settings silence every span of ours.
         silenced: The instrumentors that they silence one by one: `openai` for `tollspan-openai`.
         wants_tracing: The standard settings name a trace exporter or an OTLP endpoint.
+        wants_metrics, wants_logs: The same for metrics and logs.
+        metric_dimensions: Fields of `Attribution` that are labels of our metrics.
+        tells_semconv_cost: Spans tell the cost by the conventions' proposed names too.
     """
 
     home: Path
@@ -197,6 +229,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     makes_spans: bool
     silenced: frozenset[str]
     wants_tracing: bool
+    wants_metrics: bool
+    wants_logs: bool
+    metric_dimensions: frozenset[str]
+    tells_semconv_cost: bool
 
 
 def read_settings(
@@ -232,7 +268,11 @@ def read_settings(
         baggage=env.baggage(),
         makes_spans=not env.is_silenced(),
         silenced=env.silenced(),
-        wants_tracing=env.wants_tracing(),
+        wants_tracing=env.wants("TRACES"),
+        wants_metrics=env.wants("METRICS"),
+        wants_logs=env.wants("LOGS"),
+        metric_dimensions=env.dimensions("TOLLSPAN_METRIC_DIMENSIONS"),
+        tells_semconv_cost=env.is_true("TOLLSPAN_SEMCONV_COST"),
     )
 
 
@@ -405,19 +445,27 @@ class _Environment:
         names = self._env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
         return {name.strip() for name in names.split(",")}
 
-    def wants_tracing(self) -> bool:
-        """Say whether the standard settings ask for traces to be exported."""
-        if self._env.get("OTEL_CONFIG_FILE"):
+    def wants(self, signal: str) -> bool:
+        """Say whether the standard settings ask for a signal to be exported."""
+        if signal == "TRACES" and self._env.get("OTEL_CONFIG_FILE"):
             return True  # what is in it decides, and no other standard variable does
         exporters = {
-            name.strip().lower() for name in self._env.get("OTEL_TRACES_EXPORTER", "").split(",")
+            name.strip().lower() for name in self._env.get(f"OTEL_{signal}_EXPORTER", "").split(",")
         } - {""}
         if exporters:
             return exporters != {"none"}
         return bool(
             self._env.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-            or self._env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            or self._env.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
         )
+
+    def dimensions(self, name: str) -> frozenset[str]:
+        """Return some of the dimensions."""
+        values = {value.strip().lower() for value in self._env.get(name, "").split(",")} - {""}
+        if unknown := values - set(DIMENSIONS):
+            known = ", ".join(DIMENSIONS)
+            self._wrong(f"{name} has {', '.join(sorted(unknown))}; expected some of {known}")
+        return frozenset(values) & frozenset(DIMENSIONS)
 
     def _is_sdk_disabled(self) -> bool:
         # OpenTelemetry's own rule: nothing but "true" is true.

@@ -1,4 +1,4 @@
-"""Which tracer and meter the spans and metrics of calls go to, whoever sets them up and whenever.
+"""Which tracer the spans of calls go to, whoever sets it up and whenever.
 
 A provider that was handed to `install` or to an instrumentor is used first, then the program's own
 as soon as there is one. Without one, and when the standard `OTEL_*` settings ask for traces, a
@@ -12,17 +12,16 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 
 from tollspan import semconv
 from tollspan.safety import Guard
 
-from ._private import close_provider, private_provider
+from ._exporters import SCOPE
+from ._private import private_provider
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-
-SCOPE = "tollspan"
 
 
 class TracerChooser:
@@ -66,11 +65,10 @@ class TracerChooser:
                 if provider is not None:
                     self._private = self._get(provider)
 
-    def close(self) -> None:
-        """Export what the private provider still has, for a bounded time, and end it."""
+    def give_up(self) -> TracerProvider | None:
+        """Let go of the private provider, so that it can be shut down; None without one."""
         provider, self._private_provider = self._private_provider, None
-        if provider is not None:
-            close_provider(provider)
+        return provider
 
     def _choose(self, provider: trace.TracerProvider) -> trace.Tracer | None:
         if not _is_proxy(provider):
@@ -79,11 +77,6 @@ class TracerChooser:
 
     def _get(self, provider: trace.TracerProvider) -> trace.Tracer:
         return provider.get_tracer(SCOPE, self._version, schema_url=semconv.SCHEMA_URL)
-
-
-def meter(provider: metrics.MeterProvider | None = None) -> metrics.Meter:
-    """Return our meter: of a provider, else of the global one, now or when it is set."""
-    return metrics.get_meter(SCOPE, version("tollspan"), provider, semconv.SCHEMA_URL)
 
 
 def _is_proxy(provider: trace.TracerProvider) -> bool:

@@ -24,6 +24,7 @@ from tollspan.usage import (
     foreign_outcome,
     named,
     read_span,
+    refusal,
 )
 
 Key = tuple[int, int]
@@ -262,20 +263,7 @@ class Door:
         self, call: Call, decision: Decision, denial: CallDeniedError, key: Key
     ) -> CallDeniedError:
         denial.source = "foreign_span"
-        self._note(
-            DecisionEvent(
-                call=call,
-                decision=decision.note,
-                error_type=denial.error_type,
-                unit=denial.unit,
-                limit=denial.limit,
-                spent=denial.spent,
-                held=denial.held,
-                asked=denial.asked,
-                scope=denial.scope,
-                traceparent=_traceparent(key),
-            )
-        )
+        self._note(refusal(call, decision.note, denial, _traceparent(key)))
         return denial
 
     def _unseen(self, found: ForeignSpan, key: Key, started_at_unix_ns: int) -> _Live:

@@ -13,8 +13,9 @@ import wrapt
 from opentelemetry.context import attach, detach, get_current
 
 from tollspan.attribution import BAGGAGE, current_call, outbound
-from tollspan.instrumentation._call import Lifecycle, Run
+from tollspan.instrumentation._call import Lifecycle
 from tollspan.instrumentation._hosts import HostTable
+from tollspan.instrumentation._run import Run
 from tollspan.instrumentation._shapes import StreamReader
 from tollspan.instrumentation._spans import mark_inner_span
 from tollspan.instrumentation._stream import AsyncStreamProxy, SyncStreamProxy, Watch

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from tollspan import semconv
-from tollspan.instrumentation._call import Failure
+from tollspan.instrumentation._run import Failure
 from tollspan.instrumentation._shapes import Reading
 from tollspan.instrumentation._spans import SpanEmitter
 from tollspan.instrumentation._tool_call import ToolCall, error_type, status_of

@@ -13,7 +13,8 @@ from typing import Any, Self
 from opentelemetry.context import attach, detach, get_current
 
 from tollspan.attribution import current_call
-from tollspan.instrumentation._call import Lifecycle, Run, StreamProxies
+from tollspan.instrumentation._call import Lifecycle
+from tollspan.instrumentation._run import Run, StreamProxies
 from tollspan.instrumentation._shapes import Reading, StreamReader
 from tollspan.instrumentation._stream import Watch
 from tollspan.instrumentation._tool_call import ToolCall, current_tool
