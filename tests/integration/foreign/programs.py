@@ -96,6 +96,15 @@ async def work():
             model="gpt-4o-mini", max_tokens=20, messages=[{"role": "user", "content": "hi"}])
 attempt(lambda: asyncio.run(work()))
 """,
+    "openai side by side": """
+import openai
+async def work():
+    async with openai.AsyncOpenAI(max_retries=0) as client:
+        await asyncio.gather(*[client.chat.completions.create(
+            model="gpt-4o-mini", max_tokens=20, messages=[{"role": "user", "content": "hi"}])
+            for _ in range(8)])
+attempt(lambda: asyncio.run(work()))
+""",
     "openai responses": """
 import openai
 client = openai.OpenAI(max_retries=0)

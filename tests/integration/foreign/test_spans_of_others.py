@@ -10,6 +10,7 @@ import pytest
 from tests import harness
 from tests.fakes import FakeAnthropic, FakeOpenAI, Reply
 from tests.integration.foreign.programs import run
+from tollspan.ledger import LEDGER_FILE, LedgerReader
 
 # Counts of these sum up to the providers' own bills.
 REPLY = Reply(cached_tokens=5, reasoning_tokens=3)
@@ -99,13 +100,29 @@ def test_a_span_whose_call_is_refused_stops_the_call_where_its_instrumentor_lets
     assert harness.usage_events(tmp_path) == []
 
 
-def test_calls_that_go_on_over_a_refused_span_are_counted_by_nobody_twice(
+def test_a_call_that_goes_on_although_its_span_was_refused_is_paid_for_and_told(
     tmp_path: Path, openai: FakeOpenAI
 ) -> None:
     harness.write_rules(tmp_path, budgets=NO_ROOM)
     said = run(tmp_path, openai.base_url, "openai chat", families=("openinference",))
     assert said == ["ok"]  # it swallows what processors raise
-    assert len(harness.denials(tmp_path)) == 1
+    (event,) = harness.usage_events(tmp_path)
+    assert (event.decision.action, event.decision.rule_ids) == ("shadow", ("all",))
+    assert harness.balance(tmp_path).posted == openai.billed_nanousd
+    assert harness.denials(tmp_path) == []
+    seen = LedgerReader(tmp_path / LEDGER_FILE).sightings()
+    assert ("not_enforced", "OpenInference, OpenAI") in {(one.kind, one.name) for one in seen}
+
+
+def test_calls_side_by_side_that_use_the_same_are_all_counted(
+    tmp_path: Path, openai: FakeOpenAI
+) -> None:
+    openai.script.default = Reply(cached_tokens=5, latency_seconds=0.3)
+    harness.write_rules(tmp_path, budgets=ROOM)
+    said = run(tmp_path, openai.base_url, "openai side by side", families=("openinference",))
+    assert said == ["ok"]
+    assert len(harness.usage_events(tmp_path)) == 8
+    assert harness.balance(tmp_path).posted == openai.billed_nanousd
 
 
 @pytest.mark.parametrize("sampled", [0.0, 0.5])

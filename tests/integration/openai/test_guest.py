@@ -65,7 +65,7 @@ class Broken:
 
 def break_gate(stage: Stage) -> None:
     lifecycle: Any = stage.installed.lifecycle
-    lifecycle._gate = Broken("abandon", like=lifecycle._gate)
+    lifecycle.gate = Broken("abandon", like=lifecycle.gate)
 
 
 def break_sink(stage: Stage) -> None:

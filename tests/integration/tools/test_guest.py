@@ -219,8 +219,8 @@ def test_our_own_failure_costs_a_log_line_and_no_call(
     def fail(*_: object, **__: object) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cast("Any", stage.installed.lifecycle)._gate, "authorize", fail)
-    monkeypatch.setattr(cast("Any", stage.installed.lifecycle)._gate, "authorize_async", fail)
+    monkeypatch.setattr(cast("Any", stage.installed.lifecycle).gate, "authorize", fail)
+    monkeypatch.setattr(cast("Any", stage.installed.lifecycle).gate, "authorize_async", fail)
 
     async def main() -> list[int]:
         return [number async for number in async_generator(2)]

@@ -76,6 +76,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         excludes_cache: Its input tokens leave out what was read from and written to a cache.
         adds_to_streams: Output tokens that it counts too much in a stream.
         is_lossy: It leaves out what changes the price, so its usage is an estimate.
+        swallows: It goes on with the call when a span processor raises at its span's start.
     """
 
     scope: str
@@ -84,6 +85,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     excludes_cache: bool = False
     adds_to_streams: int = 0
     is_lossy: bool = False
+    swallows: bool = False
 
 
 _OFFICIAL = "opentelemetry.instrumentation.genai."
@@ -94,7 +96,9 @@ DIALECTS = (
     Dialect(scope=f"{_OFFICIAL}anthropic", name="OpenTelemetry, Anthropic", sdk="anthropic"),
     Dialect(scope=f"{_OFFICIAL}bedrock", name="OpenTelemetry, Bedrock", excludes_cache=True),
     # Without streaming it tells neither cache nor reasoning.
-    Dialect(scope=f"{_OFFICIAL}langchain", name="OpenTelemetry, LangChain", is_lossy=True),
+    Dialect(
+        scope=f"{_OFFICIAL}langchain", name="OpenTelemetry, LangChain", is_lossy=True, swallows=True
+    ),
     Dialect(scope=_OFFICIAL, name="OpenTelemetry"),
     Dialect(scope="opentelemetry.instrumentation.google_genai", name="OpenTelemetry, Google"),
     Dialect(scope=f"{_LLMETRY}openai", name="OpenLLMetry, OpenAI", sdk="openai"),
@@ -105,12 +109,21 @@ DIALECTS = (
         adds_to_streams=1,
     ),
     Dialect(scope=f"{_LLMETRY}bedrock", name="OpenLLMetry, Bedrock", excludes_cache=True),
-    Dialect(scope=f"{_LLMETRY}langchain", name="OpenLLMetry, LangChain", is_lossy=True),
+    Dialect(
+        scope=f"{_LLMETRY}langchain", name="OpenLLMetry, LangChain", is_lossy=True, swallows=True
+    ),
     Dialect(scope=_LLMETRY, name="OpenLLMetry", is_lossy=True),
-    Dialect(scope=f"{_INFERENCE}openai", name="OpenInference, OpenAI", sdk="openai"),
-    Dialect(scope=f"{_INFERENCE}anthropic", name="OpenInference, Anthropic", sdk="anthropic"),
-    Dialect(scope=_INFERENCE, name="OpenInference"),
-    Dialect(scope="com.anthropic.sdk.python", name="Anthropic's SDK", sdk="anthropic"),
+    Dialect(scope=f"{_INFERENCE}openai", name="OpenInference, OpenAI", sdk="openai", swallows=True),
+    Dialect(
+        scope=f"{_INFERENCE}anthropic",
+        name="OpenInference, Anthropic",
+        sdk="anthropic",
+        swallows=True,
+    ),
+    Dialect(scope=_INFERENCE, name="OpenInference", swallows=True),
+    Dialect(
+        scope="com.anthropic.sdk.python", name="Anthropic's SDK", sdk="anthropic", swallows=True
+    ),
     Dialect(scope="", name="unknown", is_lossy=True),
 )
 """From the narrowest to the widest: the first whose scope fits speaks."""

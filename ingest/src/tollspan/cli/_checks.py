@@ -40,6 +40,8 @@ CHECK_IDS = {
     "budgets.unresolved": "Money that is counted though nobody knows whether it was spent.",
     "sightings.past_the_gate": "Requests that may cost money and went past the gate.",
     "sightings.not_metered": "Clients and requests that are known and not metered yet.",
+    "sightings.not_enforced": "Calls that went on though other people's spans of them were "
+    "refused.",
     "sightings.mode": "Programs that ran while the gate was not in force.",
     "sightings.unwrapped": "Methods that tollspan wraps and did not find in an SDK.",
 }

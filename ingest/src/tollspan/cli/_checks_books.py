@@ -44,6 +44,11 @@ _SEEN = {
         "calls that are known and not metered yet",
         "docs/reference/providers.md says what is metered instead",
     ),
+    "not_enforced": (
+        "no instrumentor went on with a call that was refused",
+        "calls went on though their spans were refused, and were paid for",
+        "docs/reference/enforcement.md says which instrumentors stop, and which SDKs have a gate",
+    ),
     "unwrapped": (
         "every method that tollspan wraps was found",
         "methods that tollspan wraps were not found in an SDK, and calls by them are not gated",

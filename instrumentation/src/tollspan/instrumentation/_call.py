@@ -51,7 +51,7 @@ class Lifecycle:
         spans: SpanEmitter,
         worker: Worker,
     ) -> None:
-        self._gate = gate
+        self.gate = gate
         self._sink = sink
         self._note = note
         self._attribution = attribution
@@ -81,7 +81,7 @@ class Lifecycle:
                 if extractor.is_free:
                     run.decision = FREE
                 else:
-                    run.decision = self._gate.authorize(run.call)
+                    run.decision = self.gate.authorize(run.call)
                     run.decided_at_ns = perf_counter_ns()
                 self._start(run, request, extractor, asked)
             if run is None:
@@ -135,7 +135,7 @@ class Lifecycle:
 
     def _go_undecided(self, run: Run) -> None:
         """Let a call go on that our own failure left undecided, and meter it all the same."""
-        self._gate.abandon(run.call.id)
+        self.gate.abandon(run.call.id)
         run.decision = OUR_FAILURE
 
     def _take_back(self, run: Run, error: Exception) -> bool:
@@ -149,7 +149,7 @@ class Lifecycle:
     def fail(self, run: Run, error: BaseException) -> None:
         """Account for a call that raised before there was anything to read."""
         if run.decision is UNDECIDED:
-            self._gate.abandon(run.call.id)
+            self.gate.abandon(run.call.id)
             return
         with self._after:
             self.spans.end(run, self._sink.close(failed_closing(run, error)))
@@ -176,7 +176,7 @@ class Lifecycle:
                 if extractor.is_free:
                     run.decision = FREE
                 else:
-                    run.decision = await self._gate.authorize_async(run.call)
+                    run.decision = await self.gate.authorize_async(run.call)
                     run.decided_at_ns = perf_counter_ns()
                 self._start(run, request, extractor, asked)
             if run is None:
@@ -234,7 +234,7 @@ class Lifecycle:
     async def fail_async(self, run: Run, error: BaseException) -> None:
         """Account for a failed call; in the worker when the task is cancelled and must not wait."""
         if run.decision is UNDECIDED:
-            self._gate.abandon(run.call.id)
+            self.gate.abandon(run.call.id)
             return
         if not isinstance(error, Exception):
             self.worker.do(lambda: self.fail(run, error))
@@ -251,9 +251,9 @@ class Lifecycle:
         run = self._new_run(request, extractor, None)
         run.call = run.flight.call = msgspec.structs.replace(run.call, door="report")
         with self._before:
-            run.decision = self._gate.authorize(run.call)
+            run.decision = self.gate.authorize(run.call)
             if run.decision.denial is not None:
-                run.decision = self._gate.spent(run.call)
+                run.decision = self.gate.spent(run.call)
         with self._after:
             self.spans.end(run, self._sink.close(closing_of(run, reading, "ok")))
 

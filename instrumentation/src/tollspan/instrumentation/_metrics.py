@@ -113,6 +113,19 @@ class MetricsRecorder:
         if worker.thread is None:  # a call less than asking it to look for itself
             worker.start()
 
+    def count(self, event: UsageEvent) -> None:
+        """Count a call that only somebody else's span tells of; in the worker."""
+        to = self._ready()
+        if to is None:
+            return
+        attributes = {**_attributes(event.call), **self._labels_of(event.call.attribution)}
+        decision: Attributes = {semconv.TOLLSPAN_DECISION: event.decision.action}
+        to.decisions.add(1, {**attributes, **decision})
+        if event.cost.amount_nanousd is not None:
+            to.cost.add(event.cost.amount_nanousd / 1e9, attributes)
+        if event.cost.status in ("unpriced", "partial"):
+            to.unpriced.add(1, attributes)
+
     def deny(self, run: Ended, denial: CallDeniedError, context: Context | None) -> None:
         """Enqueue a refusal."""
         self._worker.put(lambda: self._deny(run, denial, context))

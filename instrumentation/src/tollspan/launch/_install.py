@@ -19,7 +19,7 @@ from tollspan.instrumentation import LISTENERS
 from tollspan.instrumentation.tools import use_lifecycle
 from tollspan.processor import Door
 from tollspan.safety import Guard
-from tollspan.usage import ConfigError, ForeignSpan, LedgerError
+from tollspan.usage import ConfigError, LedgerError
 
 from ._children import ChildEnds
 from ._exporters import shut_down
@@ -133,7 +133,7 @@ def _install(settings: Callable[[], Settings]) -> Installed:
                     _installed.ledger.sight("imported_before_install", package)
                 wrapt.register_post_import_hook(_get_ready, package)
             use_lifecycle(_installed.lifecycle, _get_ready)
-            if _installed.door is not None:
+            if _installed.settings.foreign_spans != "off":
                 watch_providers(door_in_force)
         return _installed
 
@@ -155,11 +155,10 @@ def uninstall() -> None:
 
 def door_in_force() -> Door | None:
     """Return the door for other people's spans; None where it is off, or nothing is installed."""
-    return _installed.door if _installed is not None else None
-
-
-def _knows_nothing(_: ForeignSpan, started_at_unix_ns: int, ended_at_unix_ns: int) -> bool:  # noqa: ARG001 - the exporter's
-    return False
+    installed = _installed
+    if installed is None or installed.settings.foreign_spans == "off":
+        return None
+    return installed.door
 
 
 def books_in_force() -> Books | None:
@@ -167,13 +166,7 @@ def books_in_force() -> Books | None:
     installed = _installed
     if installed is None:
         return None
-    door = installed.door
-    return Books(
-        installed.gate,
-        installed.sink,
-        door.knows if door is not None else _knows_nothing,
-        attribution.capture,
-    )
+    return Books(installed.gate, installed.sink, installed.door.knows, attribution.capture)
 
 
 def _get_ready(_: object = None) -> None:
@@ -237,8 +230,7 @@ def _after_fork_in_child() -> None:
         installed.lifecycle.forget_streams()
         LISTENERS.worker.forget()
         installed.telemetry.metering.forget()
-        if installed.door is not None:
-            installed.door.forget()
+        installed.door.forget()
         for funnel in installed.funnels:
             funnel.wake_before_next(lambda: _wake(installed))
 
@@ -246,7 +238,7 @@ def _after_fork_in_child() -> None:
 def _wake(installed: Installed) -> None:
     """Do at a forked child's first call what the parent's thread had done until the fork."""
     installed.look_at_rules()
-    installed.lifecycle.worker.start()
+    installed.lifecycle.worker.do(installed.telemetry.recorder.look)
 
 
 if hasattr(os, "register_at_fork"):

@@ -447,8 +447,8 @@ class _Environment:
 
     def wants(self, signal: str) -> bool:
         """Say whether the standard settings ask for a signal to be exported."""
-        if signal == "TRACES" and self._env.get("OTEL_CONFIG_FILE"):
-            return True  # what is in it decides, and no other standard variable does
+        if self._env.get("OTEL_CONFIG_FILE"):
+            return signal == "TRACES"  # what is in it decides, and no other standard variable does
         exporters = {
             name.strip().lower() for name in self._env.get(f"OTEL_{signal}_EXPORTER", "").split(",")
         } - {""}

@@ -28,7 +28,7 @@ from tollspan.instrumentation.openai import OPENAI
 from tollspan.ledger import SQLiteLedger
 from tollspan.pricing import PriceBook
 from tollspan.processor import Door, Held
-from tollspan.usage import ConfigError, PriceBookError, TollspanError
+from tollspan.usage import ConfigError, PriceBookError, TollspanError, UsageEvent
 
 from ._metering import Chooser, loggers, meters
 from ._observing import AfterCalls
@@ -69,7 +69,7 @@ class Installed(msgspec.Struct, kw_only=True):
         sink: Accounts.
         lifecycle: Takes calls through their life.
         hooks: What stands in each SDK, by package.
-        door: Takes in what only other people's spans tell; None where that is switched off.
+        door: Takes in what only other people's spans tell.
         telemetry: Where it is told.
         look_at_rules: Reads the rules anew if their document has changed.
         instrumented: The SDKs whose instrumentors were switched on, by package.
@@ -84,7 +84,7 @@ class Installed(msgspec.Struct, kw_only=True):
     sink: CallSink
     lifecycle: Lifecycle
     hooks: dict[str, Hooks]
-    door: Door | None
+    door: Door
     telemetry: Telemetry
     look_at_rules: Callable[[], None]
     instrumented: set[str] = set()
@@ -164,9 +164,8 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     use(rules)
     if problem is not None:
         gate.refuse_all(problem)
-    door = _door(settings, lifecycle, gate, sink, ledger, funnels)
-    if door is not None:
-        after.seen.append(door.recent.record)
+    door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
+    after.seen.append(door.see)
     return Installed(
         settings=settings,
         ledger=ledger,
@@ -217,14 +216,17 @@ def _hooks(
 def _door(
     settings: Settings,
     lifecycle: Lifecycle,
-    gate: BudgetGate,
     sink: CallSink,
     ledger: SQLiteLedger,
     funnels: tuple[Funnel, ...],
-) -> Door | None:
+    telemetry: Telemetry,
+    after: AfterCalls,
+) -> Door:
     """Make the door for calls that only other people's spans tell of."""
-    if settings.foreign_spans == "off":
-        return None
+
+    def tell(event: UsageEvent) -> None:
+        telemetry.recorder.count(event)
+        after.record(event)
 
     def held() -> Held:
         holding = [funnel for funnel in funnels if funnel.holds]
@@ -234,12 +236,14 @@ def _door(
         )
 
     return Door(
-        gate=gate,
+        gate=lifecycle.gate,
         sink=sink,
         note=ledger.note,
         attribution=attribution.capture,
         later=lifecycle.worker.do,
         held=held,
+        tell=tell,
+        sight=ledger.sight,
         asks=settings.foreign_spans == "gate",
     )
 

@@ -5,15 +5,16 @@ What our own hooks at an SDK see is theirs: a span over such a call is never cha
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 
-from tollspan.budget import CallSink, Closing, Decision, Gate, is_asyncio
+from tollspan.budget import CallSink, Closing, Decision, Gate
 from tollspan.usage import (
+    OURS,
     Attribution,
     Call,
     CallDeniedError,
@@ -54,6 +55,7 @@ class Known(msgspec.Struct, frozen=True):
     """A call that was metered, as far as it helps to know it again."""
 
     call_id: str
+    scope: str
     provider: str
     response_id: str | None
     since_unix_ns: int
@@ -80,12 +82,13 @@ class Recent:
     def __init__(self) -> None:
         self._calls: deque[Known] = deque(maxlen=_MOST_RECENT)
 
-    def record(self, event: UsageEvent) -> None:
-        """Keep a call in mind."""
+    def record(self, event: UsageEvent, scope: str = OURS) -> None:
+        """Keep a call in mind, and who told of it."""
         usage, started = event.usage, event.call.started_at_unix_ns
         self._calls.append(
             Known(
                 event.call.id,
+                scope,
                 event.call.request.provider,
                 event.outcome.response.id,
                 started,
@@ -98,11 +101,15 @@ class Recent:
     def find(self, found: ForeignSpan, since_unix_ns: int, until_unix_ns: int) -> tuple[bool, bool]:
         """Say whether a span's call was metered, and else whether it may have been.
 
-        The same answer's id, or the same tokens at the same provider within the span: the same
-        call. A call at the provider within the span with other tokens: perhaps.
+        The same answer's id, or the same tokens at the same provider within the span, as somebody
+        else tells it: the same call. Another number of tokens: perhaps. What one instrumentor tells
+        twice are two calls.
         """
         response_id, usage = found.response.id, found.usage
         may_be = False
+        if usage is None:
+            return False, False
+        tokens = usage.input_tokens, usage.output_tokens
         for known in reversed(self._calls):
             if response_id is not None and known.response_id == response_id:
                 return True, False
@@ -111,10 +118,10 @@ class Recent:
                 and known.until_unix_ns <= until_unix_ns + _SLACK_NS
                 and found.provider in ("", known.provider)
             )
-            if not is_within or (response_id is not None and known.response_id is not None):
+            has_other_id = response_id is not None and known.response_id is not None
+            if not is_within or has_other_id or known.scope == found.dialect.scope:
                 continue
-            tokens = (usage.input_tokens, usage.output_tokens) if usage is not None else None
-            if tokens is None or tokens == (known.input_tokens, known.output_tokens):
+            if tokens == (known.input_tokens, known.output_tokens):
                 return True, False
             may_be = True
         return False, may_be
@@ -148,6 +155,9 @@ _NOTHING = Started()
 class Door:
     """Asks for, and accounts for, what spans of others tell. Safe for threads.
 
+    Spans may end anywhere, in a finaliser too: no lock is taken there, and what is to be stored is
+    handed over. A process that is killed before leaves the call's hold as evidence.
+
     Args:
         gate: Decides.
         sink: Accounts.
@@ -155,10 +165,12 @@ class Door:
         attribution: Who pays here.
         later: Does a job in another thread, after those that were handed over before.
         held: What our own hooks see in this process.
+        tell: Is told of each event.
+        sight: Counts what was refused and goes on all the same.
         asks: False only meters: nothing is held, and nothing is refused.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a door needs, all by keyword
         self,
         *,
         gate: Gate,
@@ -167,6 +179,8 @@ class Door:
         attribution: Callable[[], Attribution],
         later: Callable[[Callable[[], None]], None],
         held: Callable[[], Held],
+        tell: Callable[[UsageEvent], None],
+        sight: Callable[[str, str], None],
         asks: bool = True,
     ) -> None:
         self._gate = gate
@@ -175,8 +189,9 @@ class Door:
         self._attribution = attribution
         self._later = later
         self._held = held
+        self._tell = tell
+        self._sight = sight
         self._asks = asks
-        self._lock = threading.Lock()
         self._live: dict[Key, _Live] = {}
         self.recent = Recent()
 
@@ -185,8 +200,7 @@ class Door:
         live = self._live
         outer = live.get(parent) if parent is not None and live else None
         if outer is not None:  # of the same call, or of its HTTP request
-            with self._lock:
-                live[key] = outer
+            live[key] = outer
             return _NOTHING if outer.decision is None else Started(outer.call.id)
         found = read_span(span.scope, span.attributes)
         if found is None or self._is_held(found):
@@ -201,12 +215,14 @@ class Door:
         decision: Decision | None = None
         if self._asks and not self._may_be_held(found):
             decision = self._gate.authorize(call)
-            if decision.denial is not None:
+            if decision.denial is not None and not found.dialect.swallows:
                 return Started(call.id, self._refuse(call, decision, decision.denial, key))
-        with self._lock:
-            if len(live) >= _MOST_LIVE:  # the oldest never ended: what it holds stays counted
+            if decision.denial is not None:
+                decision = self._go_on(found, call, decision.denial)
+        if len(live) >= _MOST_LIVE:  # the oldest never ended: what it holds stays counted
+            with contextlib.suppress(RuntimeError, KeyError, StopIteration):
                 del live[next(iter(live))]
-            live[key] = _Live(key, call, started_at_unix_ns, decision, [])
+        live[key] = _Live(key, call, started_at_unix_ns, decision, [])
         return _NOTHING if decision is None else Started(call.id)
 
     def end(
@@ -219,8 +235,7 @@ class Door:
         is_error: bool,
     ) -> None:
         """Account for the call of a span that ended, when it is the outermost one of its call."""
-        with self._lock:
-            live = self._live.pop(key, None)
+        live = self._live.pop(key, None)
         found = read_span(span.scope, span.attributes)
         if found is not None and self._is_held(found):
             return
@@ -233,6 +248,11 @@ class Door:
         if live.key == key and live.told:
             self._account(live, ended_at_unix_ns, is_error=is_error)
 
+    def see(self, event: UsageEvent) -> None:
+        """Keep a call in mind that our own hooks have seen."""
+        if event.call.door != "processor":
+            self.recent.record(event)
+
     def knows(self, found: ForeignSpan, started_at_unix_ns: int, ended_at_unix_ns: int) -> bool:
         """Say whether the call of a span is seen by our own hooks, or was metered already."""
         return self._is_held(found) or any(
@@ -242,7 +262,6 @@ class Door:
     def forget(self) -> None:
         """Start anew in a forked child: what is under way is the parent's."""
         self._live = {}
-        self._lock = threading.Lock()
         self.recent = Recent()
 
     # -- inside --
@@ -258,6 +277,14 @@ class Door:
         if not held.sdks:
             return False
         return not found.provider or found.provider in held.providers
+
+    def _go_on(self, found: ForeignSpan, call: Call, denial: CallDeniedError) -> Decision:
+        """Let a refused call go on whose instrumentor would go on anyway: it is paid for."""
+        self._sight("not_enforced", found.dialect.name)
+        rule_ids = (denial.rule_id,) if denial.rule_id is not None else ()
+        let = self._gate.spent(call)
+        note = msgspec.structs.replace(let.note, action="shadow", rule_ids=rule_ids)
+        return msgspec.structs.replace(let, note=note)
 
     def _refuse(
         self, call: Call, decision: Decision, denial: CallDeniedError, key: Key
@@ -282,10 +309,7 @@ class Door:
         decision = live.decision
         if decision is None and found.usage is None:
             return  # nobody was asked, and nothing is known to be used
-        if decision is None or is_asyncio():
-            self._later(lambda: self._close(live, found, ended_at_unix_ns, is_error=is_error))
-        else:
-            self._close(live, found, ended_at_unix_ns, is_error=is_error)
+        self._later(lambda: self._close(live, found, ended_at_unix_ns, is_error=is_error))
 
     def _close(
         self, live: _Live, found: ForeignSpan, ended_at_unix_ns: int, *, is_error: bool
@@ -312,7 +336,8 @@ class Door:
                 marks=(_DUPLICATE,) if may_be else (),
             )
         )
-        self.recent.record(event)
+        self.recent.record(event, found.dialect.scope)
+        self._tell(event)
 
 
 def _traceparent(key: Key) -> str:

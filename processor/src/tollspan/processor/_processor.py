@@ -11,7 +11,7 @@ from opentelemetry.trace import Status, StatusCode
 from tollspan import semconv
 from tollspan.attribution import current_call
 from tollspan.safety import Guard
-from tollspan.usage import OURS, CallDeniedError
+from tollspan.usage import OURS, CallDeniedError, read_span
 
 from ._door import Door, Key
 
@@ -86,7 +86,7 @@ class BudgetSpanProcessor(SpanProcessor):
             return None
         flight = current_call.get()
         if flight is not None:  # somebody traces a call of ours, from within
-            if span.attributes and semconv.GEN_AI_OPERATION_NAME in span.attributes:
+            if read_span(scope, span.attributes or {}) is not None:
                 span.set_attribute(semconv.TOLLSPAN_CALL_ID, flight.call.id)
                 span.set_attribute(semconv.TOLLSPAN_DECISION, "allow")
             return None
