@@ -19,6 +19,7 @@ from tollspan.api import (
     report_usage,
     tool,
 )
+from tollspan.usage import encode_event
 
 Run = Callable[..., Any]
 
@@ -115,6 +116,7 @@ def test_a_failed_tool_costs_what_it_costs(stage: Stage, make: Callable[..., Run
     span = stage.span("execute_tool lookup")
     assert span.status.status_code is StatusCode.ERROR
     assert "secret text" not in span.to_json()
+    assert b"secret text" not in encode_event(event)
 
 
 def test_a_tool_that_does_not_fit_is_refused_before_it_runs(
