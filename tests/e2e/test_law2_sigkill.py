@@ -103,8 +103,9 @@ def shown_budget(home: Path, base_url: str) -> dict[str, str]:
         harness.environment(home, base_url),
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    found: list[dict[str, str]] = json.loads(done.stdout)
+    (budget,) = found
+    return budget
 
 
 def recomputed(home: Path) -> dict[str, tuple[int, int, int]]:

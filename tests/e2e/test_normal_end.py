@@ -10,6 +10,7 @@ import pytest
 
 from tests import harness
 from tests.fakes import FakeOpenAI
+from tests.fakes.otlp_receiver import OtlpReceiver
 
 CALLS = 5
 OPENING = """
@@ -72,3 +73,19 @@ def test_calls_start_no_threads_of_their_own(tmp_path: Path) -> None:
         assert after_many <= after_one
         assert after_async <= after_one + 2  # one writes for event loops, whatever their number
         assert len(harness.usage_events(tmp_path)) == fake.hits == 121
+
+
+def test_a_childs_first_call_when_its_interpreter_ends_is_booked_without_a_word(
+    tmp_path: Path,
+) -> None:
+    code = "import atexit, os; os.fork() and (os.wait(), sys.exit()); atexit.register(call, 1)"
+    with FakeOpenAI() as fake, OtlpReceiver() as receiver:
+        harness.write_rules(tmp_path)
+        done = harness.run(
+            harness.program(OPENING + code),
+            harness.environment(tmp_path, fake.base_url, **receiver.environment),
+        )
+        assert done.returncode == 0
+        assert done.stderr == ""
+        assert len(harness.usage_events(tmp_path)) == fake.hits == 1
+        assert harness.balance(tmp_path).held == 0

@@ -65,7 +65,9 @@ def test_a_servers_workers_share_one_budget_and_lose_no_event(
                 wait_until(lambda: len(otlp.spans) == calls)
             assert served.end() == 0, served.errors
         check_answers(answers, at_import, recycles="--max-requests" in server)
-        assert not [line for line in served.errors if "tollspan" in line or "Traceback" in line]
+        assert not [line for line in served.errors if "tollspan" in line or "Traceback" in line], (
+            served.errors
+        )
         assert fake.hits == ADMITTED
         assert len(harness.usage_events(tmp_path)) == ADMITTED
         assert len(harness.denials(tmp_path)) == calls - ADMITTED

@@ -89,7 +89,12 @@ class Chooser(Generic[Source]):
                     target=private.shutdown, name="tollspan-export", daemon=True
                 ).start()
         elif self._make_private is not None:
-            self._private = self._make_private()
+            try:
+                self._private = self._make_private()
+            except RuntimeError:
+                if threading.main_thread().is_alive():
+                    raise
+                return  # the interpreter ends: what is made here needs threads, and none start
             self._source = self._get(self._private)
 
 
