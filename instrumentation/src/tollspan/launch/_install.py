@@ -134,9 +134,7 @@ def _wire(settings: Settings) -> Installed:
     def use(rules: RuleSet) -> None:
         for funnel in funnels:
             funnel.hosts.extend(rules.hosts)
-        gate.use(rules)
-        if no_prices is not None and rules.budgets and rules.on_unavailable == "deny":
-            gate.refuse_all(no_prices)
+        gate.use(rules, no_prices=no_prices if rules.on_unavailable == "deny" else None)
 
     after = AfterCalls(LISTENERS)
     after.warner = Warner(lambda: gate.rules, ledger, ledger, after.warn)
