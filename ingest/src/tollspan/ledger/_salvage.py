@@ -28,11 +28,13 @@ class Salvaged(msgspec.Struct, kw_only=True):
         events: The event in JSON → its number.
         accounts: Account id → (budget, scope, period, unit, limit); limit 0 where it is lost.
         holds: (call, account id, amount, owner, start, state).
+        milestones: (budget, scope, period, unit, share).
     """
 
     events: dict[bytes, int]
     accounts: dict[int, tuple[str, str, str, str, int]]
     holds: list[tuple[str, int, int, str, int, int]]
+    milestones: set[tuple[str, str, str, str, str]]
 
 
 def salvage(path: Path) -> Salvaged:
@@ -42,7 +44,7 @@ def salvage(path: Path) -> Salvaged:
         OSError: The file can't be read.
     """
     newest, older = _pages(path)
-    found = Salvaged(events={}, accounts={}, holds=[])
+    found = Salvaged(events={}, accounts={}, holds=[], milestones=set())
     for number, page in older:  # events never change: an old copy of a page is as good
         for rowid, row in _table_rows(number, page, newest):
             _keep_event(found, rowid, row)
@@ -74,6 +76,8 @@ def salvage(path: Path) -> Salvaged:
                     holds[call, account] = (call, account, amount, owner, start, state)
                 case (str(budget), str(scope), str(period), str(unit), int(account)):
                     named[account] = (budget, scope, period, unit, 0)
+                case (str(budget), str(scope), str(period), str(unit), str(share)):
+                    found.milestones.add((budget, scope, period, unit, share))
                 case _:
                     pass
     found.accounts = named | found.accounts
