@@ -76,10 +76,8 @@ def salvage(path: Path) -> Salvaged:
                     holds[call, account] = (call, account, amount, owner, start, state)
                 case (str(budget), str(scope), str(period), str(unit), int(account)):
                     named[account] = (budget, scope, period, unit, 0)
-                case (str(budget), str(scope), str(period), str(unit), str(share)):
-                    found.milestones.add((budget, scope, period, unit, share))
                 case _:
-                    pass
+                    _keep_milestone(found, row)
     found.accounts = named | found.accounts
     found.holds = list(holds.values())
     return found
@@ -89,6 +87,14 @@ def _keep_event(found: Salvaged, rowid: int, row: Row) -> None:
     match row:
         case (None, str(), "usage" | "decision", int(), int() | None, bytes(data)):
             found.events[data] = rowid
+        case _:
+            pass
+
+
+def _keep_milestone(found: Salvaged, row: Row) -> None:
+    match row:
+        case (str(budget), str(scope), str(period), str(unit), str(share)):
+            found.milestones.add((budget, scope, period, unit, share))
         case _:
             pass
 

@@ -26,7 +26,7 @@ from . import _files, _schema
 
 _TRIES_TO_SAY_WHY = 3
 _MOST_SOFT = 1 << 50
-_NO_LIMIT = (1 << 63) - 1
+_NO_LIMIT = 9_223_372_036_854_775_807
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 MOST_AT_ONCE = 1 << 60
@@ -34,11 +34,11 @@ MOST_AT_ONCE = 1 << 60
 MOST_IN_ALL = 1 << 62
 """What one sum of an account counts at most, as in the triggers."""
 
-# Limits are those of the rules by which the hold is asked for; no sum is above `_NO_LIMIT`.
+# Limits are those of the rules by which the hold is asked for; `_NO_LIMIT` is none.
 _HOLD_ONE = (
     "INSERT INTO holds (account_id, amount, call_id, owner, started_at_unix_ns)"
     " SELECT id, ?2, ?4, ?5, ?6 FROM accounts WHERE id = ?1"
-    f" AND (posted + held + unresolved + ?2 <= ?3 OR ?3 = {_NO_LIMIT}) AND ?3 > 0"
+    " AND (posted + held + unresolved + ?2 <= ?3 OR ?3 = 9223372036854775807) AND ?3 > 0"
 )
 _HOLD_ALL = (
     # INSERT comes first: the driver of Python 3.11 counts rows of no statement that starts WITH.
@@ -46,8 +46,8 @@ _HOLD_ALL = (
     " WITH legs (account_id, amount, most) AS (VALUES {legs})"
     " SELECT account_id, amount, ?, ?, ? FROM legs WHERE {count} = (SELECT count(*) FROM legs"
     " JOIN accounts ON accounts.id = legs.account_id"
-    f" WHERE (posted + held + unresolved + amount <= legs.most OR legs.most = {_NO_LIMIT})"
-    " AND legs.most > 0)"
+    " WHERE (posted + held + unresolved + amount <= legs.most"
+    " OR legs.most = 9223372036854775807) AND legs.most > 0)"
 )
 _INSERT_EVENT = (
     "INSERT INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
