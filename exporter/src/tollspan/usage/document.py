@@ -33,6 +33,8 @@ class DocumentReader:
             line = f":{mark.line + 1}" if mark is not None else ""
             problem = getattr(error, "problem", None) or str(error)
             raise ConfigError(f"{self.source}{line}: not YAML: {problem}") from error
+        except RecursionError as error:
+            raise ConfigError(f"{self.source}: lists or keys are nested too deeply") from error
 
     def mapping(self, node: yaml.Node, name: str) -> dict[str, yaml.Node]:
         """Return the values of a mapping by key; each key once."""
@@ -61,6 +63,10 @@ class DocumentReader:
         if not isinstance(node, yaml.ScalarNode) or not isinstance(node.value, str):
             self.fail(node, f"`{name}` is no plain value")
         return node.value
+
+    def is_null(self, node: yaml.Node) -> bool:
+        """Say whether a value is written as none: `null`, `~`, or left out."""
+        return bool(node.tag == "tag:yaml.org,2002:null")
 
     def fail(self, node: yaml.Node, problem: str) -> NoReturn:
         """Say what is wrong at a node.
