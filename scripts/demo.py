@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -65,7 +65,9 @@ def main() -> int:
 
 def answer(request: Any, latency: float) -> Reply:
     """Answer in prose, as the shape that was asked for, or by asking for a tool."""
-    asked: Mapping[str, Any] = request if isinstance(request, dict) else {}
+    asked: Mapping[str, Any] = (
+        cast("Mapping[str, Any]", request) if isinstance(request, dict) else {}
+    )
     if "text" in asked:
         return Reply(text=TICKET, latency_seconds=latency)
     if "tools" in asked:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -134,7 +135,7 @@ def _try(family: str, calls: Mapping[str, str]) -> list[str]:
 
 def _kind_of(request: Recorded) -> str:
     """Say which of the calls a request is of."""
-    body = request.json if isinstance(request.json, dict) else {}
+    body = cast("Mapping[str, object]", request.json or {})
     is_langchain = "langchain" in request.headers.get("user-agent", "").lower()
     if "responses" in request.path:
         return "responses"

@@ -412,6 +412,30 @@ def test_a_soft_account_never_refuses_whatever_is_asked(kit: Kit, amount: int) -
         assert answer.is_held
 
 
+def test_a_soft_account_never_refuses_whatever_was_spent(kit: Kit) -> None:
+    soft, hard = account("soft", limit=10, is_soft=True), account("hard", limit=100)
+    for _ in range(9):  # so often that the sums would pass 63 bits
+        kit.ledger.post(event(new_id(), charge(soft, posted=INT64, unresolved=INT64)), None)
+    for amount in (0, 1, DEAREST_LIMIT):
+        answer = kit.ledger.hold(hold((soft, amount), (hard, min(amount, 20))))
+        assert isinstance(answer, Refusal)
+        assert answer.is_held
+        assert [one.account for one in answer.balances] == [soft]
+    assert kit.balance(hard) == (0, 21, 0)
+    answer = kit.ledger.hold(hold((soft, 1), (hard, 80)))
+    assert isinstance(answer, Refusal)
+    assert not answer.is_held
+
+
+def test_who_asks_twice_of_a_soft_account_holds_once(kit: Kit) -> None:
+    soft, hard = account("soft", limit=10, is_soft=True), account("hard", limit=100)
+    twice = hold((soft, 30), (hard, 30))
+    for _ in range(2):
+        answer = kit.ledger.hold(twice)
+        assert answer is None or answer.is_held
+    assert kit.balance(soft) == kit.balance(hard) == (0, 30, 0)
+
+
 def test_one_budget_in_two_units_is_two_accounts(kit: Kit) -> None:
     money, tokens = account(limit=100), account(limit=5, unit="tokens")
     both = Hold(
@@ -444,3 +468,4 @@ def test_a_milestone_is_reached_first_once(kit: Kit) -> None:
     assert kit.ledger.is_first(account(period="2026-11-22", unit="calls"), half)
     kit.drain()
     assert not kit.ledger.is_first(account(period="2026-11-22", limit=7), half)
+    assert not kit.ledger.is_first(day, Decimal("0.50"))  # however it is written

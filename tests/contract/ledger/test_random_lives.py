@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 from hypothesis import settings
@@ -13,23 +14,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.contract.ledger.kits import amounts
 from tests.contract.ledger.making import account, charge, event, hold, new_id, settled
-from tollspan.budget import Account, Hold, MemoryLedger
+from tollspan.budget import Account, Hold, MemoryLedger, Refusal
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger
 from tollspan.ledger._repair import recompute
 from tollspan.ledger._session import Session
-from tollspan.usage import UsageEvent
+from tollspan.usage import BudgetUnit, UsageEvent
 
 NAMES = ("wide", "narrow", "day")
+UNITS = st.sampled_from(["usd", "tokens", "calls"])
+SHARES = st.sampled_from([Decimal("0.5"), Decimal("0.50"), Decimal("0.8"), Decimal(1)])
 LARGE = 1 << 59
+LARGEST_SOFT = 1 << 50  # so much of what a soft account has no room for is held at most
 AMOUNTS = st.one_of(st.integers(0, 60), st.sampled_from([0, LARGE, 1 << 63]))
 LIMITS = st.one_of(st.integers(0, 300), st.just(1 << 60))
 OWNERS = st.sampled_from([0, 1])
-Key = tuple[str, str]
+Key = tuple[str, str, str]
 
 
 def key(where: Account) -> Key:
     """Name an account without its limit."""
-    return where.budget_id, where.period
+    return where.budget_id, where.period, where.unit
 
 
 class Lives(RuleBasedStateMachine):
@@ -42,6 +46,8 @@ class Lives(RuleBasedStateMachine):
         self.owners = (SQLiteLedger(self.home), SQLiteLedger(self.home))
         self.model = MemoryLedger()
         self.limits = dict.fromkeys(NAMES, 100)
+        self.units: dict[str, BudgetUnit] = dict.fromkeys(NAMES, "usd")
+        self.soft: set[str] = set()
         self.day = 0
         self.seen: dict[Key, Account] = {}
         self.highest_limit: Counter[Key] = Counter()
@@ -63,30 +69,49 @@ class Lives(RuleBasedStateMachine):
     def a_limit_is_changed(self, name: str, limit: int) -> None:
         self.limits[name] = limit
 
+    @rule(name=st.sampled_from(NAMES), unit=UNITS)
+    def a_budget_counts_something_else(self, name: str, unit: BudgetUnit) -> None:
+        self.units[name] = unit
+
+    @rule(name=st.sampled_from(NAMES), is_soft=st.booleans())
+    def a_budget_becomes_soft_or_hard(self, name: str, is_soft: bool) -> None:
+        (self.soft.add if is_soft else self.soft.discard)(name)
+
     @rule()
     def a_day_goes_by(self) -> None:
         self.day += 1
 
-    @rule(owner=OWNERS, names=st.sets(st.sampled_from(NAMES), min_size=1), amount=AMOUNTS)
-    def a_call_asks(self, owner: int, names: set[str], amount: int) -> None:
-        wanted = hold(*((self.account(name), amount) for name in sorted(names)))
+    @rule(owner=OWNERS, asked=st.dictionaries(st.sampled_from(NAMES), AMOUNTS, min_size=1))
+    def a_call_asks(self, owner: int, asked: dict[str, int]) -> None:
+        wanted = hold(
+            *(
+                (self.account(name), min(amount, LARGEST_SOFT) if name in self.soft else amount)
+                for name, amount in sorted(asked.items())
+            )
+        )
         answer = self.owners[owner].hold(wanted)
         assert answer == self.model.hold(wanted)
-        if answer is None:
+        if answer is None or answer.is_held:
             self.in_flight[wanted.call_id] = (owner, wanted)
-            for where, _ in wanted.legs:
-                limit = where.limit
-                assert sum(self.stands(where)) <= limit
-                self.highest_limit[key(where)] = max(self.highest_limit[key(where)], limit)
+            self.is_held(wanted, answer)
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data())
+    def a_call_asks_again(self, data: st.DataObject) -> None:
+        owner, held = self.in_flight[data.draw(st.sampled_from(sorted(self.in_flight)))]
+        for answer in (self.owners[owner].hold(held), self.model.hold(held)):
+            assert answer is None or answer.is_held
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data(), quarters=st.integers(0, 5), keeps_rest=st.booleans())
     def a_call_ends(self, data: st.DataObject, quarters: int, keeps_rest: bool) -> None:
         owner, held = self.pick(data)
-        amount = held.legs[0][1]
-        cost = min(amount * quarters // 4, LARGE)
-        rest = amount - cost if keeps_rest and cost < amount else 0
-        done = settled(held, cost, unresolved=rest)
+        charges = []
+        for where, amount in held.legs:
+            cost = min(amount * quarters // 4, LARGE)
+            rest = amount - cost if keeps_rest and cost < amount else 0
+            charges.append(charge(where, posted=cost, unresolved=rest))
+        done = event(held.call_id, *charges)
         self.owners[owner].post(done, held)
         self.is_finished(done, held)
 
@@ -119,6 +144,11 @@ class Lives(RuleBasedStateMachine):
         done = event(new_id(), charge(self.account(name), posted=cost))
         self.owners[owner].post(done, None)
         self.is_finished(done, None)
+
+    @rule(owner=OWNERS, name=st.sampled_from(NAMES), share=SHARES)
+    def a_share_is_passed(self, owner: int, name: str, share: Decimal) -> None:
+        where = self.account(name)
+        assert self.owners[owner].is_first(where, share) is self.model.is_first(where, share)
 
     @rule(owner=OWNERS)
     def an_owner_ends_and_the_other_sweeps(self, owner: int) -> None:
@@ -157,7 +187,7 @@ class Lives(RuleBasedStateMachine):
         for one in LedgerReader(self.path).events():
             assert isinstance(one, UsageEvent)
             for each in one.charges:
-                charged[each.budget_id, each.period] += each.posted
+                charged[each.budget_id, each.period, each.unit] += each.posted
         for where in self.seen.values():
             assert self.stands(where)[0] == charged[key(where)]
 
@@ -177,7 +207,13 @@ class Lives(RuleBasedStateMachine):
     def account(self, name: str) -> Account:
         """Name an account with its limit of now."""
         period = str(self.day) if name == "day" else ""
-        found = account(name, limit=self.limits[name], period=period)
+        found = account(
+            name,
+            limit=self.limits[name],
+            period=period,
+            unit=self.units[name],
+            is_soft=name in self.soft,
+        )
         self.seen[key(found)] = found
         return found
 
@@ -192,13 +228,24 @@ class Lives(RuleBasedStateMachine):
         """Take one of the calls in flight."""
         return self.in_flight.pop(data.draw(st.sampled_from(sorted(self.in_flight))))
 
+    def is_held(self, held: Hold, answer: Refusal | None) -> None:
+        """Note what a hold adds: to its limit, and beyond it where that is soft."""
+        short = [balance.account for balance in answer.balances] if answer else []
+        assert all(where.is_soft for where in short)
+        for where, amount in held.legs:
+            if where in short:
+                self.by_named_causes[key(where)] += amount
+            else:
+                assert sum(self.stands(where)) <= where.limit
+                self.highest_limit[key(where)] = max(self.highest_limit[key(where)], where.limit)
+
     def is_finished(self, done: UsageEvent, held: Hold | None) -> None:
         """Tell the model of an event, and note what it adds beyond its hold."""
         self.finished.append(done)
         self.model.post(done, held)
         reserved = {key(where): amount for where, amount in held.legs} if held else {}
         for each in done.charges:
-            name = (each.budget_id, each.period)
+            name = (each.budget_id, each.period, each.unit)
             counted = each.posted + each.unresolved
             self.by_named_causes[name] += max(0, counted - reserved.get(name, 0))
 

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -22,18 +23,25 @@ from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger, r
 from tollspan.usage import Event, LedgerCorruptError, LedgerUnavailableError
 
 PAGE = 4096
-Facts = tuple[list[Event], list[Balance], list[OpenHold]]
+Facts = tuple[list[Event], list[Balance], list[OpenHold], list[tuple[str, ...]]]
 
 
 def fill(home: Path, *, calls: int, seed: int = 0) -> Path:
     """Live a life: calls that ended, were refused, given up, are in flight, or died in flight."""
     rng = random.Random(seed)
-    accounts = [account("wide", limit=1 << 40), account("day", limit=1 << 30, period="2026-11-22")]
+    accounts = [
+        account("wide", limit=1 << 40),
+        account("day", limit=1 << 30, period="2026-11-22"),
+        account("day", limit=1 << 30, period="2026-11-22", unit="tokens"),
+        account("soft", limit=5_000, unit="calls", is_soft=True),
+    ]
     dead, alive = (SQLiteLedger(home, wait_seconds=10) for _ in range(2))
     for number in range(calls):
         owner = rng.choice((dead, alive))
         asked = hold(*((one, rng.randrange(1, 1000)) for one in rng.sample(accounts, 2)))
-        assert owner.hold(asked) is None
+        refusal = owner.hold(asked)
+        assert refusal is None or refusal.is_held
+        owner.is_first(rng.choice(accounts), Decimal(rng.choice(("0.5", "0.8"))))
         match number % 8:
             case 0 if number > calls // 2:
                 pass  # in flight
@@ -56,8 +64,14 @@ def fill(home: Path, *, calls: int, seed: int = 0) -> Path:
 def facts(path: Path) -> Facts:
     """Read everything that counts; ids of accounts do not."""
     reader = LedgerReader(path)
-    balances = sorted(reader.balances(), key=lambda one: one.account.budget_id)
-    return list(reader.events()), balances, list(reader.open_holds())
+    balances = sorted(reader.balances(), key=lambda one: (one.account.budget_id, one.account.unit))
+    return list(reader.events()), balances, list(reader.open_holds()), milestones(path)
+
+
+def milestones(path: Path) -> list[tuple[str, ...]]:
+    """Read which shares of which accounts were told of."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT * FROM milestones ORDER BY 1, 2, 3, 4, 5").fetchall()
 
 
 @settings(max_examples=15, deadline=None)
@@ -144,14 +158,15 @@ def test_lost_accounts_are_made_again_from_the_events(tmp_path: Path) -> None:
     before = facts(path)
     overwrite(path, roots(path)["accounts"])
     rebuild(path)
-    events, balances, _ = facts(path)
+    events, balances, *_ = facts(path)
     assert events == before[0]
     assert [(one.account.budget_id, one.posted) for one in balances] == [
         (one.account.budget_id, one.posted) for one in before[1]
     ]
     ledger = SQLiteLedger(tmp_path)
-    posted = balances[0].posted
-    assert ledger.hold(hold((account("day", limit=posted, period="2026-11-22"), 1))) is not None
+    day = next(one for one in balances if one.account.unit == "usd")
+    full = account(day.account.budget_id, limit=day.posted, period=day.account.period)
+    assert ledger.hold(hold((full, 1))) is not None
     ledger.close()
 
 
@@ -223,7 +238,7 @@ def test_lost_accounts_keep_what_was_held_in_them(tmp_path: Path) -> None:
     before = facts(path)
     overwrite(path, roots(path)["accounts"])
     rebuild(path)
-    events, balances, holds = facts(path)
+    events, balances, holds, _ = facts(path)
     assert (events, holds) == (before[0], before[2])
     assert [counted(one) for one in balances] == [counted(one) for one in before[1]]
     assert any(one.unresolved for one in balances)
@@ -334,6 +349,9 @@ rebuild(Path(sys.argv[1]))
 @pytest.mark.parametrize("at", range(1, 6))
 def test_a_rebuild_that_is_killed_at_any_step_loses_nothing(tmp_path: Path, at: int) -> None:
     path = fill(tmp_path, calls=40)
+    ledger = SQLiteLedger(tmp_path)
+    ledger.sweep()
+    ledger.close()
     before = facts(path)
     done = subprocess.run([sys.executable, "-c", REBUILDS, str(path), str(at)], check=False)
     assert done.returncode == -signal.SIGKILL

@@ -105,7 +105,7 @@ def test_a_budget_without_room_denies_and_says_everything() -> None:
     assert denial.message == "Used up."
     assert denial.upgrade_url == "https://example.com/plans"
     assert denial.source == "precall"
-    assert denial.recovery.retryable
+    assert not denial.recovery.retryable  # the limit is below what the call may cost
     assert "Used up." in str(denial)
 
 

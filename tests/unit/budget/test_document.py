@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 
 import pytest
@@ -148,6 +148,16 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
                 ("limit: 1.5 tokens", "no decimals"),
                 ("limit: 1e9 USD", "such as `49.50 USD`"),
                 ("limit: nan USD", "such as `49.50 USD`"),
+                ("limit: '49,50 USD'", "such as `49.50 USD`"),
+                ("limit: '1,5 USD'", "such as `49.50 USD`"),
+                ("limit: '1,,000 USD'", "such as `49.50 USD`"),
+                ("limit: '1000,000 USD'", "such as `49.50 USD`"),
+                ("limit: 1_ USD", "such as `49.50 USD`"),
+                ("limit: ٣ USD", "such as `49.50 USD`"),
+                (f"limit: 1.{'0' * 28}1 USD", "9 decimals"),
+                (f"limit: {'9' * 5_000} calls", "the largest is 10^15 calls"),
+                ("limit: 1 USD, where: {customer: null}", "`where.customer` is empty"),
+                ("limit: 1 USD, where: {customer: [a, ~]}", "`where.customer` is empty"),
                 ("limit: 1_000_000_000_000_000_000 calls", "the largest is 10^15 calls"),
                 ("limit: 1 USD, per: [tenant]", "`per` names 'tenant'; expected customer"),
                 ("limit: 1 USD, per: [tag.]", "`per` names 'tag.'"),
@@ -178,6 +188,25 @@ def test_what_is_wrong_is_named_with_its_line(text: str, line: int | None, says:
     assert says in str(caught.value)
     place = "tollspan.yaml" if line is None else f"tollspan.yaml:{line}:"
     assert str(caught.value).startswith(place)
+
+
+def test_a_document_without_a_bottom_is_no_yaml() -> None:
+    with pytest.raises(ConfigError, match=r"nest(ed too deep|ing depth)"):
+        parse_rules("[" * 20_000)
+
+
+def test_texts_that_are_null_are_not_there() -> None:
+    (budget,) = parse_rules(
+        "version: 1\nbudgets: [{id: a, limit: 1 USD, message: null, upgrade_url: ~}]"
+    ).budgets
+    assert (budget.message, budget.upgrade_url) == (None, None)
+
+
+def test_a_program_that_counts_in_few_decimals_has_the_limits_that_are_written() -> None:
+    with localcontext() as context:
+        context.prec = 3
+        (budget,) = parse_rules("version: 1\nbudgets: [{id: a, limit: 1234.56789 USD}]").budgets
+    assert budget.limit == 1_234_567_890_000
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

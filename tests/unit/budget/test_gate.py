@@ -30,6 +30,7 @@ from tollspan.usage import (
     GateUnavailableError,
     Outcome,
     OutcomeStatus,
+    Recovery,
     Request,
     Response,
     UnboundedCallError,
@@ -126,11 +127,46 @@ def test_calls_are_let_through_while_their_bounds_fit() -> None:
 
 
 def test_a_denial_of_a_window_says_when_it_ends() -> None:
-    rules = RuleSet(budgets=(Budget(id="hourly", limit=10, window=Window(every="hour")),))
-    _, decision = World(rules, Prices(bound=100)).ask(NOON_UNIX_NS + HOUR_NS // 4)
+    rules = RuleSet(budgets=(Budget(id="hourly", limit=100, window=Window(every="hour")),))
+    world = World(rules, Prices(bound=100))
+    world.end(*world.ask(NOON_UNIX_NS))
+    _, decision = world.ask(NOON_UNIX_NS + HOUR_NS // 4)
     assert isinstance(decision.denial, BudgetExceededError)
     assert decision.denial.resets_at == datetime(2026, 11, 22, 13, tzinfo=UTC)
+    assert decision.denial.recovery.retryable
     assert decision.denial.recovery.retry_after_seconds == 2700
+
+
+def test_a_call_above_the_whole_limit_has_no_window_to_wait_for() -> None:
+    rules = RuleSet(budgets=(Budget(id="hourly", limit=99, window=Window(every="hour")),))
+    denial = World(rules, Prices(bound=100)).ask()[1].denial
+    assert isinstance(denial, BudgetExceededError)
+    assert denial.resets_at is not None
+    assert denial.recovery == Recovery(retryable=False, owner_action_required=True)
+
+
+def test_the_longest_of_the_windows_without_room_says_when_to_try_again() -> None:
+    hourly = Budget(id="hourly", limit=100, window=Window(every="hour"))
+    daily = Budget(id="daily", limit=100, window=Window(every="day"))
+    for more, seconds in (((daily,), 12 * 3_600), ((daily, Budget(id="all", limit=100)), None)):
+        world = World(RuleSet(budgets=(hourly, *more)), Prices(bound=100, cost=100))
+        world.end(*world.ask())
+        denial = world.ask()[1].denial
+        assert isinstance(denial, BudgetExceededError)
+        assert denial.rule_id == "hourly"
+        assert denial.recovery.retry_after_seconds == seconds
+        assert denial.recovery.retryable is (seconds is not None)
+
+
+def test_what_others_hold_is_worth_waiting_for_only_if_it_is_enough() -> None:
+    world = World(one_budget(limit=150), Prices(bound=100, cost=100))
+    world.end(*world.ask())
+    world.prices.bound_nanousd = 50
+    assert world.ask()[1].denial is None
+    world.prices.bound_nanousd = 60
+    denial = world.ask()[1].denial
+    assert denial is not None
+    assert not denial.recovery.retryable
 
 
 def test_a_call_is_counted_in_the_period_in_which_it_began() -> None:

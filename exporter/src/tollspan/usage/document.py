@@ -96,6 +96,10 @@ class DocumentReader:
             self.fail(node, f"`{name}` is no plain value")
         return node.value
 
+    def is_null(self, node: yaml.Node) -> bool:
+        """Say whether a value is written as none: `null`, `~`, or left out."""
+        return bool(node.tag == "tag:yaml.org,2002:null")
+
     def fail(self, node: yaml.Node, problem: str) -> NoReturn:
         """Say what is wrong at a node.
 

@@ -50,6 +50,8 @@ _INSERT_HOLD = (
     " WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?"
 )
 
+_INSERT_MILESTONE = "INSERT OR IGNORE INTO milestones VALUES (?, ?, ?, ?, ?)"
+
 # High and low halves are summed apart: SQLite's own sum fails beyond 63 bits.
 _CHARGES = f"""
 SELECT budget_id, scope, period, unit, sum(posted >> 32), sum(posted & 4294967295),
@@ -203,7 +205,7 @@ def _copy_holds(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
 
 def _copy_milestones(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     new.executemany(
-        "INSERT OR IGNORE INTO milestones VALUES (?, ?, ?, ?, ?)",
+        _INSERT_MILESTONE,
         old.execute("SELECT budget_id, scope, period, unit, share FROM milestones"),
     )
 
@@ -366,6 +368,7 @@ def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
             for call, account, amount, owner, started_at, state in known
         ],
     )
+    fresh.connection.executemany(_INSERT_MILESTONE, found.milestones)
     lost = max(numbers, default=0) - len(numbers)
     return _count(fresh.connection), len(unreadable) + max(0, lost)
 

@@ -28,11 +28,13 @@ class Salvaged(msgspec.Struct, kw_only=True):
         events: The event in JSON → its number.
         accounts: Account id → (budget, scope, period, unit, limit); limit 0 where it is lost.
         holds: (call, account id, amount, owner, start, state).
+        milestones: (budget, scope, period, unit, share).
     """
 
     events: dict[bytes, int]
     accounts: dict[int, tuple[str, str, str, str, int]]
     holds: list[tuple[str, int, int, str, int, int]]
+    milestones: set[tuple[str, str, str, str, str]]
 
 
 def salvage(path: Path) -> Salvaged:
@@ -42,7 +44,7 @@ def salvage(path: Path) -> Salvaged:
         OSError: The file can't be read.
     """
     newest, older = _pages(path)
-    found = Salvaged(events={}, accounts={}, holds=[])
+    found = Salvaged(events={}, accounts={}, holds=[], milestones=set())
     for number, page in older:  # events never change: an old copy of a page is as good
         for rowid, row in _table_rows(number, page, newest):
             _keep_event(found, rowid, row)
@@ -75,7 +77,7 @@ def salvage(path: Path) -> Salvaged:
                 case (str(budget), str(scope), str(period), str(unit), int(account)):
                     named[account] = (budget, scope, period, unit, 0)
                 case _:
-                    pass
+                    _keep_milestone(found, row)
     found.accounts = named | found.accounts
     found.holds = list(holds.values())
     return found
@@ -85,6 +87,14 @@ def _keep_event(found: Salvaged, rowid: int, row: Row) -> None:
     match row:
         case (None, str(), "usage" | "decision", int(), int() | None, bytes(data)):
             found.events[data] = rowid
+        case _:
+            pass
+
+
+def _keep_milestone(found: Salvaged, row: Row) -> None:
+    match row:
+        case (str(budget), str(scope), str(period), str(unit), str(share)):
+            found.milestones.add((budget, scope, period, unit, share))
         case _:
             pass
 

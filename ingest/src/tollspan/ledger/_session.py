@@ -26,6 +26,7 @@ from . import _files, _schema
 
 _TRIES_TO_SAY_WHY = 3
 _MOST_SOFT = 1 << 50
+_NO_LIMIT = 9_223_372_036_854_775_807
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 MOST_AT_ONCE = 1 << 60
@@ -33,11 +34,11 @@ MOST_AT_ONCE = 1 << 60
 MOST_IN_ALL = 1 << 62
 """What one sum of an account counts at most, as in the triggers."""
 
-# Limits are those of the rules by which the hold is asked for.
+# Limits are those of the rules by which the hold is asked for; `_NO_LIMIT` is none.
 _HOLD_ONE = (
     "INSERT INTO holds (account_id, amount, call_id, owner, started_at_unix_ns)"
     " SELECT id, ?2, ?4, ?5, ?6 FROM accounts WHERE id = ?1"
-    " AND posted + held + unresolved + ?2 <= ?3 AND ?3 > 0"
+    " AND (posted + held + unresolved + ?2 <= ?3 OR ?3 = 9223372036854775807) AND ?3 > 0"
 )
 _HOLD_ALL = (
     # INSERT comes first: the driver of Python 3.11 counts rows of no statement that starts WITH.
@@ -45,7 +46,8 @@ _HOLD_ALL = (
     " WITH legs (account_id, amount, most) AS (VALUES {legs})"
     " SELECT account_id, amount, ?, ?, ? FROM legs WHERE {count} = (SELECT count(*) FROM legs"
     " JOIN accounts ON accounts.id = legs.account_id"
-    " WHERE posted + held + unresolved + amount <= legs.most AND legs.most > 0)"
+    " WHERE (posted + held + unresolved + amount <= legs.most"
+    " OR legs.most = 9223372036854775807) AND legs.most > 0)"
 )
 _INSERT_EVENT = (
     "INSERT INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
@@ -168,7 +170,8 @@ class Session:
                 return self._refuse(hold, hard)
             if short and self._holds(hold, self._past_soft(legs), owner):
                 return _refusal(short, is_held=True)
-        return self._refuse(hold, standing)
+        # Others were quicker each time; what refuses is never a soft account.
+        return self._refuse(hold, [one for one in standing if not one[0].account.is_soft])
 
     def _holds(self, hold: Hold, legs: tuple[Leg, ...], owner: str) -> bool:
         """Try to hold; `legs` are those of the hold, or with other limits."""
@@ -321,11 +324,11 @@ class Session:
         return Balance(account=account, posted=posted, held=held, unresolved=unresolved)
 
     def _past_soft(self, legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
-        """Lift the limits of soft accounts; what no sum can take is counted as far as one can."""
+        """Lift the limits of soft accounts; of what is asked, so much is held as sums can take."""
         lifted: list[Leg] = []
         for account, amount in legs:
             if account.is_soft:
-                open_ended = msgspec.structs.replace(account, limit=MOST_IN_ALL)
+                open_ended = msgspec.structs.replace(account, limit=_NO_LIMIT)
                 # The same row: what people are shown as its limit stays.
                 self._ids[open_ended] = self._ids.get(account) or self._register(account)
                 lifted.append((open_ended, min(amount, _MOST_SOFT)))

@@ -132,7 +132,7 @@ class SQLiteLedger:
         Raises:
             LedgerError: The ledger can't be used.
         """
-        return self._run(Session.is_first, (account, str(share)), self._wait_seconds)
+        return self._run(Session.is_first, (account, f"{share.normalize():f}"), self._wait_seconds)
 
     # -- books --
 

@@ -132,9 +132,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     def use(rules: RuleSet) -> None:
         for hooked in funnels:
             hooked.hosts.extend(rules.hosts)
-        gate.use(rules)
-        if no_prices is not None and rules.budgets and rules.on_unavailable == "deny":
-            gate.refuse_all(no_prices)
+        gate.use(rules, no_prices=no_prices if rules.on_unavailable == "deny" else None)
 
     watcher = RuleWatcher(settings.document, use)
 

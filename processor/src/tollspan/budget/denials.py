@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from tollspan.usage import (
@@ -24,7 +25,7 @@ from tollspan.usage import (
 
 from .plans import read_scope
 from .rules import Budget
-from .values import Balance
+from .values import Account, Refusal
 from .windows import ends_at
 
 
@@ -79,13 +80,15 @@ def unreadable(call: Call, problem: TollspanError) -> CallDeniedError:
     return GateUnavailableError(f"calls can't be judged: {problem}", call_id=call.id)
 
 
-def exceeded(call: Call, balance: Balance, asked: int, budget: Budget | None) -> CallDeniedError:
-    """Deny a call that does not fit a budget."""
+def exceeded(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> CallDeniedError:
+    """Deny a call that does not fit a budget: the first of those that have no room for it."""
+    balance, asked = refusal.balances[0], refusal.asked[0]
     account = balance.account
+    budget = budgets.get(account.budget_id)
     unit = account.unit
     held = balance.held + balance.unresolved
     scope = read_scope(account.scope)
-    resets_at = ends_at(budget.window, call.started_at_unix_ns) if budget else None
+    resets_at = _resets_at(call, account, budgets)
     whose = f" of {', '.join(f'{key} {value!r}' for key, value in scope)}" if scope else ""
     text = (
         f"budget {account.budget_id!r}{whose} has {format_amount(account.limit, unit)}: "
@@ -105,7 +108,7 @@ def exceeded(call: Call, balance: Balance, asked: int, budget: Budget | None) ->
         resets_at=resets_at,
         message=message,
         upgrade_url=budget.upgrade_url if budget else None,
-        recovery=_recovery(call, balance, resets_at),
+        recovery=_recovery(call, refusal, budgets),
         call_id=call.id,
     )
 
@@ -121,14 +124,36 @@ def _class_of(budget: Budget | None) -> type[BudgetExceededError]:
     return BudgetExceededError
 
 
-def _recovery(call: Call, balance: Balance, resets_at: datetime | None) -> Recovery:
-    """Say what can be done: wait for the window's end, or for what is held to come back."""
-    retry_after = (
-        max(0.0, resets_at.timestamp() - call.started_at_unix_ns / 1e9) if resets_at else None
+def _resets_at(call: Call, account: Account, budgets: Mapping[str, Budget]) -> datetime | None:
+    budget = budgets.get(account.budget_id)
+    return ends_at(budget.window, call.started_at_unix_ns) if budget else None
+
+
+def _recovery(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> Recovery:
+    """Say what can be done: wait for the windows' ends, or for what is held to come back.
+
+    All accounts count that have no room. Where one could not take the call even if nothing were
+    spent, there is nothing to wait for.
+    """
+    pairs = list(zip(refusal.balances, refusal.asked, strict=True))
+    waits = [_wait_seconds(call, balance.account, budgets) for balance, _ in pairs]
+    is_never = any(max(asked, 1) > balance.account.limit for balance, asked in pairs)
+    may_come_back = all(
+        wait is not None or balance.posted + balance.unresolved + asked <= balance.account.limit
+        for wait, (balance, asked) in zip(waits, pairs, strict=True)
     )
-    is_closed = balance.account.limit == 0
+    ends = [wait for wait in waits if wait is not None]
+    is_ending = len(ends) == len(waits)
     return Recovery(
-        retryable=not is_closed and (resets_at is not None or balance.held > 0),
-        retry_after_seconds=None if is_closed else retry_after,
-        owner_action_required=is_closed or resets_at is None,
+        retryable=may_come_back and not is_never,
+        retry_after_seconds=max(ends) if is_ending and not is_never else None,
+        owner_action_required=is_never or not is_ending,
     )
+
+
+def _wait_seconds(call: Call, account: Account, budgets: Mapping[str, Budget]) -> float | None:
+    """Return how long the account's window lasts from now on; None for ever."""
+    resets_at = _resets_at(call, account, budgets)
+    if resets_at is None:
+        return None
+    return max(0.0, resets_at.timestamp() - call.started_at_unix_ns / 1e9)

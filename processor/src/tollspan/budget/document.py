@@ -9,13 +9,7 @@ from typing import TypeVar, get_args
 
 import yaml
 
-from tollspan.usage import (
-    NANOUSD_PER_USD,
-    BudgetUnit,
-    ConfigError,
-    DocumentReader,
-    read_document,
-)
+from tollspan.usage import BudgetUnit, ConfigError, DocumentReader, read_document
 
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
@@ -36,8 +30,10 @@ BUDGET_KEYS = (
     "upgrade_url",
 )
 WINDOW_KEYS = ("every", "timezone")
-_AMOUNT = re.compile(r"(-?[0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]+)")
-_MOST_DIGITS = 28
+# Commas stand between thousands alone: what is half of something elsewhere is no guess of ours.
+_AMOUNT = re.compile(
+    r"(-?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(?:\.([0-9]+))?\s*([A-Za-z]+)"
+)
 _SHARE = re.compile(r"[01]?\.?[0-9]{1,9}")
 _UNITS: dict[str, BudgetUnit] = {
     "USD": "usd",
@@ -49,6 +45,9 @@ _UNITS: dict[str, BudgetUnit] = {
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # Sums of two of the largest limits stay inside SQLite's signed 64 bits.
 _MOST: dict[BudgetUnit, int] = {"usd": 10**18, "tokens": 10**15, "calls": 10**15}
+_DECIMALS: dict[BudgetUnit, int] = {"usd": 9, "tokens": 0, "calls": 0}
+_MOST_DIGITS = 20
+_TOO_MUCH: int = 10**_MOST_DIGITS
 _LARGEST: dict[BudgetUnit, str] = {
     "usd": "1,000,000,000 USD",
     "tokens": "10^15 tokens",
@@ -166,22 +165,22 @@ class _Reader(DocumentReader):
                 f"`limit` is {text!r}; expected an amount such as `49.50 USD`, `50000 tokens` or "
                 "`100 calls`",
             )
-        number, word = match.groups()
+        sign, whole, part, word = match.groups("")
         unit = _UNITS.get(word)
         if unit is None:
             self.fail(node, f"`limit` is in {word}; expected USD, tokens or calls")
-        amount = Decimal(number.replace("_", "").replace(",", ""))
-        if sum(map(str.isdigit, number)) > _MOST_DIGITS:  # Decimal rounds what has more
-            self.fail(node, f"`limit` is {text!r}; expected at most {_MOST_DIGITS} digits")
-        if amount < 0:
-            self.fail(node, f"`limit` is negative ({text!r}); 0 {word} allows nothing")
-        amount *= NANOUSD_PER_USD if unit == "usd" else 1
-        if amount != amount.to_integral_value():
+        decimals = _DECIMALS[unit]
+        part = part.rstrip("0")
+        if len(part) > decimals:
             finest = "at most 9 decimals (nano-USD) are exact" if unit == "usd" else "no decimals"
             self.fail(node, f"`limit` is {text!r}; {finest}")
+        digits = re.sub("[_,]", "", whole).lstrip("0") + part.ljust(decimals, "0")
+        amount = int(digits or "0") if len(digits) <= _MOST_DIGITS else _TOO_MUCH
+        if sign and amount:
+            self.fail(node, f"`limit` is negative ({text!r}); 0 {word} allows nothing")
         if amount > _MOST[unit]:
             self.fail(node, f"`limit` is {text!r}; the largest is {_LARGEST[unit]}")
-        return int(amount), unit
+        return amount, unit
 
     def _window(self, node: yaml.Node | None) -> Window:
         if node is None:
@@ -228,8 +227,9 @@ class _Reader(DocumentReader):
             if not is_key(key, subjects=True):
                 known = ", ".join((*SUBJECTS, *OWNERS))
                 self.fail(value, f"`where` names {key!r}; expected {known} or tag.<name>")
-            patterns = tuple(self.text(item, f"where.{key}") for item in self.items(value))
-            if not patterns or "" in patterns:
+            items = self.items(value)
+            patterns = tuple(self.text(item, f"where.{key}") for item in items)
+            if not patterns or "" in patterns or any(map(self.is_null, items)):
                 self.fail(value, f"`where.{key}` is empty; expected a value, or a list of them")
             found.append(Condition(key, patterns))
         return tuple(found)
@@ -256,7 +256,7 @@ class _Reader(DocumentReader):
         )
 
     def _optional_text(self, node: yaml.Node | None, name: str) -> str | None:
-        return None if node is None else self.text(node, name)
+        return None if node is None or self.is_null(node) else self.text(node, name)
 
     def _choice(
         self, node: yaml.Node | None, name: str, choices: tuple[_Choice, ...], default: _Choice

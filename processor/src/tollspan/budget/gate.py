@@ -83,14 +83,22 @@ class BudgetGate:
         """The rules in force."""
         return self._rules
 
-    def use(self, rules: RuleSet) -> None:
-        """Put other rules in force for the calls to come."""
+    def use(self, rules: RuleSet, *, no_prices: TollspanError | None = None) -> None:
+        """Put other rules in force for the calls to come.
+
+        Args:
+            rules: The rules.
+            no_prices: Why there are no prices to judge by: what a budget could refuse is denied.
+        """
+        planner = Planner(rules, is_soft=self._mode != "enforce")
         self._rules = rules
-        self._planner = Planner(rules, is_soft=self._mode != "enforce")
-        self._refusing: TollspanError | None = None
+        self._planner = planner
+        self._has_no_rules = False
+        self._refusing = no_prices
 
     def refuse_all(self, problem: TollspanError) -> None:
         """Deny every call until there are rules to `use`: those that there are can't be read."""
+        self._has_no_rules = True
         self._refusing = problem
 
     def authorize(self, call: Call) -> Decision:
@@ -150,13 +158,14 @@ class BudgetGate:
 
     def _prepare(self, call: Call) -> Decision | tuple[Hold, Bound, Plan]:
         """Bound the call and name its accounts, or decide at once."""
-        if self._refusing is not None:
-            return self._denied(call, denials.unreadable(call, self._refusing), is_unavailable=True)
         at_unix_ns = call.started_at_unix_ns
         planner = self._planner
         plan = planner.every_call
         if not plan.since_unix_ns <= at_unix_ns < plan.until_unix_ns:
             plan = planner.plan(call)
+        if self._refusing is not None and (plan.accounts or self._has_no_rules):
+            denial = denials.unreadable(call, self._refusing)
+            return self._denied(call, denial, plan=plan, is_unavailable=True)
         if not plan.accounts:
             return _ALLOWED_UNTOUCHED
         request = call.request
@@ -186,7 +195,8 @@ class BudgetGate:
         request = call.request
         amounts: dict[BudgetUnit, int] = {"usd": bound.amount_nanousd or 0, "calls": 1}
         units = {account.unit for account in plan.accounts}
-        if "usd" in units:
+        hard_units = plan.hard_units
+        if "usd" in units and ("usd" in hard_units or not hard_units):
             is_open = bound.amount_nanousd is None and (
                 "unpriced" not in bound.reasons or on_unpriced == "deny"
             )
@@ -199,9 +209,11 @@ class BudgetGate:
                     request, call.started_at_unix_ns, ceiling=on_unpriced == "ceiling"
                 )
                 by_tokens = Bound(amount_nanousd=most, reasons=reasons)
-                if most is None or (reasons and self._refuses(request, by_tokens)):
-                    return self._denied(call, denials.no_bound(call, by_tokens), by_tokens, plan)
-                tokens = most
+                is_open = most is None or (bool(reasons) and self._refuses(request, by_tokens))
+                if is_open and ("tokens" in hard_units or not hard_units):
+                    denial = denials.no_bound(call, by_tokens)
+                    return self._denied(call, denial, bound, plan)
+                tokens = most or 0
             amounts["tokens"] = tokens
         legs: tuple[Leg, ...] = tuple(
             [(account, amounts[account.unit]) for account in plan.accounts]
@@ -234,42 +246,50 @@ class BudgetGate:
         *,
         is_unavailable: bool = False,
     ) -> Decision:
-        """Deny a call before its authority is asked; where nothing is enforced, let it through.
+        """Deny a call before its authority is asked; where no budget refuses, let it through.
 
         Then nothing is held for it, and what it costs is posted to its accounts all the same.
         """
-        rule_ids = (denial.rule_id,) if denial.rule_id is not None else ()
-        if self._mode == "enforce":
-            note = _note(bound, "deny", rule_ids, is_unavailable=is_unavailable)
+        may_refuse = plan.hard_units or not plan.accounts or self._has_no_rules
+        if self._mode == "enforce" and may_refuse:
+            note = _note(bound, "deny", is_unavailable=is_unavailable)
             return Decision(note=note, denial=denial)
-        action: DecisionAction = "shadow" if self._mode == "observe" else "allow"
-        note = _note(bound, action, rule_ids, is_unavailable=is_unavailable, mode=self._mode)
+        note = _note(
+            bound,
+            self._soft_action(plan.rule_ids),
+            plan.rule_ids,
+            is_unavailable=is_unavailable,
+            mode=self._mode,
+        )
         return Decision(note=note, hold=_never_held(call, plan))
+
+    def _soft_action(self, rule_ids: tuple[str, ...]) -> DecisionAction:
+        """Say what a call is that goes through although these rules have no room for it."""
+        if self._mode != "enforce":
+            return "shadow" if self._mode == "observe" else "allow"
+        budgets = self._planner.budgets
+        found = [budgets[rule_id] for rule_id in rule_ids if rule_id in budgets]
+        return "warn" if any(one.on_exceed == "warn" for one in found) else "shadow"
 
     def _unavailable(self, call: Call, hold: Hold, bound: Bound, error: LedgerError) -> Decision:
         rule_ids = tuple([account.budget_id for account, _ in hold.legs])
+        hard_ids = [account.budget_id for account, _ in hold.legs if not account.is_soft]
         is_allowed = self._rules.on_unavailable != "deny"
-        if self._mode == "enforce" and not is_allowed:
-            denial = denials.unavailable(call, rule_ids[0], bound, error)
+        if hard_ids and not is_allowed:
+            denial = denials.unavailable(call, hard_ids[0], bound, error)
             note = _note(bound, "deny", rule_ids, is_unavailable=True)
             return Decision(note=note, denial=denial)
-        action: DecisionAction = "allow" if is_allowed else "shadow"
+        action = "allow" if is_allowed else self._soft_action(rule_ids)
         note = _note(bound, action, rule_ids, is_unavailable=True, mode=self._mode)
         return Decision(note=note, hold=hold)
 
     def _short(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
         """Decide on a call that some account has no room for."""
         rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
-        budgets = {budget.id: budget for budget in self._rules.budgets}
         if refusal.is_held:
-            found = [budgets[rule_id] for rule_id in rule_ids if rule_id in budgets]
-            warns = self._mode == "enforce" and any(one.on_exceed == "warn" for one in found)
-            action: DecisionAction = "warn" if warns else "shadow"
+            action = self._soft_action(rule_ids)
             return Decision(note=_note(bound, action, rule_ids, mode=self._mode), hold=hold)
-        first = refusal.balances[0]
-        denial = denials.exceeded(
-            call, first, refusal.asked[0], budgets.get(first.account.budget_id)
-        )
+        denial = denials.exceeded(call, refusal, self._planner.budgets)
         return Decision(note=_note(bound, "deny", rule_ids), denial=denial)
 
 
@@ -303,7 +323,7 @@ def _never_held(call: Call, plan: Plan) -> Hold | None:
 def _note(
     bound: Bound,
     action: DecisionAction,
-    rule_ids: tuple[str, ...],
+    rule_ids: tuple[str, ...] = (),
     *,
     is_unavailable: bool = False,
     mode: Mode = "enforce",

@@ -5,21 +5,30 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-import threading
-from collections.abc import Callable
-from operator import attrgetter
+from collections.abc import Callable, Iterable
+from operator import attrgetter, itemgetter
 
 import msgspec
 
-from tollspan.usage import TOOL_PROVIDER, Attribution, Call, Request, is_tag, value_of
+from tollspan.usage import (
+    TOOL_PROVIDER,
+    Attribution,
+    BudgetUnit,
+    Call,
+    Request,
+    is_tag,
+    value_of,
+)
 
 from .rules import OWNERS, SUBJECTS, Budget, Condition, RuleSet
 from .values import Account
 from .windows import FOREVER_UNIX_NS, period
 
 _MOST_PLANS = 4_096
-_asked = attrgetter("provider", "operation", "model")
+_LONGEST_MODEL = 512
+_GLOB = re.compile(r"[*?[]")
 _Test = Callable[[Call], bool]
+_Entry = tuple[int, Budget, tuple[_Test, ...]]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -29,17 +38,19 @@ class Plan(msgspec.Struct, frozen=True):
         accounts: In the order of the document.
         rule_ids: The budgets, in the same order.
         is_money: All of them count USD.
+        hard_units: What those of them count that refuse what does not fit.
         since_unix_ns, until_unix_ns: The plan holds from the one until just before the other.
     """
 
     accounts: tuple[Account, ...]
     rule_ids: tuple[str, ...]
     is_money: bool
+    hard_units: frozenset[BudgetUnit]
     since_unix_ns: int
     until_unix_ns: int
 
 
-NOWHEN = Plan(accounts=(), rule_ids=(), is_money=True, since_unix_ns=1, until_unix_ns=0)
+NOWHEN = Plan((), (), is_money=True, hard_units=frozenset(), since_unix_ns=1, until_unix_ns=0)
 """A plan that never holds."""
 
 
@@ -53,33 +64,44 @@ class Planner:
 
     def __init__(self, rules: RuleSet, *, is_soft: bool = False) -> None:
         self._is_soft = is_soft
-        self._lock = threading.Lock()
-        self._budgets = [(budget, _tests(budget.where)) for budget in rules.budgets]
-        self._is_simple = not any(budget.per or budget.where for budget in rules.budgets)
+        self.budgets = {budget.id: budget for budget in rules.budgets}
+        self._kind = _kind_of(rules.budgets)
         self._plans: dict[object, Plan] = {}
+        self._for_any: list[_Entry] = []
+        self._for_one: dict[str, dict[str | None, list[_Entry]]] = {}
+        for number, budget in enumerate(rules.budgets):
+            entry = (number, budget, _tests(budget.where))
+            named = next(filter(_names_somebody, budget.where), None)
+            if named is None:
+                self._for_any.append(entry)
+            else:
+                values = self._for_one.setdefault(named.key, {})
+                for value in set(named.patterns):
+                    values.setdefault(value, []).append(entry)
         self.every_call = NOWHEN
         """The plan that holds for every call; `NOWHEN` when calls differ."""
 
     def plan(self, call: Call) -> Plan:
         """Return the plan of a call."""
-        key = None if self._is_simple else (call.attribution, _asked(call.request))
+        key = None if self._kind is None else self._kind(call)
         at_unix_ns = call.started_at_unix_ns
         found = self._plans.get(key, NOWHEN)
         if found.since_unix_ns <= at_unix_ns < found.until_unix_ns:
             return found
         found = self._make(call, at_unix_ns)
-        with self._lock:
-            if len(self._plans) >= _MOST_PLANS:
-                self._plans.clear()
+        # No lock: a child that is forked while another thread has it would wait for ever.
+        if len(self._plans) >= _MOST_PLANS:
+            self._plans.clear()
+        if len(call.request.model) <= _LONGEST_MODEL:
             self._plans[key] = found
-            if key is None:
-                self.every_call = found
+        if self._kind is None:
+            self.every_call = found
         return found
 
     def _make(self, call: Call, at_unix_ns: int) -> Plan:
         accounts: list[Account] = []
         until = FOREVER_UNIX_NS
-        for budget, tests in self._budgets:
+        for _, budget, tests in self._near(call):
             if all(test(call) for test in tests):
                 key, end = period(budget.window, at_unix_ns)
                 until = min(until, end)
@@ -95,7 +117,17 @@ class Planner:
                 )
         rule_ids = tuple([account.budget_id for account in accounts])
         is_money = all(account.unit == "usd" for account in accounts)
-        return Plan(tuple(accounts), rule_ids, is_money, at_unix_ns, until)
+        hard: set[BudgetUnit] = {account.unit for account in accounts if not account.is_soft}
+        return Plan(tuple(accounts), rule_ids, is_money, frozenset(hard), at_unix_ns, until)
+
+    def _near(self, call: Call) -> Iterable[_Entry]:
+        """Return the budgets that may count a call, in the document's order, without the most."""
+        near = [
+            entry
+            for key, values in self._for_one.items()
+            for entry in values.get(value_of(call.attribution, key), ())
+        ]
+        return sorted((*self._for_any, *near), key=itemgetter(0)) if near else self._for_any
 
 
 def scope_of(budget: Budget, attribution: Attribution) -> str:
@@ -103,12 +135,39 @@ def scope_of(budget: Budget, attribution: Attribution) -> str:
     if not budget.per:
         return ""
     values = {key: value_of(attribution, key) for key in budget.per}
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    scope = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        scope.encode()
+    except UnicodeEncodeError:  # half a character, of a variable that is no UTF-8, say
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return scope
 
 
 def read_scope(scope: str) -> tuple[tuple[str, str | None], ...]:
     """Read a scope back into (dimension, value) pairs."""
     return tuple(json.loads(scope).items()) if scope else ()
+
+
+def _kind_of(budgets: tuple[Budget, ...]) -> Callable[[Call], object] | None:
+    """Return what tells calls apart: all that the budgets ask of them; None if they ask nothing."""
+    keys = {key for budget in budgets for key in budget.per}
+    keys |= {condition.key for budget in budgets for condition in budget.where}
+    if not keys:
+        return None
+    names: set[str] = set()
+    for key in keys:
+        if key in ("model", "tool"):
+            names |= {"request.provider", "request.model"}
+        elif key in SUBJECTS:
+            names.add(f"request.{key}")
+        else:
+            names.add("attribution.tags" if is_tag(key) else f"attribution.{key}")
+    return attrgetter(*sorted(names))
+
+
+def _names_somebody(condition: Condition) -> bool:
+    """Say whether a condition is for certain owners, each by the whole of its name."""
+    return condition.key not in SUBJECTS and not any(map(_GLOB.search, condition.patterns))
 
 
 def _tests(conditions: tuple[Condition, ...]) -> tuple[_Test, ...]:
