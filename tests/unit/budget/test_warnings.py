@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
 
 from tests.contract.ledger.making import account, call, new_id
-from tollspan.budget import BudgetWarning, MemoryLedger, Warner, parse_rules
-from tollspan.usage import Charge, Cost, DecisionNote, Outcome, Usage, UsageEvent
+from tollspan.budget import Account, Balance, BudgetWarning, MemoryLedger, Warner, parse_rules
+from tollspan.usage import (
+    Charge,
+    Cost,
+    DecisionNote,
+    LedgerUnavailableError,
+    Outcome,
+    Usage,
+    UsageEvent,
+)
 
 
 class World:
@@ -84,6 +93,19 @@ def test_what_may_have_been_spent_counts_as_used() -> None:
     assert world.spend(1, unresolved=60) == [HALF]
 
 
+def test_what_nobody_knows_the_use_of_is_told_of_too() -> None:
+    world = World("limit: 100 tokens, warn_at: 0.5")
+    assert world.spend(0, unresolved=60) == [HALF]
+
+
+def test_a_budget_that_counts_something_else_now_is_told_of_anew() -> None:
+    world = World("limit: 100 tokens, warn_at: 0.5")
+    assert world.spend(60) == [HALF]
+    world.rules = parse_rules("version: 1\nbudgets: [{id: all, limit: 10 calls, warn_at: 0.5}]")
+    assert world.spend(5) == [HALF]
+    assert world.told[-1].unit == "calls"
+
+
 def test_a_budget_that_only_warns_is_told_of_once_a_minute_and_account() -> None:
     world = World("limit: 1 token, on_exceed: warn")
     for second, tells in ((0, 1), (30, 0), (59, 0), (60, 1), (61, 0)):
@@ -91,6 +113,23 @@ def test_a_budget_that_only_warns_is_told_of_once_a_minute_and_account() -> None
         assert len(world.spend(5, action="warn")) == tells, second
     assert len(world.spend(5, action="warn", scope='{"customer":"b"}')) == 1
     assert {one.reason for one in world.told} == {"exceeded"}
+
+
+def test_a_warning_that_could_not_be_told_is_told_by_the_next_call() -> None:
+    class Away(MemoryLedger):
+        is_away = True
+
+        def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+            if self.is_away:
+                raise LedgerUnavailableError("away")
+            return super().balances(accounts)
+
+    ledger = Away()
+    world = World("limit: 1 token, on_exceed: warn, warn_at: 1", ledger)
+    with pytest.raises(LedgerUnavailableError):
+        world.spend(5, action="warn")
+    ledger.is_away = False
+    assert world.spend(5, action="warn") == [None, Decimal(1)]
 
 
 @pytest.mark.parametrize("action", ["allow", "shadow"])

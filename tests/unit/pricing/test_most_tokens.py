@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tollspan.pricing import PriceBook
+from tollspan.pricing import PriceBook, parse_overrides
 from tollspan.usage import Request
 
 BOOK = PriceBook.load()
@@ -81,6 +81,48 @@ def test_a_model_without_a_price_is_bounded_by_its_providers_largest() -> None:
     most, _ = BOOK.most_tokens(asked("gpt-99", max_output_tokens=None), NOW, ceiling=True)
     assert most is not None
     assert most > 100_000
+
+
+def searching(model: str = "gpt-4o", **more: object) -> Request:
+    """Ask for a search without a maximum, whose findings are no bytes of the request."""
+    return asked(model, unbounded=("server_tools",), unlimited=("web_searches",), **more)
+
+
+def test_tools_without_a_maximum_have_the_rounds_of_their_reserve() -> None:
+    most, _ = BOOK.most_tokens(searching(), NOW)
+    assert most == 11 * 128_000 + 100
+
+
+def test_tools_of_a_model_without_a_price_have_them_too() -> None:
+    once, _ = BOOK.most_tokens(asked("gpt-99", unbounded=("server_tools",)), NOW, ceiling=True)
+    most, _ = BOOK.most_tokens(searching("gpt-99"), NOW, ceiling=True)
+    assert once is not None
+    assert most == 11 * (once - 100) + 100
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-99"])
+def test_tools_that_nothing_limits_bound_no_tokens(model: str) -> None:
+    book = PriceBook.load(overrides=parse_overrides("version: 1\nreserves: {web_searches: none}"))
+    most, reasons = book.most_tokens(searching(model), NOW, ceiling=True)
+    assert most is None
+    assert "no_limit:web_searches" in reasons
+
+
+def test_output_without_a_price_is_counted_all_the_same() -> None:
+    book = PriceBook.load(
+        overrides=parse_overrides(
+            "version: 1\n"
+            "models: {openai/mine: {usd_per_million: {input: 1}, max_output_tokens: 500}}"
+        )
+    )
+    assert book.most_tokens(asked("mine"), NOW) == (1_000 + CONSTANT + 100, ())
+    assert book.most_tokens(asked("mine", max_output_tokens=None), NOW) == (
+        1_000 + CONSTANT + 500,
+        ("model_max",),
+    )
+    assert book.most_tokens(asked("davinci", provider="azure.ai.openai"), NOW)[0] == (
+        1_000 + CONSTANT + 100
+    )
 
 
 def test_each_round_of_a_tool_at_the_provider_reads_the_input_again() -> None:

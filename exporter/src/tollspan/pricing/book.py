@@ -105,6 +105,8 @@ class _Known(NamedTuple):
 
 
 _Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, _Known, _tools.ToolPrices)
+_WRITING = frozenset({"chat", "text_completion", "generate_content"})
+_NO_FEES = Fixed(0, frozenset(), Extras(0))
 _NO_RATE = _RatePlan(0, 0, (), 0, 0, 1, partial(Cost, status="unpriced"))
 _NO_BOUND = _BoundPlan(0, 0, 0, 0, 0, partial(Bound))
 
@@ -221,19 +223,26 @@ class PriceBook:
         most_output: int | None = None
         part = self._matcher.part(request.provider)
         known = self._known_steps(request, at_unix_ns)
-        rounds, reserve, has_output = request.rounds, request.input_reserve_tokens, True
+        match, regional, always, has_output = None, None, _NO_FEES, True
         if known is not None and known.steps:
-            model, part = known.regional.model, known.match.part
+            match, regional, always = known.match, known.regional, known.always
+            model, part = regional.model, match.part
             window, most_output = model.context_window, model.max_output_tokens
-            more = extras(
-                self._matcher, request, known.match, known.regional, at_unix_ns, known.always
-            )
-            rounds, reserve = more.rounds, more.input_reserve
-            has_output = known.steps[-1].output_picousd is not None
+            # Without a price for it, output is counted all the same where there is any.
+            has_output = known.steps[-1].output_picousd is not None or _writes(request)
         elif ceiling and part is not None:
             window, most_output = part.ceiling.context_window, part.ceiling.max_output_tokens
-        limits = Limits.of(request, window, most_output, rounds=max(rounds, 1), reserve=reserve)
+        more = extras(self._matcher, request, match, regional, at_unix_ns, always)
+        limits = Limits.of(
+            request,
+            window,
+            most_output,
+            rounds=max(more.rounds, request.rounds, 1),
+            reserve=more.input_reserve,
+        )
         reasons = limits.reasons if has_output else limits.input_reasons
+        if more.unlimited in request.unlimited:
+            return None, (*reasons, f"no_limit:{more.unlimited}")
         if limits.is_input_unknown or (has_output and limits.output is None):
             return None, reasons
         constant = part.constant_tokens if part is not None else CONSTANT_TOKENS
@@ -434,6 +443,11 @@ class PriceBook:
             tokens = (request.input_bytes + part.constant_tokens) * limits.rounds
         amount = (tokens * into + limits.output * out + more.picousd + _UP) // PICOUSD_PER_NANOUSD
         return Bound(amount_nanousd=amount, is_assumed=True, reasons=reasons)
+
+
+def _writes(request: Request) -> bool:
+    """Say whether a call may put tokens out, whatever its model has a price for."""
+    return bool(request.max_output_tokens) or request.operation in _WRITING
 
 
 def _is_plain(usage: Usage) -> bool:
