@@ -235,11 +235,11 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
+    LISTENERS.forget()
     installed = _installed
     if installed is not None:
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
-        LISTENERS.worker.forget()
 
 
 if hasattr(os, "register_at_fork"):
