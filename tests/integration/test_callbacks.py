@@ -75,6 +75,7 @@ def test_usage_denials_and_warnings_are_told_in_another_thread(
         OpenAI(base_url=fake.base_url, api_key="k") as ai,
     ):
         say(ai)
+        wait_until(lambda: len(warned) == 1)
         say(ai)
         with pytest.raises(BudgetExceededError) as caught:
             say(ai)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tollspan import safety
-from tollspan.safety import Guard
+from tollspan.safety import Guard, LastGuard
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +61,15 @@ def test_a_guard_may_be_used_within_itself() -> None:
         raise ValueError("outer")
     assert safety.internal_errors[("test.nested", "KeyError")] == 1
     assert safety.internal_errors[("test.nested", "ValueError")] == 1
+
+
+@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError, GeneratorExit, KeyError])
+def test_the_last_guard_lets_nothing_out_that_would_end_a_thread(kind: type[Exception]) -> None:
+    with LastGuard("test.last"):
+        raise kind
+    assert safety.internal_errors["test.last", kind.__name__] == 1
+
+
+def test_the_last_guard_leaves_interrupts_alone() -> None:
+    with pytest.raises(KeyboardInterrupt), LastGuard("test.last"):
+        raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 """Who wants to hear of calls: a program's own functions, called in a thread of their own.
 
-They run after the fact, outside every lock, one after the other; what they raise is logged.
+They run after the fact, outside every lock, one after the other; what they raise is logged, and
+where they are too slow for what happens, what they miss.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tollspan.budget import BudgetWarning
-from tollspan.safety import Guard
-from tollspan.usage import CallDeniedError, UsageEvent
+from tollspan.safety import LastGuard, report
+from tollspan.usage import CallDeniedError, TollspanError, UsageEvent
 
 from ._worker import Worker
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _Listener = tuple[Callable[..., object], asyncio.AbstractEventLoop | None]
 _LONGEST_SECONDS = 30.0
+_MOST_WAITING = 10_000
+
+
+class CallbackTooSlowError(TollspanError):
+    """So many events wait for the program's functions that this one is left out."""
 
 
 class Listeners:
@@ -68,32 +74,59 @@ class Listeners:
         """Pass a warning on."""
         self._call(self._warn, warning)
 
+    def forget(self) -> None:
+        """Start anew in a forked child, where no loop of the parent runs."""
+        self.worker.forget()
+        self._usage, self._deny, self._warn = (
+            tuple([(function, None) for function, _ in each])
+            for each in (self._usage, self._deny, self._warn)
+        )
+
     def _call(self, listeners: tuple[_Listener, ...], value: object) -> None:
         for function, loop in listeners:
-            self.worker.do(partial(self._run, function, loop, value))
+            if self.worker.waiting >= _MOST_WAITING:
+                report(_place(function), CallbackTooSlowError(f"{_MOST_WAITING} events wait"))
+            else:
+                self.worker.do(partial(self._run, function, loop, value))
 
     def _run(
         self, function: Callable[..., object], loop: asyncio.AbstractEventLoop | None, value: object
     ) -> None:
-        with Guard(f"the callback {getattr(function, '__qualname__', function)!s}"):
+        place = _place(function)
+        with LastGuard(place):
             result = function(value)
             if not inspect.isawaitable(result):
                 return
-            if loop is not None and loop.is_running():
-                asyncio.run_coroutine_threadsafe(_wait_for(result), loop).result(_LONGEST_SECONDS)
-            else:
-                asyncio.run(_wait_for(result))
+            here = _running_loop()
+            runs = loop if loop is not None and loop.is_running() else here
+            if runs is None:
+                asyncio.run(_wait_for(result, place))
+                return
+            told = asyncio.run_coroutine_threadsafe(_wait_for(result, place), runs)
+            if here is None:  # else there is no thread of ours, and a loop can't wait for itself
+                told.result(_LONGEST_SECONDS)
 
 
-async def _wait_for(result: Awaitable[Any]) -> None:
-    await result
+async def _wait_for(result: Awaitable[Any], place: str) -> None:
+    with LastGuard(place):  # in the program's loop, an exit would end the program
+        await result
+
+
+def _place(function: Callable[..., object]) -> str:
+    """Name a function by what it is called alone: what is bound to it may be anything."""
+    name = getattr(function, "__qualname__", None)
+    return f"the callback {name if isinstance(name, str) else type(function).__qualname__}"
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _with_loop(function: Callable[..., object]) -> _Listener:
-    try:
-        return function, asyncio.get_running_loop()
-    except RuntimeError:
-        return function, None
+    return function, _running_loop()
 
 
 LISTENERS = Listeners()

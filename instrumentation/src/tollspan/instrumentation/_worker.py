@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from tollspan.safety import Guard
+from tollspan.safety import LastGuard
 
 Job = Callable[[], None]
 _TICK_SECONDS = 1.0
@@ -31,7 +31,12 @@ class Worker:
         self.thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._tick = tick
-        self._guard = Guard("instrumentation.worker")
+        self._guard = LastGuard("instrumentation.worker")
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        return self._jobs.qsize()
 
     def put(self, job: Job) -> None:
         """Hand a job over. Takes no lock: finalisers may call it."""
@@ -86,6 +91,12 @@ class Worker:
         self._starting = threading.Lock()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:  # however it ends, the next `start` is to start another
+            self.thread = None
+
+    def _work(self) -> None:
         ticked_at = time.monotonic()
         while True:
             try:
@@ -94,7 +105,6 @@ class Worker:
                 pass
             else:
                 if job is None:
-                    self.thread = None
                     return
                 with self._guard:
                     job()

@@ -224,11 +224,11 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
+    LISTENERS.forget()
     installed = _installed
     if installed is not None:
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
-        LISTENERS.worker.forget()
         installed.telemetry.metering.forget()
         installed.door.forget()
         for funnel in installed.funnels:

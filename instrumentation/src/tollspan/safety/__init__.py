@@ -6,7 +6,7 @@ import logging
 import time
 from types import TracebackType
 
-__all__ = ["Guard", "internal_errors", "report"]
+__all__ = ["Guard", "LastGuard", "internal_errors", "report"]
 
 _LOG_EVERY_SECONDS = 60.0
 _logger = logging.getLogger("tollspan.safety")
@@ -38,6 +38,27 @@ class Guard:
         traceback: TracebackType | None,
     ) -> bool:
         if kind is None or not isinstance(error, Exception):
+            return False
+        report(self.place, error)
+        return True
+
+
+class LastGuard(Guard):
+    """A guard for threads of ours: nobody is above them whom `SystemExit` could end.
+
+    Exits and cancellations that foreign functions raise there are caught and counted too; only
+    `KeyboardInterrupt` passes, which is the main thread's when it does our last jobs.
+    """
+
+    __slots__ = ()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if kind is None or error is None or isinstance(error, KeyboardInterrupt):
             return False
         report(self.place, error)
         return True
