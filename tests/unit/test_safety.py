@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tollspan import safety
-from tollspan.safety import Guard
+from tollspan.safety import Guard, GuardOfOthers
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +61,17 @@ def test_a_guard_may_be_used_within_itself() -> None:
         raise ValueError("outer")
     assert safety.internal_errors[("test.nested", "KeyError")] == 1
     assert safety.internal_errors[("test.nested", "ValueError")] == 1
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError(), SystemExit(3), asyncio.CancelledError(), GeneratorExit()]
+)
+def test_what_others_raise_goes_no_further(error: BaseException) -> None:
+    with GuardOfOthers("test.others"):
+        raise error
+    assert safety.internal_errors["test.others", type(error).__name__] == 1
+
+
+def test_the_programs_own_interrupt_passes_a_guard_of_others() -> None:
+    with pytest.raises(KeyboardInterrupt), GuardOfOthers("test.interrupt"):
+        raise KeyboardInterrupt

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
 
 from tests.contract.ledger.making import account, call, new_id
-from tollspan.budget import BudgetWarning, MemoryLedger, Warner, parse_rules
-from tollspan.usage import Charge, Cost, DecisionNote, Outcome, Usage, UsageEvent
+from tollspan.budget import Account, Balance, BudgetWarning, MemoryLedger, Warner, parse_rules
+from tollspan.usage import (
+    Charge,
+    Cost,
+    DecisionNote,
+    LedgerUnavailableError,
+    Outcome,
+    Usage,
+    UsageEvent,
+)
+
+
+class Away(MemoryLedger):
+    """A ledger that can't say how accounts stand while it is away."""
+
+    is_away = False
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        if self.is_away:
+            raise LedgerUnavailableError("away")
+        return super().balances(accounts)
 
 
 class World:
@@ -109,3 +129,25 @@ def test_a_budget_whose_unit_was_changed_is_not_judged_by_what_it_counted_before
     world = World("limit: 100 tokens, warn_at: 0.5")
     assert world.spend(60, unit="calls") == []
     assert world.ledger.balance(account(unit="calls")).posted == 60
+
+
+def test_what_only_may_have_been_spent_is_told_of_too() -> None:
+    world = World("limit: 100 tokens, warn_at: 0.5")
+    assert world.spend(0, unresolved=60) == [HALF]
+
+
+def test_a_share_is_told_of_again_in_another_unit() -> None:
+    world = World("limit: 100 tokens, warn_at: 0.5")
+    assert world.spend(60) == [HALF]
+    world.rules = parse_rules("version: 1\nbudgets: [{id: all, limit: 10 calls, warn_at: 0.5}]")
+    assert world.spend(6) == [HALF]
+
+
+def test_a_warning_that_could_not_be_told_is_told_after_the_next_call() -> None:
+    ledger = Away()
+    world = World("limit: 1 token, on_exceed: warn", ledger)
+    ledger.is_away = True
+    with pytest.raises(LedgerUnavailableError):
+        world.spend(5, action="warn")
+    ledger.is_away = False
+    assert world.spend(5, action="warn") == [None]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from tollspan.instrumentation import Worker
 
 
@@ -44,3 +46,23 @@ def test_jobs_that_no_thread_has_taken_are_done_by_the_drain() -> None:
     worker.put(lambda: done.append(1))
     worker.drain(5)
     assert done == [1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_job_that_ends_the_thread_does_not_end_the_worker(error: type[BaseException]) -> None:
+    worker = Worker()
+    done = threading.Event()
+
+    def ends() -> None:
+        raise error
+
+    worker.put(ends)
+    worker.start()
+    thread = worker.thread
+    if thread is not None:
+        thread.join(5)
+    worker.do(done.set)
+    is_done = done.wait(2)
+    worker.drain(5)
+    assert is_done

@@ -105,6 +105,7 @@ class _Known(NamedTuple):
 
 
 _Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, _Known, _tools.ToolPrices)
+_WRITING = frozenset({"chat", "text_completion", "generate_content"})
 _NO_RATE = _RatePlan(0, 0, (), 0, 0, 1, partial(Cost, status="unpriced"))
 _NO_BOUND = _BoundPlan(0, 0, 0, 0, 0, partial(Bound))
 
@@ -229,7 +230,9 @@ class PriceBook:
                 self._matcher, request, known.match, known.regional, at_unix_ns, known.always
             )
             rounds, reserve = more.rounds, more.input_reserve
-            has_output = known.steps[-1].output_picousd is not None
+            # What is written is counted, also where the book has no price for it.
+            is_priced = known.steps[-1].output_picousd is not None
+            has_output = is_priced or request.operation in _WRITING
         elif ceiling and part is not None:
             window, most_output = part.ceiling.context_window, part.ceiling.max_output_tokens
         limits = Limits.of(request, window, most_output, rounds=max(rounds, 1), reserve=reserve)

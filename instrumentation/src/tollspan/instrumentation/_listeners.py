@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tollspan.budget import BudgetWarning
-from tollspan.safety import Guard
+from tollspan.safety import GuardOfOthers
 from tollspan.usage import CallDeniedError, UsageEvent
 
 from ._worker import Worker
@@ -75,7 +75,7 @@ class Listeners:
     def _run(
         self, function: Callable[..., object], loop: asyncio.AbstractEventLoop | None, value: object
     ) -> None:
-        with Guard(f"the callback {getattr(function, '__qualname__', function)!s}"):
+        with GuardOfOthers(f"the callback {getattr(function, '__qualname__', function)!s}"):
             result = function(value)
             if not inspect.isawaitable(result):
                 return

@@ -57,12 +57,12 @@ class Worker:
         if self.thread is not None:
             return
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self.thread = thread  # before it runs: it may have ended when `start` returns
         try:
             thread.start()
         except RuntimeError:  # no thread to be had, or, from Python 3.12 on, the interpreter ends
+            self.thread = None
             self._do_queued()
-        else:
-            self.thread = thread
 
     def drain(self, wait_seconds: float) -> None:
         """Do what is queued, and end the thread; it starts again when it is needed."""
@@ -86,6 +86,12 @@ class Worker:
         self._starting = threading.Lock()
 
     def _run(self) -> None:
+        try:
+            self._do_what_comes()
+        finally:
+            self.thread = None  # also when a job ended the thread: the next one starts another
+
+    def _do_what_comes(self) -> None:
         ticked_at = time.monotonic()
         while True:
             try:
@@ -94,7 +100,6 @@ class Worker:
                 pass
             else:
                 if job is None:
-                    self.thread = None
                     return
                 with self._guard:
                     job()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from types import TracebackType
 
-__all__ = ["Guard", "internal_errors", "report"]
+__all__ = ["Guard", "GuardOfOthers", "internal_errors", "report"]
 
 _LOG_EVERY_SECONDS = 60.0
 _logger = logging.getLogger("tollspan.safety")
@@ -38,6 +39,29 @@ class Guard:
         traceback: TracebackType | None,
     ) -> bool:
         if kind is None or not isinstance(error, Exception):
+            return False
+        report(self.place, error)
+        return True
+
+
+class GuardOfOthers(Guard):
+    """A guard around a program's function that nobody waits for: it may end nothing but itself.
+
+    `sys.exit()` and cancellation in it go no further either; the program's own Ctrl-C does.
+    """
+
+    __slots__ = ()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if error is None:
+            return False
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and isinstance(error, KeyboardInterrupt):
             return False
         report(self.place, error)
         return True

@@ -89,7 +89,7 @@ class Warner:
         self._tell = tell
         self._clock = clock
         self._seen: tuple[RuleSet | None, dict[str, Budget]] = (None, {})
-        self._passed: set[tuple[str, str, str, Decimal]] = set()
+        self._passed: set[tuple[str, str, str, str, Decimal]] = set()
         self._told_at: dict[tuple[str, str], float] = {}
 
     def look(self, event: UsageEvent) -> None:
@@ -107,7 +107,7 @@ class Warner:
             exceeds = is_warned and budget.on_exceed == "warn"
             if exceeds and charge.budget_id in event.decision.rule_ids:
                 self._tell_exceeded(budget, charge, event.call.id)
-            if budget.warn_at and charge.posted:
+            if budget.warn_at and (charge.posted or charge.unresolved):
                 self._tell_shares(budget, charge, event.call.id)
 
     def _budgets(self) -> dict[str, Budget]:
@@ -125,11 +125,12 @@ class Warner:
             return
         if len(self._told_at) >= _MOST_REMEMBERED:
             self._told_at.clear()
+        balance = self._balance(budget, charge)  # where that fails, the next call tells
         self._told_at[place] = now
-        self._tell(_warning(budget, self._balance(budget, charge), "exceeded", None, call_id))
+        self._tell(_warning(budget, balance, "exceeded", None, call_id))
 
     def _tell_shares(self, budget: Budget, charge: Charge, call_id: str) -> None:
-        place = (charge.budget_id, charge.scope, charge.period)
+        place = (charge.budget_id, charge.scope, charge.period, charge.unit)
         ahead = [share for share in budget.warn_at if (*place, share) not in self._passed]
         if not ahead:
             return
