@@ -172,3 +172,26 @@ def test_an_async_function_given_outside_a_loop_runs_in_one_of_its_own(
     ):
         say(ai)
         wait_until(lambda: len(heard) == 1)
+
+
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError])
+def test_a_function_that_ends_its_thread_ends_no_other_function(
+    tmp_path: Path,
+    fake: FakeOpenAI,
+    subscribe: Callable[..., None],
+    error: type[BaseException],
+) -> None:
+    heard: list[UsageEvent] = []
+
+    def ends(_: UsageEvent) -> None:
+        raise error
+
+    subscribe(on_usage, ends)
+    subscribe(on_usage, heard.append)
+    with (
+        harness.installed(tmp_path, budgets="{id: all, limit: 1 USD}"),
+        OpenAI(base_url=fake.base_url, api_key="k") as ai,
+    ):
+        for _ in range(2):
+            say(ai)
+        wait_until(lambda: len(heard) == 2)

@@ -6,12 +6,16 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.integration.tools.stage import Stage
+from tests.integration.tools.stage import Stage, open_stage
 from tollspan.api import report_usage, tool
+from tollspan.instrumentation._tool_call import ToolCall
+from tollspan.instrumentation.tools._declared import request_of
 
 
 def test_what_was_used_is_an_event_of_its_own_and_durable(stage: Stage) -> None:
@@ -159,3 +163,71 @@ def test_a_whole_float_counts(stage: Stage) -> None:
     call: Callable[..., None] = report_usage
     call(tool="ocr", metric="pages", value=3.0)
     assert stage.event().cost.amount_nanousd == 6_000_000
+
+
+CALLS = "version: 1\nbudgets: [{id: all, limit: 5 calls}]"
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "calls"),
+    [
+        pytest.param("tool_calls", 3, 3, id="so many whole calls"),
+        pytest.param("tool_calls", 0, 0, id="none"),
+        pytest.param("pages", 12, 0, id="units of calls that were counted"),
+    ],
+)
+def test_a_budget_of_calls_counts_the_calls_that_are_reported(
+    tmp_path: Path, memory: InMemorySpanExporter, metric: str, value: int, calls: int
+) -> None:
+    with open_stage(tmp_path, memory, rules=CALLS) as stage:
+        report_usage(tool="priced_by_both", metric=metric, value=value)
+        event = stage.event()
+        assert (stage.balance().posted, stage.balance().held) == (calls, 0)
+        assert event.marks == ()
+
+
+def test_calls_that_are_reported_over_a_budget_of_calls_are_marked(
+    tmp_path: Path, memory: InMemorySpanExporter
+) -> None:
+    with open_stage(tmp_path, memory, rules=CALLS) as stage:
+        report_usage(tool="search", metric="tool_calls", value=6)
+        assert stage.event().marks == ("overrun",)
+        assert stage.balance().posted == 6
+
+
+@pytest.mark.parametrize(("said", "calls"), [(None, 1), (0, 1), (3, 3)])
+def test_a_call_of_a_tool_is_at_least_one_call(
+    tmp_path: Path, memory: InMemorySpanExporter, said: int | None, calls: int
+) -> None:
+    @tool(name="search", cost="0.25 USD")
+    def search() -> None:
+        if said is not None:
+            report_usage(metric="tool_calls", value=said)
+
+    with open_stage(tmp_path, memory, rules=CALLS) as stage:
+        search()
+        stage.event()
+        assert stage.balance().posted == calls
+
+
+def test_a_tool_that_counts_keeps_no_other_tool_waiting(stage: Stage) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Slow(int):
+        def __radd__(self, other: int) -> int:
+            entered.set()
+            go_on.wait(5)
+            return other
+
+    request = request_of("ocr", (("pages", 1),), ())
+    busy, other = (ToolCall(request, stage.installed.lifecycle.spans) for _ in range(2))
+    counting = threading.Thread(target=busy.add, args=("pages", Slow(1)))
+    counting.start()
+    assert entered.wait(5)
+    asking = threading.Thread(target=other.reading, daemon=True)
+    asking.start()
+    asking.join(1)
+    is_waiting = asking.is_alive()
+    go_on.set()
+    counting.join(5)
+    assert not is_waiting  # a child forked this instant would wait for ever

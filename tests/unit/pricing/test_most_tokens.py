@@ -129,3 +129,9 @@ def test_each_round_of_a_tool_at_the_provider_reads_the_input_again() -> None:
     request = asked(rounds=3, quantities=(("web_searches", 2),), input_reserve_tokens=None)
     most, _ = BOOK.most_tokens(request, NOW)
     assert most == 3 * (1_000 + CONSTANT) + 100
+
+
+@pytest.mark.parametrize("operation", ["chat", "text_completion", "generate_content"])
+def test_what_is_written_counts_also_where_the_book_has_no_price_for_it(operation: str) -> None:
+    request = asked("davinci-002", provider="azure.ai.openai", operation=operation)
+    assert BOOK.most_tokens(request, NOW)[0] == 1_000 + CONSTANT + 100

@@ -12,7 +12,7 @@ import msgspec
 from opentelemetry.context import Context, attach, detach, get_current
 
 from tollspan.attribution import BAGGAGE, CallInFlight, current_call, outbound
-from tollspan.budget import CallSink, Closing, Gate
+from tollspan.budget import REPORT, CallSink, Closing, Gate
 from tollspan.safety import Guard
 from tollspan.usage import (
     Attribution,
@@ -249,7 +249,7 @@ class Lifecycle:
     def report(self, extractor: Extractor, request: Request, reading: Reading) -> None:
         """Account for what the program says it has used: posted at once, over a limit too."""
         run = self._new_run(request, extractor, None)
-        run.call = run.flight.call = msgspec.structs.replace(run.call, door="report")
+        run.call = run.flight.call = msgspec.structs.replace(run.call, door=REPORT)
         with self._before:
             run.decision = self.gate.authorize(run.call)
             if run.decision.denial is not None:

@@ -23,8 +23,6 @@ from ._run import Failure
 from ._shapes import Reading, StreamReader
 from ._spans import OwnSpan, SpanEmitter
 
-_lock = threading.Lock()
-
 
 class NoOthers:
     """Nobody else makes spans of these calls."""
@@ -60,17 +58,19 @@ class ToolCall(OwnSpan):
         self._unit = unit
         self._counts: dict[str, int] = {}
         self._is_closed = False
+        # One for each call: a child that is forked while another call counts must not wait for it.
+        self._lock = threading.Lock()
 
     def add(self, metric: str, value: int) -> bool:
         """Count what was used; False when the call has ended, and nothing was counted."""
-        with _lock:
+        with self._lock:
             if not self._is_closed:
                 self._counts[metric] = self._counts.get(metric, 0) + value
             return not self._is_closed
 
     def reading(self) -> Reading:
         """Say what was used, and count no more; unknown when nobody said what it is priced by."""
-        with _lock:
+        with self._lock:
             self._is_closed = True
             counts = self._counts
         if self._unit is not None and self._unit not in counts:

@@ -27,7 +27,7 @@ from .ports import (
     is_asyncio,
 )
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
-from .values import Account, Balance, Decision, Hold, Leg, Refusal
+from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Warner, WarningReason
 from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
 
@@ -40,6 +40,7 @@ __all__ = [
     "FOREVER_UNIX_NS",
     "LIFETIME",
     "OWNERS",
+    "REPORT",
     "SUBJECTS",
     "WINDOW_KEYS",
     "Account",

@@ -6,7 +6,10 @@ import asyncio
 from typing import Protocol
 
 from tollspan.usage import (
+    TOOL_CALLS,
+    TOOL_PROVIDER,
     BudgetUnit,
+    Call,
     Charge,
     Cost,
     LedgerError,
@@ -17,7 +20,7 @@ from tollspan.usage import (
 )
 
 from .ports import Books, Busy, Closing, is_asyncio
-from .values import Leg
+from .values import REPORT, Leg
 
 _NOT_BILLED = Cost(status="not_billed", amount_nanousd=0)
 _INCOMPLETE = frozenset({"unknown", "unpriced", "partial"})
@@ -144,11 +147,24 @@ def _charges(closing: Closing, cost: Cost) -> tuple[Charge, ...]:
             closing.keep_unresolved or cost.status in _INCOMPLETE,
         ),
         "tokens": (tokens, is_open),
-        "calls": (0 if usage is None else 1, False),
+        "calls": (_calls(closing.call, usage), False),
     }
     extra = closing.outcome.maybe_billed_attempts
     legs = hold.legs if hold is not None else ()
     return tuple([_charge(leg, *used[leg[0].unit], extra) for leg in legs])
+
+
+def _calls(call: Call, usage: Usage | None) -> int:
+    """Count calls: one, or those of a tool that the program says were made.
+
+    What is reported outside of a call, pages say, belongs to calls that were counted as such.
+    """
+    if usage is None:
+        return 0
+    if call.request.provider != TOOL_PROVIDER:
+        return 1
+    said = dict(usage.quantities).get(TOOL_CALLS, 0)
+    return said if call.door == REPORT else max(said, 1)
 
 
 def _charge(leg: Leg, posted: int, keep: bool, extra_attempts: int) -> Charge:  # noqa: FBT001

@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import Protocol
 
 from tollspan.usage import (
+    TOOL_CALLS,
     TOOL_PROVIDER,
     Bound,
     BudgetUnit,
@@ -26,7 +27,7 @@ from . import denials
 from .plans import NOWHEN, Plan, Planner
 from .ports import Authority, Busy, is_asyncio
 from .rules import RuleSet
-from .values import Decision, Hold, Leg, Refusal
+from .values import REPORT, Decision, Hold, Leg, Refusal
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
 _NO_REASONS: tuple[str, ...] = ()
@@ -193,7 +194,7 @@ class BudgetGate:
     ) -> Decision | tuple[Hold, Bound, Plan]:
         """Do as `_prepare` does where some account counts tokens or calls."""
         request = call.request
-        amounts: dict[BudgetUnit, int] = {"usd": bound.amount_nanousd or 0, "calls": 1}
+        amounts: dict[BudgetUnit, int] = {"usd": bound.amount_nanousd or 0, "calls": _calls(call)}
         units = {account.unit for account in plan.accounts}
         hard_units = plan.hard_units
         if "usd" in units and ("usd" in hard_units or not hard_units):
@@ -306,6 +307,11 @@ def _allowed(hold: Hold, bound: Bound, plan: Plan) -> Decision:
 
 def _allowed_in(mode: Mode, hold: Hold, bound: Bound, plan: Plan) -> Decision:
     return Decision(note=_note(bound, "allow", plan.rule_ids, mode=mode), hold=hold)
+
+
+def _calls(call: Call) -> int:
+    """Count the calls that one is; what is reported says how many."""
+    return 1 if call.door != REPORT else dict(call.request.quantities).get(TOOL_CALLS, 0)
 
 
 def _never_held(call: Call, plan: Plan) -> Hold | None:

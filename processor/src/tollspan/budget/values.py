@@ -6,6 +6,9 @@ import msgspec
 
 from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote
 
+REPORT = "report"
+"""The door of what was used already, as the program says."""
+
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Where one budget counts, for one owner and one window.
