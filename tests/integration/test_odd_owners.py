@@ -24,7 +24,7 @@ def test_each_service_has_its_budget_however_it_is_written(tmp_path: Path, servi
     ):
 
         def say() -> None:
-            ai.chat.completions.create(model="gpt-4o-mini", max_tokens=20, messages=SAYS)  # type: ignore[call-overload]  # a dict
+            ai.chat.completions.create(model="gpt-4o-mini", max_tokens=20, messages=SAYS)  # type: ignore[arg-type]  # a dict
 
         say()
         with pytest.raises(BudgetExceededError) as caught:
