@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -18,13 +18,16 @@ from benchmarks.ledgers import (
     Latency,
     calls,
     closing,
+    owners_rules,
     rule_set,
 )
-from tollspan.budget import BudgetGate, Closer, MemoryLedger
+from tollspan.budget import BudgetGate, Closer, MemoryLedger, RuleSet
 from tollspan.ledger import SQLiteLedger
 from tollspan.pricing import PriceBook
+from tollspan.usage import Call
 
 BUDGETS = 5
+FEW_OWNERS, MANY_OWNERS = 10, 10_000
 _T = TypeVar("_T")
 
 
@@ -34,6 +37,9 @@ class GateResult(msgspec.Struct, kw_only=True):
     Attributes:
         memory_hold, sqlite_hold: Match and hold of `BUDGETS` budgets, the bound given.
         memory_close, sqlite_close: Price, store and settle.
+        few_owners, many_owners: Match and hold where each of 10, and of 10,000, customers has a
+            budget of its own, and 10 of them call in turn; in memory.
+        all_owners: The same where all 10,000 call in turn.
         bound, rate: The price book's, for a kind of call that it has met before.
         bound_new: The bound of a limit on the output that it has not met.
     """
@@ -42,6 +48,9 @@ class GateResult(msgspec.Struct, kw_only=True):
     memory_close: Latency
     sqlite_hold: Latency
     sqlite_close: Latency
+    few_owners: Latency
+    many_owners: Latency
+    all_owners: Latency
     bound: Latency
     bound_new: Latency
     rate: Latency
@@ -50,11 +59,11 @@ class GateResult(msgspec.Struct, kw_only=True):
 def measure(steps: int = 20_000) -> GateResult:
     """Measure every step."""
     book = PriceBook.load()
-    memory_hold, memory_close = _loop(MemoryLedger(), book, steps)
+    memory_hold, memory_close = _loop(MemoryLedger(), book, steps, rule_set(BUDGETS), calls())
     with TemporaryDirectory() as folder:
         ledger = SQLiteLedger(Path(folder))
         try:
-            sqlite_hold, sqlite_close = _loop(ledger, book, steps)
+            sqlite_hold, sqlite_close = _loop(ledger, book, steps, rule_set(BUDGETS), calls())
         finally:
             ledger.close()
     now = time.time_ns()
@@ -64,6 +73,9 @@ def measure(steps: int = 20_000) -> GateResult:
         memory_close=memory_close,
         sqlite_hold=sqlite_hold,
         sqlite_close=sqlite_close,
+        few_owners=_owners(FEW_OWNERS, FEW_OWNERS, book, steps),
+        many_owners=_owners(MANY_OWNERS, FEW_OWNERS, book, steps),
+        all_owners=_owners(MANY_OWNERS, MANY_OWNERS, book, steps),
         bound=_time(lambda: book.bound(REQUEST, now, ceiling=True), steps),
         bound_new=_time_of(
             lambda: msgspec.structs.replace(REQUEST, max_output_tokens=next(limits)),
@@ -74,15 +86,25 @@ def measure(steps: int = 20_000) -> GateResult:
     )
 
 
+def _owners(owners: int, callers: int, book: PriceBook, steps: int) -> Latency:
+    customers = tuple([f"customer-{number}" for number in range(callers)])
+    held, _ = _loop(MemoryLedger(), book, steps, owners_rules(owners), calls(customers))
+    return held
+
+
 def _loop(
-    ledger: MemoryLedger | SQLiteLedger, book: PriceBook, steps: int
+    ledger: MemoryLedger | SQLiteLedger,
+    book: PriceBook,
+    steps: int,
+    rules: RuleSet,
+    asked: Iterator[Call],
 ) -> tuple[Latency, Latency]:
-    gate = BudgetGate(rule_set(BUDGETS), FixedBounds(), ledger)
+    gate = BudgetGate(rules, FixedBounds(), ledger)
     closer = Closer(book, ledger)
     clock = time.perf_counter_ns
     held: list[int] = []
     closed: list[int] = []
-    for call, _ in zip(calls(), range(steps), strict=False):
+    for call, _ in zip(asked, range(steps), strict=False):
         start = clock()
         decision = gate.authorize(call)
         held.append(clock() - start)

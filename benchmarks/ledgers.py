@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 
 import msgspec
 
-from tollspan.budget import EVERY, Account, Budget, Closing, Decision, Hold, RuleSet, Window
+from tollspan.budget import (
+    EVERY,
+    Account,
+    Budget,
+    Closing,
+    Condition,
+    Decision,
+    Hold,
+    RuleSet,
+    Window,
+)
 from tollspan.usage import Attribution, Bound, Call, Outcome, Request, Response, Usage, new_call_id
 
 BOUND_NANOUSD = 450_000
@@ -84,6 +95,20 @@ def rule_set(budgets: int) -> RuleSet:
     )
 
 
+def owners_rules(owners: int) -> RuleSet:
+    """Return a budget for each of so many customers, by name."""
+    return RuleSet(
+        budgets=tuple(
+            Budget(
+                id=f"budget-{number}",
+                limit=LIMIT_NANOUSD,
+                where=(Condition("customer", (f"customer-{number}",)),),
+            )
+            for number in range(owners)
+        )
+    )
+
+
 def accounts(count: int) -> tuple[Account, ...]:
     """Return so many accounts."""
     return tuple(
@@ -92,10 +117,10 @@ def accounts(count: int) -> tuple[Account, ...]:
     )
 
 
-def calls() -> Iterator[Call]:
-    """Return fresh calls without end."""
-    attribution = Attribution(customer="acme", session="session-2026-11-22-0042")
-    while True:
+def calls(customers: tuple[str, ...] = ("acme",)) -> Iterator[Call]:
+    """Return fresh calls without end, by the customers in turn."""
+    owners = [Attribution(customer=one, session="session-2026-11-22-0042") for one in customers]
+    for attribution in itertools.cycle(owners):
         now = time.time_ns()
         yield Call(
             id=new_call_id(now), started_at_unix_ns=now, request=REQUEST, attribution=attribution

@@ -85,8 +85,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         f"{_OURS}openai._streams:ChatStreamReader.read",
     ),
     "closing": (
-        f"{_OURS}_call:Lifecycle._closing",
-        f"{_OURS}_call:Lifecycle._stream_closing",
+        f"{_OURS}_closings:closing_of",
+        f"{_OURS}_closings:stream_closing",
     ),
     "event": (
         "tollspan.budget:Closer.close",

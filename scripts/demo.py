@@ -1,11 +1,12 @@
-"""The main job, for eyes: a real program with two real SDKs, unchanged, runs into a budget.
+"""The main job, for eyes: a real program with two real SDKs, unchanged, runs into its budgets.
 
 The providers are fakes on loopback that speak the real protocols and keep their own bills, so no
-key and no money is needed.
+key and no money is needed. With `OTEL_EXPORTER_OTLP_ENDPOINT` set, traces go there instead.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,64 +14,80 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.fakes import FakeAnthropic, FakeOpenAI, Reply  # noqa: E402 - after the path
+from tests.fakes import FakeAnthropic, FakeOpenAI, Reply, ToolCall  # noqa: E402 - after the path
 from tests.fakes.otlp_receiver import OtlpReceiver, ReceivedSpan  # noqa: E402
 from tollspan.ledger import LEDGER_FILE, LedgerReader  # noqa: E402
 
 HOME = ROOT / ".cache" / "demo"
 AGENT = ROOT / "examples" / "agent"
 TOLLSPAN = str(Path(sys.executable).parent / "tollspan")
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 ANSWER = (
-    "Small differences decide it. Where the flow is a little faster, more is carried away; where "
-    "it is slower, more is left behind. Each difference feeds the next, until the pattern is large "
-    "enough to see. The same holds for many patterns in nature: none was planned, all were kept. "
+    "Thank you for asking. We looked into it, and it is on its way: you will have it by Friday. "
+    "If it is not there by then, write to us again and we will send you another one at once. "
 ) * 2
-FINDING = json.dumps({"answer": ANSWER, "confidence": "high"})
-SHOWN = ("gen_ai.provider", "gen_ai.usage", "tollspan.cost.nano", "tollspan.decision", "error.")
+TICKET = json.dumps({"topic": "orders", "urgency": "high"})
 
 
 def main() -> int:
     """Run the demo; return 0 when the program ran and the books agree with the providers'."""
     shutil.rmtree(HOME, ignore_errors=True)
+    latency = 0.0 if os.environ.get("CI") else 0.15  # so that one can watch
     with (
         FakeOpenAI(Reply(text=ANSWER)) as openai,
-        FakeAnthropic(Reply(text=ANSWER)) as anthropic,
+        FakeAnthropic(Reply(text=ANSWER, latency_seconds=latency)) as anthropic,
         OtlpReceiver() as collector,
     ):
-        openai.script.respond = answer
+        openai.script.respond = lambda request, headers, hit: answer(request, latency)  # noqa: ARG005 - the fake's
         env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
+            **os.environ,
             "OPENAI_API_KEY": "no-key-is-needed",
             "OPENAI_BASE_URL": openai.base_url,
             "ANTHROPIC_API_KEY": "no-key-is-needed",
             "ANTHROPIC_BASE_URL": anthropic.base_url,
+            "ANTHROPIC_OPEN_TELEMETRY": "false",
             "TOLLSPAN_HOME": str(HOME),
             "TOLLSPAN_CONFIG": str(AGENT / "tollspan.yaml"),
-            **collector.environment,
+            "OTEL_SERVICE_NAME": "support-desk",
         }
-        code = show(env, collector)
+        backend = os.environ.get(ENDPOINT)
+        if not backend:
+            env |= collector.environment
+        code = show(env, collector, backend)
         title("What the providers counted")
         return code or compare({"openai": openai, "anthropic": anthropic})
 
 
-def answer(request: object, headers: Mapping[str, str], hit: int) -> Reply:  # noqa: ARG001 - the fake's
-    """Answer in prose, or as the shape that was asked for."""
-    wants_shape = isinstance(request, dict) and "text" in request
-    return Reply(text=FINDING if wants_shape else ANSWER)
+def answer(request: Any, latency: float) -> Reply:
+    """Answer in prose, as the shape that was asked for, or by asking for a tool."""
+    asked: Mapping[str, Any] = (
+        cast("Mapping[str, Any]", request) if isinstance(request, dict) else {}
+    )
+    if "text" in asked:
+        return Reply(text=TICKET, latency_seconds=latency)
+    if "tools" in asked:
+        query = json.dumps({"query": asked["messages"][-1]["content"]})
+        call = ToolCall(name="search_help", arguments=query)
+        return Reply(text="", tool_calls=(call,), latency_seconds=latency)
+    return Reply(text=ANSWER, latency_seconds=latency)
 
 
-def show(env: dict[str, str], collector: OtlpReceiver) -> int:
+def show(env: dict[str, str], collector: OtlpReceiver, backend: str | None) -> int:
     """Run the program, then look at what it left: traces, events, sums, budgets."""
     code = step(env, "tollspan", "run", "python", "app.py")
-    title("What a trace backend received (two of the spans)")
-    for span in (collector.spans[0], collector.spans[-1]):
-        print(describe(span))
-    step(env, "tollspan", "events", "-n", "4")
-    step(env, "tollspan", "report")
+    if backend:
+        title(f"The traces are at {backend}, service support-desk.")
+    else:
+        title("One question's trace, as a backend received it (set OTEL_EXPORTER_OTLP_ENDPOINT for")
+        print("your own: Jaeger, Tempo or any other)")
+        print_trace(collector.spans)
+    step(env, "tollspan", "events", "-n", "3")
+    step(env, "tollspan", "report", "--by", "customer")
     step(env, "tollspan", "budgets")
     return code
 
@@ -80,9 +97,12 @@ def compare(providers: Mapping[str, FakeAnthropic | FakeOpenAI]) -> int:
     for name, fake in providers.items():
         print(f"{name:<10} {fake.hits:>2} requests, billed {usd(fake.billed_nanousd)}")
     billed = sum(fake.billed_nanousd for fake in providers.values())
-    posted = sum(row.cost_nanousd for row in LedgerReader(HOME / LEDGER_FILE).report(("model",)))
+    rows = LedgerReader(HOME / LEDGER_FILE).report(("provider",))
+    posted = sum(row.cost_nanousd for row in rows if row.values[0] in providers)
+    tools = sum(row.cost_nanousd for row in rows if row.values[0] == "tool")
     same = "the same" if posted == billed else "NOT THE SAME"
     print(f"together {usd(billed)}, in the ledger {usd(posted)}: {same}")
+    print(f"and the program's own tools, which no provider bills: {usd(tools)}")
     return int(posted != billed)
 
 
@@ -104,15 +124,32 @@ def title(text: str) -> None:
     print(f"\n{text}", flush=True)
 
 
-def describe(span: ReceivedSpan) -> str:
-    """Write a span as a trace view does: name, status, and the attributes that matter here."""
-    status = span.status.removeprefix("STATUS_CODE_").lower()
-    lines = [f"  {span.name}  [{status}]"]
-    for name, value in sorted(span.attributes.items()):
-        if name.startswith(SHOWN):
-            lines.append(f"      {name:<28} {value}")
-    return "\n".join(lines)
+def print_trace(spans: list[ReceivedSpan]) -> None:
+    """Print the trace in which a call was refused, as a trace view shows it."""
+    refused = next(
+        (span for span in spans if span.attributes.get("tollspan.decision") == "deny"), spans[0]
+    )
+    trace = [span for span in spans if span.trace_id == refused.trace_id]
+    children: dict[str, list[ReceivedSpan]] = {}
+    for span in trace:
+        children.setdefault(span.parent_id, []).append(span)
+
+    def draw(span: ReceivedSpan, depth: int) -> None:
+        said = span.attributes
+        cost = said.get("tollspan.cost.nanousd")
+        what = usd(cost) if isinstance(cost, int) else ""
+        if said.get("tollspan.decision") == "deny":
+            what = f"deny by {said.get('tollspan.rule.id')}"
+        print(f"  {'  ' * depth + span.name:<36} {what:<18} {said.get('tollspan.customer.id', '')}")
+        for child in children.get(span.span_id, []):
+            draw(child, depth + 1)
+
+    known = {span.span_id for span in trace}
+    for root in trace:
+        if root.parent_id not in known:
+            draw(root, 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

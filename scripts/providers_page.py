@@ -19,9 +19,13 @@ from typing import Any, NamedTuple
 
 from tollspan.instrumentation import ApiPath, Sdk
 from tollspan.instrumentation.openai import OPENAI
-from tollspan.launch import SDKS, AnthropicInstrumentor, OpenAIInstrumentor
+from tollspan.launch import SDKS, AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "providers.md"
+MCP_METHODS = (
+    *("Client.call_tool", "ClientSession.call_tool", "ClientSession.send_request"),
+    "ClientSessionGroup.call_tool",
+)
 NAMES = {"openai": "OpenAI", "anthropic": "Anthropic"}
 SUPPORTED = {
     one.supported.partition(" ")[0]: one.supported
@@ -58,6 +62,19 @@ Every row is traced and metered: one span, and one event in the ledger, whatever
 - **price**: from the [price book](prices.md) or your own [`prices.yaml`](../how-to/prices.md).
 
 {gated}
+## MCP clients: `{mcp}`
+
+| method | what calls it | gated | span | price |
+|---|---|---|---|---|
+| `tools/call` | {mcp_methods} | yes | `tools/call {{tool}}` | your own, by the tool's name |
+
+Over every transport: streamable HTTP, SSE, standard streams, a server in the same process. Other
+methods of the protocol cost nothing and pass. A server that the program itself is, is not gated.
+
+## Tools of the program itself
+
+Functions that `@tool` decorates, and what `report_usage` says: see [tools](../how-to/tools.md).
+
 ## Gated, and less exact
 
 - **Background responses** (`responses.create(background=True)`) answer before they are done. Their
@@ -155,6 +172,8 @@ def page() -> str:
     found = {sdk.package: read_sdk(sdk) for sdk in SDKS}
     return TEXT.format(
         versions=" and ".join(versions()),
+        mcp=MCPInstrumentor.supported,
+        mcp_methods=_code(MCP_METHODS),
         gated="\n".join(gated(sdk, found[sdk.package]) for sdk in SDKS),
         counted="\n".join(counted(sdk, found[sdk.package]) for sdk in SDKS),
         sockets="\n".join(sockets(sdk, found[sdk.package]) for sdk in SDKS if sdk.sockets),

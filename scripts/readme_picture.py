@@ -8,7 +8,7 @@ from pathlib import Path
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 PICTURE = re.compile(r"(?<=<!-- demo -->\n```text\n).*?(?=\n```\n<!-- /demo -->)", re.DOTALL)
-MOST_LINES = 60
+MOST_LINES = 70
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

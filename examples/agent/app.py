@@ -1,122 +1,179 @@
-"""A small research assistant: asks two providers the same question, in six ways, round after round.
+"""A support desk: an agent answers the questions of three customers, with tools, on two providers.
 
-Usage: python app.py [rounds]
+Usage: python app.py
 
-Its only settings are those that the SDKs read by themselves: OPENAI_API_KEY, ANTHROPIC_API_KEY, and
-OPENAI_BASE_URL, ANTHROPIC_BASE_URL where the providers are elsewhere. It knows nothing of budgets.
+Its settings are those that the SDKs read by themselves: OPENAI_API_KEY, ANTHROPIC_API_KEY, and
+OPENAI_BASE_URL, ANTHROPIC_BASE_URL where the providers are elsewhere. Its traces go where
+OTEL_EXPORTER_OTLP_ENDPOINT says, if it says so. It knows nothing of limits: those are in
+tollspan.yaml. What it does know is whom it works for, and what its own tools cost.
 """
 
 import asyncio
-import sys
+import json
+import os
+from collections.abc import AsyncIterator
 from typing import Literal
 
 from anthropic import Anthropic, AsyncAnthropic
-from anthropic.types import MessageParam
 from openai import AsyncOpenAI, OpenAI
-from openai.types.chat import ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+from opentelemetry import trace
 from pydantic import BaseModel
+
+from tollspan.api import CallDeniedError, attribution, report_usage, tool
 
 GPT = "gpt-4o-mini"
 CLAUDE = "claude-haiku-4-5"
 MOST_TOKENS = 200
-SYSTEM = "You are a careful research assistant. Answer in one short paragraph."
-QUESTIONS = [
-    "Why do rivers meander?",
-    "How do birds find their way?",
-    "Why is the sky dark at night?",
-]
+INBOX = {
+    "acme": ["Where is my order?", "Can I return it?", "Do you ship to Norway?"],
+    "globex": ["Why was I charged twice?"],
+    "initech": ["Where are my reports?"],
+}
+SEARCH: ChatCompletionToolParam = {
+    "type": "function",
+    "function": {
+        "name": "search_help",
+        "description": "Search the help pages.",
+        "parameters": {
+            "type": "object",
+            "properties": {"query": {"type": "string"}},
+            "required": ["query"],
+        },
+    },
+}
+tracer = trace.get_tracer("support-desk")
 
 
-class Finding(BaseModel):
-    answer: str
-    confidence: Literal["low", "medium", "high"]
+class Ticket(BaseModel):
+    topic: str
+    urgency: Literal["low", "medium", "high"]
 
 
-def prompt(question: str) -> list[ChatCompletionMessageParam]:
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+@tool(cost="0.0001 USD")
+def search_help(query: str) -> str:
+    """Search the help pages, for a hundredth of a cent."""
+    return f"Three pages say something of {query!r}."
 
 
-def claude_prompt(question: str) -> list[MessageParam]:
-    return [{"role": "user", "content": question}]
+@tool(unit="pages", price="0.00002 USD", max_units=5)
+async def read_pages(count: int) -> AsyncIterator[str]:
+    """Read help pages one by one; each is paid for."""
+    for number in range(count):
+        await asyncio.sleep(0.02)
+        report_usage(tool="read_pages", metric="pages", value=1)
+        yield f"Page {number + 1}"
 
 
-def ask(question: str) -> str:
+def triage(question: str) -> Ticket | None:
+    """Sort a question: a parsed answer, synchronous."""
     with OpenAI() as client:
-        completion = client.chat.completions.create(
-            model=GPT, max_tokens=MOST_TOKENS, messages=prompt(question)
+        response = client.responses.parse(
+            model=GPT, max_output_tokens=MOST_TOKENS, input=question, text_format=Ticket
         )
-    return completion.choices[0].message.content or ""
+    return response.output_parsed
 
 
-async def ask_async(question: str) -> str:
+async def research(question: str) -> str:
+    """Let the model call a tool, and give it what that found: asynchronous."""
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": question}]
     async with AsyncOpenAI() as client:
         completion = await client.chat.completions.create(
-            model=GPT, max_tokens=MOST_TOKENS, messages=prompt(question)
+            model=GPT, max_tokens=MOST_TOKENS, messages=messages, tools=[SEARCH]
         )
-    return completion.choices[0].message.content or ""
+        asked = completion.choices[0].message.tool_calls or []
+        found = [
+            search_help(**json.loads(one.function.arguments))
+            for one in asked
+            if one.type == "function"
+        ]
+        found += [page async for page in read_pages(2)]
+    return " ".join(found)
 
 
-def ask_streamed(question: str) -> str:
+def draft(question: str, facts: str) -> str:
+    """Write a first answer: streamed, synchronous."""
     with OpenAI() as client:
         stream = client.chat.completions.create(
-            model=GPT, max_tokens=MOST_TOKENS, messages=prompt(question), stream=True
+            model=GPT,
+            max_tokens=MOST_TOKENS,
+            stream=True,
+            messages=[
+                {"role": "system", "content": facts},
+                {"role": "user", "content": question},
+            ],
         )
         return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
 
 
-def ask_for_a_finding(question: str) -> str:
-    with OpenAI() as client:
-        response = client.responses.parse(
-            model=GPT,
-            max_output_tokens=MOST_TOKENS,
-            instructions=SYSTEM,
-            input=question,
-            text_format=Finding,
-        )
-    finding = response.output_parsed
-    return f"[{finding.confidence}] {finding.answer}" if finding else ""
-
-
-async def ask_claude_streamed(question: str) -> str:
+async def polish(text: str) -> str:
+    """Make it kinder: the other provider, streamed, asynchronous."""
     async with (
         AsyncAnthropic() as client,
         client.messages.stream(
-            model=CLAUDE, max_tokens=MOST_TOKENS, system=SYSTEM, messages=claude_prompt(question)
+            model=CLAUDE, max_tokens=MOST_TOKENS, messages=[{"role": "user", "content": text}]
         ) as stream,
     ):
         return await stream.get_final_text()
 
 
-def ask_claude_raw(question: str) -> str:
+def check(text: str) -> int:
+    """Have it read once more, as a raw response, synchronous."""
     with Anthropic() as client:
         response = client.messages.with_raw_response.create(
-            model=CLAUDE, max_tokens=MOST_TOKENS, system=SYSTEM, messages=claude_prompt(question)
+            model=CLAUDE, max_tokens=MOST_TOKENS, messages=[{"role": "user", "content": text}]
         )
-        message = response.parse()
-    return "".join(block.text for block in message.content if block.type == "text")
+        return response.parse().usage.output_tokens
 
 
-WAYS = {
-    "openai": ask,
-    "openai, async": lambda question: asyncio.run(ask_async(question)),
-    "openai, streamed": ask_streamed,
-    "openai, parsed": ask_for_a_finding,
-    "anthropic, streamed": lambda question: asyncio.run(ask_claude_streamed(question)),
-    "anthropic, raw": ask_claude_raw,
-}
+async def answer(customer: str, number: int, question: str) -> None:
+    """Answer one question, and say how it goes."""
+
+    def say(step: str, what: str) -> None:
+        print(f"{customer:<8} #{number}  {step:<8}  {what[:56]}", flush=True)
+
+    with (
+        tracer.start_as_current_span(f"answer {customer} #{number}"),
+        attribution(customer=customer, session=f"{customer}-{number}", agent="support-desk"),
+    ):
+        try:
+            ticket = await asyncio.to_thread(triage, question)
+            say("triage", f"{question} {ticket}")
+            facts = await research(question)
+            say("research", facts)
+            text = await asyncio.to_thread(draft, question, facts)
+            say("draft", text)
+            text = await polish(text)
+            say("polish", text)
+            say("check", f"{await asyncio.to_thread(check, text)} tokens said about it")
+        except CallDeniedError as denial:
+            say("STOPPED", denial.message or str(denial))
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    for number in range(rounds):
-        question = QUESTIONS[number % len(QUESTIONS)]
-        for name, way in WAYS.items():
-            try:
-                said = f"{question} {way(question)}"[:60] + "…"
-            except Exception as error:
-                said = f"stopped: {error}"
-            print(f"{number + 1} {name:<19}  {said}", flush=True)
+async def serve(customer: str, questions: list[str]) -> None:
+    """Answer a customer's questions one after the other."""
+    for number, question in enumerate(questions, start=1):
+        await answer(customer, number, question)
+
+
+def trace_to_backend() -> None:
+    """Send traces where the standard settings say, as any program with OpenTelemetry does."""
+    if "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ:
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+async def main() -> None:
+    """Serve all customers at the same time."""
+    await asyncio.gather(*(serve(customer, questions) for customer, questions in INBOX.items()))
 
 
 if __name__ == "__main__":
-    main()
+    trace_to_backend()
+    asyncio.run(main())

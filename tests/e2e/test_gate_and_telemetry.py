@@ -54,6 +54,7 @@ class Report(msgspec.Struct, kw_only=True):
     threads: list[str]
     seconds: float
     is_auto_instrumented: bool
+    hooks: int
     stderr: str = ""
 
     def of_scope(self, scope: str) -> list[Span]:

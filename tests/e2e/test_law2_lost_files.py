@@ -158,7 +158,12 @@ def test_a_clock_that_jumps_an_hour_keeps_holds_and_periods_right(
     )
     home = tmp_path / "home"
     real, offset_ns = time.time_ns, 0
-    monkeypatch.setattr(time, "time_ns", lambda: NOON_UNIX_NS + offset_ns + real() % 1_000_000_000)
+
+    def now_unix_ns() -> int:
+        return NOON_UNIX_NS + offset_ns + real() % 1_000_000_000
+
+    monkeypatch.setattr(time, "time_ns", now_unix_ns)
+    monkeypatch.setattr("tollspan.instrumentation._call.time_ns", now_unix_ns)
     jumped = threading.Event()
 
     def respond(request: object, headers: Mapping[str, str], number: int) -> Reply:

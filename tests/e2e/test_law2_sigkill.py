@@ -26,7 +26,7 @@ from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI, Reply
 from tollspan.launch import install_or_raise, read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rebuild
-from tollspan.usage import format_usd
+from tollspan.usage import format_usd, to_decimal
 
 OPENING = """
 import asyncio, sys
@@ -103,8 +103,9 @@ def shown_budget(home: Path, base_url: str) -> dict[str, str]:
         harness.environment(home, base_url),
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    found: list[dict[str, str]] = json.loads(done.stdout)
+    (budget,) = found
+    return budget
 
 
 def recomputed(home: Path) -> dict[str, tuple[int, int, int]]:
@@ -138,7 +139,8 @@ def test_a_program_killed_after_its_seventh_call_has_seven_events(
 ) -> None:
     home = tmp_path / "home"
     harness.write_rules(home)
-    with FakeOpenAI(Reply(latency_seconds=600)) as fake:
+    never = Reply(latency_seconds=600, billing="nothing")
+    with FakeOpenAI(never) as fake:
         fake.script.push(*[Reply()] * 7)  # the eighth call gets no answer: seven have returned
         with running(home, fake.base_url, code) as process:
             for number in range(1, 8):
@@ -182,9 +184,9 @@ def test_a_call_killed_in_flight_stays_counted_and_keeps_the_next_process_out(
         assert ledger.sweep() == 0
         ledger.close()
         shown = shown_budget(home, fake.base_url)
-        assert shown["posted"] == str(spent)
+        assert shown["posted"] == to_decimal(spent, "usd")
         assert shown["held"] == "0"
-        assert shown["unresolved"] == str(bound)
+        assert shown["unresolved"] == to_decimal(bound, "usd")
 
         harness.write_rules(home, limit=format_usd(spent + 2 * bound - 1))
         done = harness.run(

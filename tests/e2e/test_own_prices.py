@@ -43,11 +43,11 @@ def test_calls_are_held_and_priced_by_the_operators_prices(tmp_path: Path) -> No
         assert "may cost up to 0.20 USD" in done.stdout
         listed = run([TOLLSPAN, "events", "--json"], env).stdout.splitlines()
     event = json.loads(listed[0])
-    assert event["cost.amount_nanousd"] == "50000000"
+    assert event["cost_nanousd"] == "50000000"
     # It asked for no tier, so the input may be billed at the book's priority price.
-    assert 100_000_000 < int(event["decision.bound_nanousd"]) < 110_000_000
-    assert event["cost.row_ids"] == ["own:openai/gpt-4o:standard@"]
-    assert "+" in event["cost.book_id"]
+    assert 100_000_000 < int(event["bound_nanousd"]) < 110_000_000
+    assert event["price_rows"] == ["own:openai/gpt-4o:standard@"]
+    assert "+" in event["price_book"]
 
 
 def test_prices_with_a_mistake_deny_and_say_where(tmp_path: Path) -> None:

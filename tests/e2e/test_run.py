@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -179,6 +180,15 @@ def test_a_broken_sitecustomize_of_the_program_breaks_no_more_than_alone(
     assert "ValueError: mine" in errors
 
 
+def other_environment(folder: Path) -> str:
+    """Make a virtual environment that has what ours has; return its Python."""
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(folder / "other")], check=True)
+    (packages,) = (folder / "other" / "lib").glob("python*/site-packages")
+    ours = sysconfig.get_path("purelib")
+    (packages / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
+    return str(folder / "other" / "bin" / "python")
+
+
 def test_every_way_to_start_python_is_gated(
     env: dict[str, str], fake: FakeOpenAI, tmp_path: Path
 ) -> None:
@@ -201,7 +211,10 @@ def test_every_way_to_start_python_is_gated(
         "stdin": ["sh", "-c", f"{PYTHON} - < {script}"],
         "shebang": [str(shebang)],
         "shebang by env": [str(by_env)],
+        "shebang, a relative path": ["./app"],
         "python by name": ["python3", str(script)],
+        "python by a relative path": [os.path.relpath(PYTHON, folder), "app.py"],
+        "another virtual environment": [other_environment(folder), "app.py"],
         "a shell over it": ["sh", "-c", f"true; {PYTHON} app.py"],
         "--": ["--", PYTHON, str(script)],
     }

@@ -25,12 +25,12 @@ CREATE TABLE audit (changes INTEGER NOT NULL, worst_nanousd INTEGER NOT NULL);
 INSERT INTO audit VALUES (0, -9000000000000000000);
 CREATE TRIGGER audit_changes AFTER UPDATE ON accounts BEGIN
     UPDATE audit SET changes = changes + 1, worst_nanousd = max(worst_nanousd,
-        new.posted + new.held + new.unresolved - new.limit,
+        new.posted + new.held + new.unresolved - new.most,
         -new.held - 1);
 END;
 """
 _SNAPSHOT = (
-    "SELECT coalesce(max(posted + held + unresolved - limit),"
+    "SELECT coalesce(max(posted + held + unresolved - most),"
     " -9000000000000000000), coalesce(min(held), 0) FROM accounts"
 )
 

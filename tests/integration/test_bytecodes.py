@@ -21,13 +21,13 @@ pytest.importorskip("httpx2", reason="the in-process transport is of the SDK's n
 # Part -> ceilings for a sync call and for a stream of 51 chunks, everything on, 5 budgets.
 PARTS = {
     "wrapper": (375, 390),
-    "new call": (75, 75),
+    "new call": (148, 148),
     "extract": (325, 485),
     "count bytes": (45, 45),
     "gate": (290, 290),
     "bound": (65, 65),
     "hold": (285, 285),
-    "span start": (335, 340),
+    "span start": (375, 380),
     "span start: SDK": (2_150, 2_240),
     "foreign check": (165, 165),
     "context": (45, 45),

@@ -11,8 +11,6 @@ from tests import harness
 from tests.fakes import FakeOpenAI
 from tollspan.api import BudgetExceededError
 
-SAYS = [{"role": "user", "content": "hi"}]
-
 
 @pytest.mark.parametrize("service", ["a\udcff", "\ud83d", "a\u2028b", '{"a":"b"}', "é", " "])
 def test_each_service_has_its_budget_however_it_is_written(tmp_path: Path, service: str) -> None:
@@ -24,7 +22,9 @@ def test_each_service_has_its_budget_however_it_is_written(tmp_path: Path, servi
     ):
 
         def say() -> None:
-            ai.chat.completions.create(model="gpt-4o-mini", max_tokens=20, messages=SAYS)  # type: ignore[arg-type]  # a dict
+            ai.chat.completions.create(
+                model="gpt-4o-mini", max_tokens=20, messages=[{"role": "user", "content": "hi"}]
+            )
 
         say()
         with pytest.raises(BudgetExceededError) as caught:

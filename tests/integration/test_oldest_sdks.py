@@ -14,10 +14,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache/oldest-sdks"
-OLDEST = ("openai==1.66.0", "anthropic==0.51.0")
+OLDEST = ("openai==1.66.0", "anthropic==0.51.0", "mcp==2.0.0")
 # What the SDKs of that time were made with, and what the suite needs.
 BESIDE = ("httpx==0.28.1", "pytest>=9", "pytest-timeout>=2.4")
-SUITE = "tests/contract/instrumentors"
+SUITES = ("tests/contract/instrumentors", "tests/integration/tools/test_mcp.py")
 INSTALL_SECONDS = 240
 SUITE_SECONDS = 240
 
@@ -74,7 +74,7 @@ def test_the_oldest_versions_are_those_of_the_extras() -> None:
 @pytest.mark.service
 @pytest.mark.timeout(INSTALL_SECONDS + SUITE_SECONDS)
 def test_the_contract_holds_for_the_oldest_sdks() -> None:
-    command = (environment(), "-m", "pytest", SUITE, "-q", "-p", "no:cacheprovider", "-rs")
+    command = (environment(), "-m", "pytest", *SUITES, "-q", "-p", "no:cacheprovider", "-rs")
     done = run(*command, "--maxfail=5", "--tb=short", timeout_seconds=SUITE_SECONDS)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)

@@ -139,10 +139,26 @@ def test_a_cost_of_what_has_no_price_is_trouble(run: Run) -> None:
     assert (code, output.splitlines()[-1]) == (1, "unpriced: there is no amount")
 
 
-def test_a_cost_needs_one_provider(run: Run) -> None:
-    code, _, errors = run("cost", "--model", "gpt-4o", "--input", "1")
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("gpt-4o-mini", "openai"),
+        ("claude-haiku-4-5", "anthropic"),
+        ("gemini-2.0-flash", "gcp.gemini"),
+        ("azure.ai.openai/gpt-4o-mini", "azure.ai.openai"),
+    ],
+)
+def test_a_cost_is_the_makers_where_none_is_named(run: Run, model: str, provider: str) -> None:
+    code, output, _ = run("cost", "--model", model, "--input", "1")
+    assert code == 0
+    assert f"\n{provider}/" in output
+
+
+def test_a_model_that_only_others_sell_needs_a_provider(run: Run) -> None:
+    code, _, errors = run("cost", "--model", "qwen/qwen3-32b", "--input", "1")
     assert code == 1
-    assert "'gpt-4o' has prices at azure.ai.openai, openai: add --provider" in errors
+    assert "'qwen/qwen3-32b' has prices at " in errors
+    assert "say which by --provider" in errors
     assert "'none-such' has no price in book" in run("cost", "--model", "none-such")[2]
 
 

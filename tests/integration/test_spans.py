@@ -188,19 +188,26 @@ def test_prompts_keys_headers_and_answers_are_nowhere(
         hosts: {127.0.0.1: openai}
     """
     harness.write_rules(tmp_path, text=text)
-    said = [*run(tmp_path, fake, receiver, PROGRAM, TOLLSPAN_LOG_LEVEL="DEBUG")]
+    # Content capture is not supported: asking for it must change nothing.
+    asked = {
+        "TOLLSPAN_LOG_LEVEL": "DEBUG",
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "span_and_event",
+        "OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental",
+    }
+    said = [*run(tmp_path, fake, receiver, PROGRAM, **asked)]
     # Again with a ledger that is broken: what can't be stored is put aside in files of its own.
     (tmp_path / "ledger.db").write_bytes(b"not a database" * 1000)
     for leftover in tmp_path.glob("ledger.db-*"):
         leftover.unlink()
-    said += run(tmp_path, fake, receiver, PROGRAM, TOLLSPAN_LOG_LEVEL="DEBUG")
+    said += run(tmp_path, fake, receiver, PROGRAM, **asked)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 2
     places = {
         **{path.name: path.read_bytes() for path in files},
-        **{f"spans {n}": body for n, body in enumerate(receiver.bodies)},
+        **{f"export {n}": body for n, body in enumerate(receiver.bodies)},
         **{f"output {n}": one.encode() for n, one in enumerate(said)},
     }
+    assert all((receiver.spans, receiver.metrics, receiver.logs))
     assert any(b"tollspan.budget_exceeded" in body for body in receiver.bodies)
     secrets = (PROMPT, ANSWER, KEY, HEADER, "heron", "planted")
     found = [

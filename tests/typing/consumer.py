@@ -3,16 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime
-from typing import assert_type
+from decimal import Decimal
+from typing import Any, assert_type
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
 
 from tollspan.api import (
+    AttributionError,
     BudgetExceededError,
     CallDeniedError,
     GateUnavailableError,
+    OpenAIInstrumentor,
     TollspanError,
+    argument,
+    attribution,
+    bind,
     install,
+    report_usage,
+    tool,
 )
 
 
@@ -20,6 +31,12 @@ def start() -> None:
     """Switch tollspan on from code; a second call changes nothing."""
     install()
     install()
+
+
+def start_apart(tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
+    """Send spans and metrics to providers that are not the global ones."""
+    install(tracer_provider=tracer_provider, meter_provider=meter_provider)
+    OpenAIInstrumentor().instrument(tracer_provider=tracer_provider)
 
 
 def ask(call: Callable[[], str]) -> str:
@@ -44,4 +61,119 @@ def later(seconds: float | None) -> str:
     return "later" if seconds is None else f"in {seconds:.0f} s"
 
 
+def customer_of(question: str, customer_id: str) -> str | None:
+    """Find out who pays."""
+    return customer_id or None
+
+
+@attribution(customer=argument("customer_id"), tags={"tier": "free", "region": None})
+def answer(question: str, customer_id: str = "acme") -> str:
+    """Keep its signature under the decorator."""
+    return question
+
+
+@attribution(customer=customer_of, step="plan")
+async def answer_later(question: str, customer_id: str) -> str:
+    """Do the same, later."""
+    return question
+
+
+@attribution(team="red")
+def words(question: str) -> Iterator[str]:
+    """Do the same, word by word."""
+    yield question
+
+
+@attribution(team="red")
+async def words_later(question: str) -> AsyncIterator[str]:
+    """Do the same, word by word and later."""
+    yield question
+
+
+class Agent:
+    """Has methods that are attributed."""
+
+    @attribution(session=argument("session"))
+    def run(self, session: str) -> int:
+        """Run."""
+        return 1
+
+    @classmethod
+    @attribution(agent="crawler")
+    def made(cls) -> Agent:
+        """Make one."""
+        return cls()
+
+
+def attributed() -> None:
+    """Say who pays, in blocks and by decorators, and carry it to other threads."""
+    with attribution(customer="acme", user=None, tags={"tier": "free"}) as in_force:
+        assert_type(in_force.customer, str | None)
+        assert_type(in_force.tags, tuple[tuple[str, str], ...])
+    assert_type(answer("?", customer_id="a"), str)
+    coroutine: Coroutine[Any, Any, str] = answer_later("?", "a")
+    coroutine.close()
+    assert_type(words("?"), Iterator[str])
+    assert_type(words_later("?"), AsyncIterator[str])
+    assert_type(Agent.made().run("s"), int)
+    assert_type(bind(answer)("?"), str)
+    run: Callable[[str], int] = bind(Agent().run)
+    print(run("s"))
+    try:
+        attribution(customer="")
+    except (AttributionError, ValueError) as error:
+        print(error)
+
+
 KINDS: tuple[type[CallDeniedError], ...] = (BudgetExceededError, GateUnavailableError)
+
+
+@tool
+def bare(question: str, *, limit: int = 3) -> list[str]:
+    """Keep parameters and result."""
+    return [question] * limit
+
+
+@tool(name="ocr", unit="pages", price=Decimal("0.002"), max_units=50)
+async def scan(document: bytes) -> str:
+    """Keep a coroutine function what it is."""
+    report_usage(metric="pages", value=len(document))
+    return "text"
+
+
+@tool(cost="0.005 USD", call_id="call_id")
+def steps(call_id: str) -> Iterator[int]:
+    """Keep a generator what it is."""
+    yield len(call_id)
+
+
+@tool()
+async def steps_later(count: int) -> AsyncIterator[int]:
+    """Keep an asynchronous generator what it is."""
+    yield count
+
+
+class Shop:
+    """Methods are decorated as functions are."""
+
+    @tool(cost="1 USD")
+    def find(self, name: str) -> int:
+        """Keep a method what it is."""
+        return len(name)
+
+    @staticmethod
+    @tool(cost="1 USD")
+    def count() -> int:
+        """Keep a static method what it is."""
+        return 1
+
+
+async def use() -> None:
+    """Call all of them."""
+    assert_type(bare("a", limit=2), list[str])
+    assert_type(await scan(b""), str)
+    assert_type(list(steps("id")), list[int])
+    assert_type([number async for number in steps_later(1)], list[int])
+    assert_type(Shop().find("a"), int)
+    assert_type(Shop.count(), int)
+    report_usage(tool="ocr", metric="pages", value=1)

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Each line marked `wrong` must be refused, and no other.
 PROGRAM = """\
 # pyright: strict
-from tollspan.api import BudgetExceededError, CallDeniedError, install
+from tollspan.api import BudgetExceededError, CallDeniedError, attribution, bind, install
+from tollspan.api import report_usage, tool
 
 install()
 install(no_such_setting=1)  # wrong
@@ -26,6 +27,23 @@ narrow: BudgetExceededError = CallDeniedError("no")  # wrong
 print(denied.no_such_field)  # wrong
 seconds: float = denied.resets_at  # wrong
 amount: int = denied.remaining  # wrong
+attribution(customer=7)  # wrong
+attribution("acme")  # wrong
+attribution(cutsomer="acme")  # wrong
+@attribution(customer="acme", tags={"tier": "free"})
+def ask(question: str) -> str:
+    return question
+ask(7)  # wrong
+answer: int = ask("?")  # wrong
+bind(ask)("?", "?")  # wrong
+@tool(cost=0.005)  # wrong
+def float_price() -> None: ...
+@tool(cost="0.005 USD")
+def find(name: str) -> int:
+    return len(name)
+find(1)  # wrong
+found: str = find("a")  # wrong
+report_usage(tool="ocr", metric="pages", value="1")  # wrong
 """
 
 

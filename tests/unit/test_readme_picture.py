@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from readme_picture import README, refresh
+from readme_picture import MOST_LINES, README, refresh
 
 
 def test_a_run_replaces_the_picture_and_nothing_else() -> None:
@@ -21,7 +21,7 @@ def test_a_run_replaces_the_picture_and_nothing_else() -> None:
         pytest.param("no place", "fine", id="a README without a place"),
         pytest.param("<!-- demo -->\n```text\n\n```\n<!-- /demo -->", "```", id="a fence inside"),
         pytest.param(
-            "<!-- demo -->\n```text\n\n```\n<!-- /demo -->", "\n" * 60 + "x", id="too long"
+            "<!-- demo -->\n```text\n\n```\n<!-- /demo -->", "\n" * MOST_LINES + "x", id="too long"
         ),
     ],
 )

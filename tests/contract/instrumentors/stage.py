@@ -207,7 +207,11 @@ class Stage:
         """Return what was seen passing the gate, and how often."""
         self.settle()
         self.installed.ledger.close()  # what its writer was handed is written
-        return {one.name: one.count for one in LedgerReader(self.home / LEDGER_FILE).sightings()}
+        return {
+            one.name: one.count
+            for one in LedgerReader(self.home / LEDGER_FILE).sightings()
+            if one.kind != "imported_before_install"
+        }
 
     @property
     def open_streams(self) -> int:

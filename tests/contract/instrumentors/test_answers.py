@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.contract.instrumentors.kit import Kit
+from tests.contract.instrumentors.kits import representative
 from tests.contract.instrumentors.stage import TEXT, Caller, Stage
 from tests.fakes import Reply
 
@@ -46,3 +49,31 @@ def test_an_answer_is_the_very_object_that_the_sdk_made(stage: Stage) -> None:
 
     assert stage.run(work) is made[0]
     assert len(stage.events()) == 1
+
+
+CACHED = Reply(
+    prompt_tokens=6_200,
+    cached_tokens=5_000,
+    cache_write_tokens=600,
+    cache_write_1h_tokens=400,
+    output_tokens=150,
+)
+
+
+@representative
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_what_a_cache_reads_and_writes_costs_what_the_provider_bills(
+    stage: Stage, *, is_stream: bool
+) -> None:
+    stage.fake.script.default = CACHED
+
+    async def work(caller: Caller) -> None:
+        if is_stream:
+            await caller.way.loop(await caller.stream())
+        else:
+            await caller.ask()
+
+    stage.run(work)
+    usage = stage.priced_event().usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.cache_read, usage.output_tokens) == (6_200, 5_000, 150)

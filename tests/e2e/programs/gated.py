@@ -181,6 +181,19 @@ def functions() -> dict[str, object]:
     }
 
 
+def hooks() -> int:
+    """Return how many wrappers of ours are around the SDK's funnel, one over the other."""
+    import openai
+
+    found = 0
+    layer: Any = openai._base_client.SyncAPIClient.__dict__["request"]
+    while layer is not None:
+        wrapper = getattr(layer, "_self_wrapper", None)
+        found += getattr(wrapper, "__module__", "").startswith("tollspan.")
+        layer = getattr(layer, "__wrapped__", None)
+    return found
+
+
 def described(span: ReadableSpan) -> dict[str, object]:
     """Return what tests look at in a span."""
     scope = span.instrumentation_scope
@@ -208,6 +221,7 @@ def main() -> None:
         "spans": [described(span) for span in memory.get_finished_spans()],
         "seconds": time.monotonic() - started,
         "is_auto_instrumented": AUTO in sys.modules,
+        "hooks": hooks(),
         "threads": sorted(thread.name for thread in threading.enumerate()),
     }
     print(json.dumps(report))

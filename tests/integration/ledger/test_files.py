@@ -360,7 +360,7 @@ def test_a_ledger_of_another_format_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home_module, "_file_system", lambda folder: "nfs4")
+    monkeypatch.setattr(home_module, "file_system", lambda folder: "nfs4")
     ledger = SQLiteLedger(tmp_path)
     with pytest.raises(LedgerUnavailableError, match="network file system"):
         ledger.open()

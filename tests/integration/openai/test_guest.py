@@ -65,7 +65,7 @@ class Broken:
 
 def break_gate(stage: Stage) -> None:
     lifecycle: Any = stage.installed.lifecycle
-    lifecycle._gate = Broken("abandon", like=lifecycle._gate)
+    lifecycle.gate = Broken("abandon", like=lifecycle.gate)
 
 
 def break_sink(stage: Stage) -> None:
@@ -75,7 +75,9 @@ def break_sink(stage: Stage) -> None:
 
 def break_spans(stage: Stage) -> None:
     lifecycle: Any = stage.installed.lifecycle
-    lifecycle._spans = Broken(like=lifecycle._spans)
+    for spans in (lifecycle.spans, *(funnel.spans for funnel in stage.installed.funnels)):
+        spans.tracer = broken
+        spans._recorder = Broken(like=spans._recorder)
 
 
 def break_attribution(stage: Stage) -> None:

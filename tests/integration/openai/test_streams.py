@@ -51,6 +51,14 @@ def take(chunks: Chunks, count: int) -> list[ChatCompletionChunk]:
     return taken
 
 
+def test_a_stream_lasts_until_its_end(stage: Stage) -> None:
+    stage.fake.script.default = Reply(chunks=WORDS, chunk_delay_seconds=0.03)
+    assert text_of(stream(stage.client())) == "".join(WORDS)
+    outcome = stage.event().outcome
+    assert outcome.first_chunk_ns is not None
+    assert outcome.duration_ns >= outcome.first_chunk_ns + 0.12e9
+
+
 # --- garbage ---
 
 

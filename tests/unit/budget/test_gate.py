@@ -296,3 +296,22 @@ def test_the_asynchronous_ways_decide_and_charge_alike() -> None:
 
     decisions = asyncio.run(run())
     assert [decision.denial is None for decision in decisions] == [True, True, False]
+
+
+def test_what_was_spent_without_asking_is_posted_over_the_limit_and_marked() -> None:
+    world = World(one_budget(limit=100), Prices(bound=80, cost=80))
+    world.ask()
+    call, refused = world.ask()
+    assert refused.denial is not None
+    decision = world.gate.spent(call)
+    assert decision.denial is None
+    event = world.end(call, decision)
+    assert event.marks == ("overrun",)
+    assert [(one.posted, one.overrun) for one in event.charges] == [(80, 80)]
+    assert counted(world.stands(decision)) == (80, 80, 0)
+
+
+def test_what_was_spent_touches_nothing_where_there_is_no_budget() -> None:
+    world = World(RuleSet(), Prices())
+    call, _ = world.ask()
+    assert world.gate.spent(call).hold is None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from anthropic import Anthropic, AnthropicBedrock
 
-from tollspan.instrumentation import Funnel, Lifecycle, Sdk
+from tollspan.instrumentation import Funnel, Lifecycle, Sdk, SpanEmitter
 from tollspan.instrumentation.anthropic import ANTHROPIC
 
 NAME = "an_sdk_of_the_future"
@@ -37,7 +37,8 @@ def base_client() -> Iterator[ModuleType]:
 def seen_by_hooks() -> list[tuple[str, str]]:
     """Apply the hooks and take them off again; return what they could not do."""
     seen: list[tuple[str, str]] = []
-    funnel = Funnel(SDK, cast("Lifecycle", None), lambda kind, name: seen.append((kind, name)))
+    no_calls = SimpleNamespace(spans=SpanEmitter(tracer=lambda: None, recorder=None))
+    funnel = Funnel(SDK, cast("Lifecycle", no_calls), lambda kind, name: seen.append((kind, name)))
     funnel.apply()
     funnel.remove()
     return seen

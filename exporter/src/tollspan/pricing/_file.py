@@ -10,6 +10,7 @@ import msgspec
 from tollspan.usage import PriceBookError
 
 FORMAT = 1
+MOST_BYTES = 64 << 20
 SHIPPED = Path(__file__).with_name("prices.json")
 
 
@@ -149,12 +150,15 @@ def read(path: Path | None) -> tuple[str, Body]:
     source = SHIPPED if path is None else path
     fix = "reinstall tollspan" if path is None else "compile it anew or take out the setting"
     try:
-        data = source.read_bytes()
+        with source.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise PriceBookError(f"price book {source}: {error.strerror}; {fix}") from error
+    if len(data) > MOST_BYTES:
+        raise PriceBookError(f"price book {source}: is larger than any book; {fix}")
     try:
         document = _decode_document(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise PriceBookError(f"price book {source}: {error}; {fix}") from error
     if document.format != FORMAT:
         raise PriceBookError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -93,6 +93,16 @@ class Matcher:
             if part is not None:
                 self._parts[name] = part
         return part
+
+    def names(self, provider: str) -> Iterator[str]:
+        """Yield the names of a provider's models, the operator's too, in lower case."""
+        part = self.part(provider)
+        for names in (
+            () if part is None else {**part.models, **part.names},
+            self._own_models.get(provider, ()),
+            self._own_aliases.get(provider, ()),
+        ):
+            yield from (name.lower().rstrip("*") for name in names)
 
     def match(self, provider: str, name: str) -> Match | None:
         """Return what a name leads to: by the operator's aliases, his prices, or the book.

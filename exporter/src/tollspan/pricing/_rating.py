@@ -270,7 +270,7 @@ def _settle(
     is_ceiling = any(run.is_ceiling for run in runs)
     cost = Cost(
         status="unpriced" if is_unpriced else "partial" if _is_open(lines) else "priced",
-        amount_nanousd=None if is_unpriced else _sum(priced),
+        amount_nanousd=None if is_unpriced else sum_of_lines(priced),
         is_assumed=request.is_assumed or is_ceiling,
         matched_key=None if first.match is None or is_ceiling else first.match.key,
         matched_by="ceiling" if is_ceiling else first.match.rule if first.match else None,
@@ -284,7 +284,7 @@ def _is_open(lines: tuple[PriceLine, ...]) -> bool:
     return any(line.picousd is None for line in lines)
 
 
-def _sum(lines: list[PriceLine]) -> int:
+def sum_of_lines(lines: list[PriceLine]) -> int:
     """Add lines up exactly, and round once."""
     pers = {line.per for line in lines}
     if len(pers) == 1:

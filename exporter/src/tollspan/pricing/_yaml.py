@@ -12,11 +12,15 @@ import msgspec
 import yaml
 
 from tollspan.usage import (
+    PICOUSD_PER_USD,
     TOKEN_BUCKETS,
+    TOOL_CALLS,
     TOOL_PROVIDER,
     UNITS,
     ConfigError,
     DocumentReader,
+    parse_usd,
+    read_document,
 )
 
 from ._file import Row
@@ -27,14 +31,13 @@ _PRICE_KEYS = (
     "usd_per_million", "usd_each", "from", "before", "tier", "region", "above_input_tokens",
     "settle", "context_window", "max_output_tokens",
 )  # fmt: skip
-_NUMBER = re.compile(r"[0-9][0-9_]*(?:\.[0-9]+)?")
+_TOOL_KEYS = ("usd_each", "from", "before")
 _UNIT = re.compile(r"[a-z][a-z0-9_]*(?::[^\s:]{1,64})?")
+_OWN_UNIT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _NAME = re.compile(r"[^\s/]+/\S+")
 _DEPLOYMENTS_OF = "azure.ai.openai"
 _SHORT = {"input": "input_uncached"}
-_PICOUSD_PER_USD = 10**12
 _MILLION = 10**6
-_DEAREST_USD = 10**9
 _OWN = -1
 _ANY_TIER = "*"
 _STANDARD = "standard"
@@ -46,13 +49,9 @@ def read_overrides(path: Path) -> Overrides:
     Raises:
         ConfigError: It can't be read, or something in it is wrong.
     """
-    try:
-        data = path.read_bytes()
-        text = data.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from error
+    text = read_document(path)
     found = parse_overrides(text, source=str(path))
-    return msgspec.structs.replace(found, sha256=hashlib.sha256(data).hexdigest())
+    return msgspec.structs.replace(found, sha256=hashlib.sha256(text.encode()).hexdigest())
 
 
 def parse_overrides(text: str, *, source: str = "prices") -> Overrides:
@@ -70,6 +69,8 @@ def parse_overrides(text: str, *, source: str = "prices") -> Overrides:
 
 
 class _Reader(DocumentReader):
+    _own_units: frozenset[str] = frozenset()
+
     def overrides(self, root: yaml.Node) -> Overrides:
         keys = self.mapping(root, "the document")
         self.only(keys, _KEYS, "the document")
@@ -84,6 +85,7 @@ class _Reader(DocumentReader):
             models.setdefault(provider, {})[model] = self._model(node, f"models.{name}")
         for name, node in self._section(keys, "tools"):
             models.setdefault(TOOL_PROVIDER, {})[name.lower()] = self._tool(node, f"tools.{name}")
+        self._own_units = _units(models.get(TOOL_PROVIDER, {}))
         return Overrides(
             source=self.source,
             models=models,
@@ -108,16 +110,16 @@ class _Reader(DocumentReader):
         provider, _, model = name.partition("/")
         return provider.lower(), model.lower()
 
-    def _model(self, node: yaml.Node, name: str) -> OwnModel:
+    def _model(self, node: yaml.Node, name: str, known: tuple[str, ...] = _PRICE_KEYS) -> OwnModel:
         rows: list[Row] = []
         regions: dict[str, list[Row]] = {}
         limits: dict[str, int] = {}
         for item in self.items(node):
             keys = self.mapping(item, name)
-            self.only(keys, _PRICE_KEYS, name)
+            self.only(keys, known, name)
             region = self.text(keys["region"], "region").lower() if "region" in keys else None
             into = rows if region is None else regions.setdefault(region, [])
-            for row in self._rows(item, keys, name):
+            for row in self._rows(item, keys, name, is_tool=known is _TOOL_KEYS):
                 clash = next((other for other in into if _overlap(row, other)), None)
                 if clash is not None:
                     self.fail(
@@ -130,7 +132,8 @@ class _Reader(DocumentReader):
                 if limit in keys:
                     limits[limit] = self._count(keys[limit], limit)
         if not rows and not regions and not limits:
-            self.fail(node, f"{name} says nothing; give it `usd_per_million` or `usd_each`")
+            what = " or ".join(f"`{key}`" for key in known if key.startswith("usd_"))
+            self.fail(node, f"{name} says nothing; give it {what}")
         return OwnModel(
             rows=tuple(rows),
             regions={region: tuple(found) for region, found in regions.items()},
@@ -138,7 +141,9 @@ class _Reader(DocumentReader):
             max_output_tokens=limits.get("max_output_tokens"),
         )
 
-    def _rows(self, node: yaml.Node, keys: dict[str, yaml.Node], name: str) -> list[Row]:
+    def _rows(
+        self, node: yaml.Node, keys: dict[str, yaml.Node], name: str, *, is_tool: bool
+    ) -> list[Row]:
         """Return the rows of one entry; what is no token holds for all tiers, if none is named."""
         tokens: dict[str, Decimal] = {}
         units: dict[str, Decimal] = {}
@@ -147,7 +152,8 @@ class _Reader(DocumentReader):
                 tokens[self._bucket(value, key)] = self._usd(value, key) / _MILLION
         if "usd_each" in keys:
             for key, value in self.mapping(keys["usd_each"], "usd_each").items():
-                units[self._unit(value, key)] = self._usd(value, key)
+                unit = self._unit_of_tool(value, key) if is_tool else self._unit(value, key)
+                units[unit] = self._usd(value, key)
         if not tokens and not units:
             return []
         tier = self.text(keys["tier"], "tier") if "tier" in keys else None
@@ -177,7 +183,7 @@ class _Reader(DocumentReader):
         if settle not in {"book", "reported"}:
             self.fail(keys["settle"], f"`settle` is {settle!r}; expected one of book, reported")
         per = 1
-        while any(price * _PICOUSD_PER_USD * per % 1 for price in prices.values()):
+        while any(price * PICOUSD_PER_USD * per % 1 for price in prices.values()):
             per *= 10
         return Row(
             tier=tier,
@@ -185,20 +191,20 @@ class _Reader(DocumentReader):
             valid_to=until,
             above=0 if above is None else self._count(above, "above_input_tokens"),
             per=per,
-            prices={unit: int(price * _PICOUSD_PER_USD * per) for unit, price in prices.items()},
+            prices={unit: int(price * PICOUSD_PER_USD * per) for unit, price in prices.items()},
             source=_OWN,
             is_reported=settle == "reported",
         )
 
     def _tool(self, node: yaml.Node, name: str) -> OwnModel:
         if isinstance(node, yaml.ScalarNode):
-            prices = {"tool_calls": self._usd(node, name)}
+            prices = {TOOL_CALLS: self._usd(node, name)}
             return OwnModel(
                 rows=tuple(
                     self._row(node, {}, tier, prices, name) for tier in (_STANDARD, _ANY_TIER)
                 )
             )
-        return self._model(node, name)
+        return self._model(node, name, _TOOL_KEYS)
 
     def _aliases(self, keys: dict[str, yaml.Node]) -> dict[str, dict[str, Alias]]:
         found: dict[str, dict[str, Alias]] = {}
@@ -229,7 +235,7 @@ class _Reader(DocumentReader):
         return Alias(provider=provider, model=text, region=region)
 
     def _reserve(self, unit: str, node: yaml.Node) -> tuple[str, int | None]:
-        if unit != "input_tokens":
+        if unit != "input_tokens" and unit not in self._own_units:
             self._unit(node, unit)
         if self.text(node, unit) == "none":
             return unit, None
@@ -247,21 +253,20 @@ class _Reader(DocumentReader):
             self.fail(node, f"unknown unit `{unit}`; known: {', '.join(UNITS)}")
         return unit
 
+    def _unit_of_tool(self, node: yaml.Node, unit: str) -> str:
+        """Read a unit of the operator's own tool: whatever `report_usage` calls it."""
+        if not _OWN_UNIT.fullmatch(unit) or unit in TOKEN_BUCKETS:
+            self.fail(node, f"`{unit}` is no unit; expected a name such as `pages`")
+        return unit
+
     def _usd(self, node: yaml.Node, name: str) -> Decimal:
-        text = self.text(node, name).strip()
-        number = text.removesuffix("USD").strip()
-        if not _NUMBER.fullmatch(number):
-            self.fail(node, f"`{name}` is {text!r}; expected an amount in USD such as 2.50")
-        price = Decimal(number.replace("_", ""))
-        if price > _DEAREST_USD:
-            self.fail(node, f"`{name}` is {text!r}; the dearest is {_DEAREST_USD:,} USD")
-        exponent = price.as_tuple().exponent
-        if isinstance(exponent, int) and exponent < -12:
-            self.fail(node, f"`{name}` is {text!r}; at most 12 decimals are exact")
-        return price
+        try:
+            return parse_usd(self.text(node, name).strip())
+        except ValueError as error:
+            self.fail(node, f"`{name}` is {error}")
 
     def _picousd(self, node: yaml.Node, name: str) -> int:
-        return int(self._usd(node, name) * _PICOUSD_PER_USD)
+        return int(self._usd(node, name) * PICOUSD_PER_USD)
 
     def _count(self, node: yaml.Node, name: str) -> int:
         text = self.text(node, name)
@@ -277,6 +282,11 @@ class _Reader(DocumentReader):
             return date.fromisoformat(text).isoformat()
         except ValueError:
             self.fail(node, f"`{name}` is {text!r}; expected a day such as 2026-11-22")
+
+
+def _units(models: dict[str, OwnModel]) -> frozenset[str]:
+    """Return every unit that some entry prices."""
+    return frozenset(unit for model in models.values() for row in model.rows for unit in row.prices)
 
 
 def _overlap(one: Row, other: Row) -> bool:

@@ -11,6 +11,7 @@ from tollspan.usage import (
     INPUT_BUCKETS,
     PICOUSD_PER_NANOUSD,
     TOKEN_BUCKETS,
+    TOOL_PROVIDER,
     Bound,
     Cost,
     Request,
@@ -18,7 +19,7 @@ from tollspan.usage import (
     Usage,
 )
 
-from . import _file, _rows
+from . import _file, _rows, _tools
 from ._limits import Extras, Fixed, Limits, Step, dearest_known, extras, fixed, steps
 from ._matching import CONSTANT_TOKENS, Match, Matcher, Regional
 from ._rating import PriceLine
@@ -103,7 +104,7 @@ class _Known(NamedTuple):
         return found
 
 
-_Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, _Known)
+_Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, _Known, _tools.ToolPrices)
 _WRITING = frozenset({"chat", "text_completion", "generate_content"})
 _NO_FEES = Fixed(0, frozenset(), Extras(0))
 _NO_RATE = _RatePlan(0, 0, (), 0, 0, 1, partial(Cost, status="unpriced"))
@@ -126,6 +127,7 @@ class PriceBook:
         self._rates: dict[object, _RatePlan] = {}
         self._bounds: dict[object, _BoundPlan] = {}
         self._steps: dict[object, _Known] = {}
+        self._tools: dict[object, _tools.ToolPrices] = {}
 
     @classmethod
     def load(cls, path: Path | None = None, overrides: Overrides = NO_OVERRIDES) -> PriceBook:
@@ -263,6 +265,8 @@ class PriceBook:
         Raises:
             PriceBookError: The model's part of the book can't be read.
         """
+        if request.provider == TOOL_PROVIDER:
+            return _tools.rate(self._tool(request, at_unix_ns), self.book_id, usage)
         rated = rate_call(
             self._matcher, self.book_id, request, response, usage, at_unix_ns, ceiling=ceiling
         )
@@ -272,6 +276,14 @@ class PriceBook:
     def providers(self) -> tuple[str, ...]:
         """Every provider that has prices, by the book's names."""
         return self._matcher.providers
+
+    def model_names(self) -> frozenset[str]:
+        """Return every name that has prices at some provider, in lower case, globs without `*`.
+
+        Raises:
+            PriceBookError: A part of the book can't be read.
+        """
+        return frozenset(name for each in self.providers for name in self._matcher.names(each))
 
     def has_provider(self, name: str) -> bool:
         """Say whether a provider has prices, under this or another name."""
@@ -289,6 +301,8 @@ class PriceBook:
     def _rate(
         self, request: Request, response: Response, usage: Usage, at_unix_ns: int, *, ceiling: bool
     ) -> Cost:
+        if request.provider == TOOL_PROVIDER:
+            return _tools.rate(self._tool(request, at_unix_ns), self.book_id, usage)[0]
         rated = rate_call(
             self._matcher, self.book_id, request, response, usage, at_unix_ns, ceiling=ceiling
         )
@@ -320,7 +334,18 @@ class PriceBook:
             _remember(self._rates, place, plan)
         return rated.cost
 
+    def _tool(self, request: Request, at_unix_ns: int) -> _tools.ToolPrices:
+        name = request.model, request.declared
+        found = self._tools.get(name)
+        if found is None or not found.since <= at_unix_ns < found.until:
+            found = _tools.prices_of(self._matcher, request, at_unix_ns)
+            if len(request.model) <= _MEMO_NAME_SIZE:
+                _remember(self._tools, name, found)
+        return found
+
     def _bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
+        if request.provider == TOOL_PROVIDER:
+            return _tools.bound(self._tool(request, at_unix_ns), self._matcher, request)
         known = self._known_steps(request, at_unix_ns)
         if known is None or not known.steps:
             return self._bound_without_row(request, at_unix_ns, ceiling=ceiling)

@@ -7,7 +7,7 @@ import msgspec
 from .usage import Quantities
 
 LOCAL_TENANT = "local"
-# The provider of the caller's own tools: their prices are the operator's alone, each by its name.
+# The provider of the caller's own tools: each has prices by its name, the operator's or its own.
 TOOL_PROVIDER = "tool"
 
 
@@ -61,6 +61,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             a wish to write the cache for an hour, say.
         input_reserve_tokens: Input tokens, of all rounds, that the caller declares to be enough
             where `input_bytes` is no bound; None to take the context window.
+        declared: (unit, pico-USD for one) pairs: what the program itself says that its own tool
+            costs, sorted. The operator's prices of the same units come before it.
+        server: Name of the MCP server that is asked, `""` when it says none; None for what is no
+            call over MCP.
     """
 
     provider: str
@@ -82,6 +86,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rounds: int = 1
     never: tuple[str, ...] = ()
     input_reserve_tokens: int | None = None
+    declared: Quantities = ()
+    server: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -92,7 +98,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         started_at_unix_ns: Start, nanoseconds since the epoch; prices and windows are chosen by it.
         request: What is asked.
         attribution: Who pays.
-        door: Which door the call came through: `instrumentor`, `processor`, `gate` or `http`.
+        door: Which door the call came through: `instrumentor`, `processor`, `gate` or `http`;
+            `report` for what the program says it has used already.
     """
 
     id: str

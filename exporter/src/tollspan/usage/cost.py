@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -10,6 +12,10 @@ CostStatus = Literal["priced", "partial", "unpriced", "unknown", "not_billed"]
 SettledBy = Literal["book", "reported"]
 NANOUSD_PER_USD = 1_000_000_000
 PICOUSD_PER_NANOUSD = 1_000
+PICOUSD_PER_USD = NANOUSD_PER_USD * PICOUSD_PER_NANOUSD
+_NUMBER = re.compile(r"[0-9][0-9_]*(?:\.[0-9]+)?")
+_DEAREST_USD = 10**9
+_DECIMALS = 12
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,7 +30,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         book_id: The price book that was used.
         matched_key: The book's key that the model's name resolved to.
         matched_by: The rule that matched: `operator`, `override`, `exact`, `alias`, `normalised`,
-            `date`, `fine_tune`, `ceiling`.
+            `date`, `fine_tune`, `ceiling`, `declared`.
         row_ids: The price rows and fees that made the amount.
         unpriced_units: Buckets and units that were used but have no price.
         reported_nanousd: What the provider itself says that the call cost; None if it doesn't.
@@ -67,6 +73,27 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount_nanousd: int | None
     is_assumed: bool = False
     reasons: tuple[str, ...] = ()
+
+
+def parse_usd(amount: str | Decimal) -> Decimal:
+    """Read a price in USD exactly: `0.005`, `0.005 USD` or a `Decimal`, with up to 12 decimals.
+
+    Raises:
+        ValueError: It is no such price; the text says what is expected.
+    """
+    said = str(amount) if isinstance(amount, Decimal) else amount
+    number = said.strip().removesuffix("USD").strip()
+    if isinstance(amount, Decimal) and amount.is_finite():
+        number = f"{amount:f}"
+    if not _NUMBER.fullmatch(number):
+        raise ValueError(f"{said!r}; expected an amount in USD such as 2.50")
+    price = Decimal(number.replace("_", ""))
+    if price > _DEAREST_USD:
+        raise ValueError(f"{said!r}; the dearest is {_DEAREST_USD:,} USD")
+    exponent = price.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -_DECIMALS:
+        raise ValueError(f"{said!r}; at most {_DECIMALS} decimals are exact")
+    return price
 
 
 def format_usd(amount_nanousd: int, *, places: int = 9) -> str:

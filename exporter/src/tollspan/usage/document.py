@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
 
 import yaml
 
 from .errors import ConfigError
+
+MOST_DOCUMENT_BYTES = 16 << 20
+# libyaml's is some times quicker, and limits how deep a document may be nested.
+_LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_document(path: Path) -> str:
+    """Read a document's text from a file.
+
+    Raises:
+        ConfigError: It can't be read, is no text, or is too large for a document.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_DOCUMENT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: can't be read: {reason}") from error
+    if len(data) > MOST_DOCUMENT_BYTES:
+        raise ConfigError(
+            f"{path}: is larger than {MOST_DOCUMENT_BYTES >> 20} MiB, which no such document is"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}: is no text in UTF-8 (byte 0x{data[error.start]:02x})"
+        ) from error
 
 
 class DocumentReader:
@@ -27,14 +57,16 @@ class DocumentReader:
             ConfigError: It is no YAML.
         """
         try:
-            return yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f":{mark.line + 1}" if mark is not None else ""
-            problem = getattr(error, "problem", None) or str(error)
-            raise ConfigError(f"{self.source}{line}: not YAML: {problem}") from error
+            return yaml.compose(text, Loader=_LOADER)
         except RecursionError as error:
-            raise ConfigError(f"{self.source}: lists or keys are nested too deeply") from error
+            raise ConfigError(
+                f"{self.source}: not YAML that can be read: nested too deep"
+            ) from error
+        except UnicodeEncodeError as error:
+            line = text.count("\n", 0, error.start) + 1
+            raise ConfigError(f"{self.source}:{line}: half of a surrogate pair") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{self.source}{_place(error, text)}") from error
 
     def mapping(self, node: yaml.Node, name: str) -> dict[str, yaml.Node]:
         """Return the values of a mapping by key; each key once."""
@@ -75,3 +107,21 @@ class DocumentReader:
             ConfigError: Always.
         """
         raise ConfigError(f"{self.source}:{node.start_mark.line + 1}: {problem}")
+
+
+def _place(error: yaml.YAMLError, text: str) -> str:
+    """Say where a text is no YAML, and why."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f":{line}: not YAML: the character U+{_code(error.character):04X} is not allowed"
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return f": not YAML: {error}"
+    # An end that comes too early is told as the line behind the last.
+    line = min(error.problem_mark.line, text.rstrip().count("\n"))
+    start = error.context_mark.line if error.context_mark is not None else line
+    since = f" ({error.context} that begins in line {start + 1})" if start != line else ""
+    return f":{line + 1}: not YAML: {error.problem}{since}"
+
+
+def _code(character: object) -> int:
+    return ord(character) if isinstance(character, str) else int(str(character))

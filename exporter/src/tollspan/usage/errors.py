@@ -3,6 +3,7 @@
 ```
 TollspanError
 ├── ConfigError              a document or setting is wrong; names the file, line and key
+│   └── AttributionError         a value of who pays is wrong; a `ValueError` too
 ├── PriceBookError           a price book can't be read or has been altered
 ├── LedgerError              the ledger can't do what was asked
 │   ├── LedgerUnavailableError   disk full, read-only, locked too long: it may work later
@@ -35,6 +36,10 @@ class TollspanError(Exception):
 
 class ConfigError(TollspanError):
     """A document or a setting is wrong; the text names the place and the fix."""
+
+
+class AttributionError(ConfigError, ValueError):
+    """A value of who pays is wrong; the text names the dimension and the fix."""
 
 
 class PriceBookError(TollspanError):

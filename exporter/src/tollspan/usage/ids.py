@@ -8,8 +8,7 @@ import time
 
 # A private generator: a program's own `random.seed(42)` must not make ids repeat.
 _random = random.Random()  # noqa: S311 - uniqueness, not secrecy
-_VERSION_7 = 0x7 << 76
-_VARIANT = 0x2 << 62
+_VERSION_7_AND_VARIANT = 0x7 << 76 | 0x2 << 62
 
 
 def _reseed() -> None:
@@ -30,5 +29,5 @@ def new_call_id(unix_ns: int | None = None) -> str:
     milliseconds = (time.time_ns() if unix_ns is None else unix_ns) // 1_000_000
     bits = _random.getrandbits(74)
     return "%032x" % (
-        milliseconds << 80 | _VERSION_7 | (bits >> 62) << 64 | _VARIANT | bits & 0x3FFFFFFFFFFFFFFF
+        milliseconds << 80 | _VERSION_7_AND_VARIANT | (bits >> 62) << 64 | bits & 0x3FFFFFFFFFFFFFFF
     )

@@ -47,6 +47,8 @@ UNITS = {
     "messages": "text messages put into an audio session",
     "searches": "searches of a reranker",
 }
+# The unit of a tool's flat price. What else a tool is priced by may have any name.
+TOOL_CALLS = "tool_calls"
 _inputs = attrgetter(*INPUT_BUCKETS)
 _outputs = attrgetter(*OUTPUT_BUCKETS)
 

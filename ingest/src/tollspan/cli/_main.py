@@ -1,124 +1,238 @@
-"""Parses the command line and hands over to the commands."""
+"""Reads the command line and hands over to a command, which is imported when it is run."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, Protocol
 
-from tollspan.ledger import DIMENSIONS
-from tollspan.usage import TollspanError
+from . import _arguments
+from ._parser import Parser, run
+from ._prices_parser import add_prices
+from ._terminal import prepare_streams
 
-from . import _doctor, _prices, _show
+_INTERRUPTED = 130
+_WRONG_USE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code (0 good, 1 trouble found, 2 wrong use)."""
-    parsed = _parser().parse_args(arguments)
+    prepare_streams()
+    parser = make_parser()
+    _complete(parser)
+    parsed = parser.parse_args(arguments)
+    from tollspan.usage import TollspanError  # noqa: PLC0415 - 80 ms that --help does not need
+
     try:
-        code: int = parsed.action(parsed)
+        code = run(parsed)
+        sys.stdout.flush()
     except TollspanError as error:
         sys.stderr.write(f"tollspan: {error}\n")
         return 1
     except BrokenPipeError:
-        sys.stderr.close()
+        _forget_stdout()
         return 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except OSError as error:  # what is printed can't be written: a full disk
+        _forget_stdout()
+        sys.stderr.write(f"tollspan: {error.strerror or error}\n")
+        return 1
     return code
 
 
-class _Commands(Protocol):
-    """What argparse gives to add commands to."""
-
-    def add_parser(self, name: str, **kwargs: Any) -> argparse.ArgumentParser: ...
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tollspan", description="Hard budgets and exact prices for every LLM call."
+def make_parser() -> Parser:
+    """Return the parser of the whole command line."""
+    parser = Parser(
+        prog="tollspan",
+        description="Hard budgets and exact prices for every LLM call.",
+        epilog="`tollspan COMMAND --help` says more. Settings are environment variables: see "
+        "docs/reference/settings.md.",
     )
     parser.add_argument("--version", action="version", version=f"tollspan {version('tollspan')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_run(commands)
-    _add_events(commands)
-    _add_report(commands)
-    budgets = commands.add_parser("budgets", help="show every budget: spent, held, left")
-    budgets.add_argument("--json", action="store_true", help="one JSON object a line")
-    budgets.set_defaults(action=_show.budgets)
-    doctor = commands.add_parser("doctor", help="say what is gated and kept, and what is not")
-    doctor.set_defaults(action=_doctor.doctor)
-    _prices.add_prices(commands)
-    _add_ledger(commands)
+    _add_run(parser)
+    _add_events(parser)
+    _add_report(parser)
+    _add_budgets(parser)
+    _add_doctor(parser)
+    _add_config(parser)
+    add_prices(parser)
+    ledger = parser.add_command("ledger", "look after the ledger's file")
+    ledger.add_command(
+        "rebuild",
+        "make the ledger anew from its events",
+        does="_ledger:rebuild_ledger",
+        examples="  tollspan ledger rebuild",
+    )
     return parser
 
 
-def _add_run(commands: _Commands) -> None:
-    run = commands.add_parser(
-        "run",
-        help="run a program with tollspan in front",
-        usage="tollspan run [--strict] PROGRAM …",
-    )
-    run.add_argument(
-        "--strict", action="store_true", help="refuse to start when calls could not be gated"
-    )
-    run.add_argument("command", nargs=argparse.REMAINDER, metavar="PROGRAM …")
-    run.set_defaults(action=_run)
-
-
-def _add_events(commands: _Commands) -> None:
-    events = commands.add_parser("events", help="show calls and refusals, oldest first")
-    events.add_argument("-n", "--newest", type=_positive, metavar="N", help="only the N newest")
-    events.add_argument("--since", type=_show.duration_ns, help="not older than this: 90m, 24h, 7d")
-    events.add_argument("--json", action="store_true", help="one JSON object a line")
-    events.set_defaults(action=_show.events)
-
-
-def _add_report(commands: _Commands) -> None:
-    report = commands.add_parser("report", help="sum calls and money by any dimensions")
-    report.add_argument(
-        "--by",
-        type=_dimensions,
-        default=("model",),
-        metavar="A,B",
-        help=f"dimensions to sum by (default: model): {', '.join(DIMENSIONS)}",
-    )
-    report.add_argument("--since", type=_show.duration_ns, help="not older than this: 90m, 24h, 7d")
-    report.add_argument("--json", action="store_true", help="one JSON object a line")
-    report.set_defaults(action=_show.report)
-
-
-def _add_ledger(commands: _Commands) -> None:
-    ledger = commands.add_parser("ledger", help="look after the ledger's file")
-    actions = ledger.add_subparsers(required=True, metavar="ACTION")
-    rebuild = actions.add_parser("rebuild", help="make the ledger anew from its events")
-    rebuild.set_defaults(action=_doctor.rebuild_ledger)
-
-
-def _run(parsed: argparse.Namespace) -> int:
-    from tollspan.launch import run_program  # noqa: PLC0415 - the other commands need no SDK
+def run_program(parsed: argparse.Namespace) -> int:
+    """Start a program with tollspan in front: `tollspan run`."""
+    from tollspan.launch import run_program as start  # noqa: PLC0415 - others need no SDK
 
     command: list[str] = parsed.command
     if command[:1] == ["--"]:
         command = command[1:]
     if not command:
         sys.stderr.write("tollspan run: which program? For example: tollspan run python app.py\n")
-        return 2
-    return run_program(command, is_strict=parsed.strict)
+        return _WRONG_USE
+    return start(command, is_strict=parsed.strict)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+def _add_run(parser: Parser) -> None:
+    command = parser.add_command(
+        "run",
+        "run a program with tollspan in front",
+        does="_main:run_program",
+        usage="tollspan run [--strict] PROGRAM …",
+        examples="  tollspan run python app.py\n  tollspan run --strict gunicorn app:server\n",
+    )
+    command.add_argument(
+        "--strict", action="store_true", help="refuse to start when calls could not be gated"
+    )
+    command.add_argument(
+        "command",
+        nargs=argparse.REMAINDER,
+        metavar="PROGRAM …",
+        help="the program and its arguments",
+    )
 
 
-def _dimensions(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
-        if name not in DIMENSIONS:
-            raise argparse.ArgumentTypeError(
-                f"unknown dimension {name!r}; known: {', '.join(DIMENSIONS)}"
-            )
-    return names
+def _add_events(parser: Parser) -> None:
+    command = parser.add_command(
+        "events",
+        "show calls and refusals, oldest first",
+        does="_events:events",
+        examples="  tollspan events --since 1h --customer acme\n"
+        "  tollspan events --follow\n"
+        "  tollspan events --json | jq -r 'select(.outcome == \"denied\") | .customer'\n",
+    )
+    command.add_argument(
+        "-n", "--newest", type=_arguments.positive, metavar="N",
+        help="only the N newest (default: 50 in a table, all with --json, none before --follow)",
+    )  # fmt: skip
+    command.add_argument(
+        "-f", "--follow", action="store_true", help="wait for more, and show them as they come"
+    )
+    _add_span_of_time(command)
+    _add_filters(command)
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_report(parser: Parser) -> None:
+    command = parser.add_command(
+        "report",
+        "sum calls and money by any dimensions, the dearest first",
+        does="_report:report",
+        examples="  tollspan report --by customer,model --since 7d\n"
+        "  tollspan report --by day --customer acme --json\n",
+    )
+    command.add_argument(
+        "--by",
+        type=_arguments.dimensions,
+        default=("model",),
+        metavar="A,B",
+        help="dimensions to sum by (default: model): "
+        f"{', '.join((*_arguments.DIMENSION_NAMES, 'tag.NAME'))}",
+    )
+    _add_span_of_time(command)
+    _add_filters(command)
+    command.add_argument("--json", action="store_true", help="a JSON array of objects")
+
+
+def _add_budgets(parser: Parser) -> None:
+    command = parser.add_command(
+        "budgets",
+        "show every budget: its limit, what is spent, held and left",
+        does="_budgets:budgets",
+        examples="  tollspan budgets\n  tollspan budgets --all --json\n",
+    )
+    command.add_argument(
+        "--all", action="store_true", help="past periods too (default: the current ones)"
+    )
+    command.add_argument(
+        "--unresolved",
+        action="store_true",
+        help="list the calls whose processes died: what they held stays counted",
+    )
+    command.add_argument("--json", action="store_true", help="a JSON array of objects")
+
+
+def _add_doctor(parser: Parser) -> None:
+    command = parser.add_command(
+        "doctor",
+        "say what is gated, metered and kept, what is not, and the way out",
+        does="_doctor:doctor",
+        examples="  tollspan doctor\n"
+        "  tollspan doctor --json | jq '.checks[] | select(.status != \"ok\")'\n",
+    )
+    command.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_config(parser: Parser) -> None:
+    config = parser.add_command("config", "check tollspan.yaml, prices.yaml and the settings")
+    check = config.add_command(
+        "check",
+        "say what the rules mean, or what is wrong with them",
+        does="_config:check",
+        examples="  tollspan config check\n  tollspan config check deploy/tollspan.yaml\n",
+    )
+    check.add_argument(
+        "file", nargs="?", metavar="FILE",
+        help="the rules' document (default: the one in force, and prices.yaml and the settings)",
+    )  # fmt: skip
+    config.add_command(
+        "schema",
+        "print the JSON Schema of tollspan.yaml, or of an event",
+        does="_config:schema",
+        examples="  tollspan config schema > tollspan.schema.json\n",
+    ).add_argument(
+        "--event", action="store_true", help="that of one line of `tollspan events --json`"
+    )
+
+
+def _add_span_of_time(command: Parser) -> None:
+    for option, default, text in (
+        ("--since", 0, "not older than this: 90m, 24h, 7d, or 2026-11-22T08:30:00Z"),
+        ("--until", None, "only what started before this"),
+    ):
+        command.add_argument(
+            option, type=_arguments.moment_or_age, default=default, metavar="WHEN", help=text
+        )
+
+
+def _add_filters(command: Parser) -> None:
+    for name in _arguments.FILTERS:
+        text = f"only calls of this {name}"
+        if name == "customer":
+            text += "; `unattributed` for those of nobody (the same with the others)"
+        command.add_argument(f"--{name}", metavar="NAME", help=text)
+    command.add_argument(
+        "--tag", type=_arguments.tag, action="append", default=[], metavar="NAME=VALUE",
+        help="only calls with this tag (may be repeated)",
+    )  # fmt: skip
+
+
+def _complete(parser: Parser) -> None:
+    """Answer a shell that asks for completions, where argcomplete is installed."""
+    if "_ARGCOMPLETE" not in os.environ:
+        return
+    try:
+        import argcomplete  # noqa: PLC0415 - only the shell's own call needs it
+    except ImportError:
+        return
+    argcomplete.autocomplete(parser)
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from trying to write the rest at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):  # no real file: nothing will be written at the end
+        pass
+    finally:
+        os.close(nowhere)

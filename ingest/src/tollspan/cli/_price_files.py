@@ -149,10 +149,7 @@ def _fetch(origin: str, sha256: str | None) -> bytes:
     if sha256 is not None and not _SHA256.fullmatch(sha256.lower()):
         raise PriceBookError(f"--sha256 is {sha256!r}; expected 64 hexadecimal digits")
     if not re.match("[a-z]+://", origin):
-        try:
-            return Path(origin).expanduser().read_bytes()
-        except OSError as error:
-            raise PriceBookError(f"{origin}: {error.strerror}") from error
+        return _read(origin)
     if not origin.startswith(("https://", "http://")):
         raise PriceBookError(f"{origin}: only files, https and http are read")
     if sha256 is None:
@@ -162,6 +159,20 @@ def _fetch(origin: str, sha256: str | None) -> bytes:
             data: bytes = reply.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise PriceBookError(f"{origin}: {error}") from error
+    return _no_more_than_a_book(data, origin)
+
+
+def _read(name: str) -> bytes:
+    try:
+        with Path(name).expanduser().open("rb") as file:
+            return _no_more_than_a_book(file.read(_MOST_BYTES + 1), name)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise PriceBookError(
+            f"{name or '--from'}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+
+
+def _no_more_than_a_book(data: bytes, origin: str) -> bytes:
     if len(data) > _MOST_BYTES:
         raise PriceBookError(f"{origin}: more than {_MOST_BYTES >> 20} MiB, which is no price book")
     return data

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, Protocol
 
 import msgspec
 
@@ -22,7 +18,6 @@ from tollspan.pricing import (
 )
 from tollspan.usage import (
     TOKEN_BUCKETS,
-    UNITS,
     Cost,
     Request,
     Response,
@@ -31,74 +26,24 @@ from tollspan.usage import (
     format_usd,
 )
 
-from ._price_files import check_prices, update_prices
-from ._table import print_table
+from ._prices_parser import BUCKETS
+from ._terminal import Column, print_json_line, print_table
 
 _PICOUSD_PER_USD = 10**12
 _MILLION = 10**6
 _NS_PER_SECOND = 1_000_000_000
 _SOME = 12
+# Who makes models. Of a model that several sell, its maker's price is meant.
+_MAKERS = frozenset(
+    {
+        "anthropic", "arcee", "cohere", "deepseek", "elevenlabs", "meta", "minimax", "mistral_ai",
+        "moonshotai", "openai", "perplexity", "voyageai", "x_ai", "zai", "zhipuai",
+    }
+)  # fmt: skip
+_GOOGLES = frozenset({"gcp.gemini", "gcp.vertex_ai"})
 
 
-class Commands(Protocol):
-    """What argparse gives to add commands to."""
-
-    def add_parser(self, name: str, **kwargs: Any) -> argparse.ArgumentParser: ...
-
-
-def add_prices(commands: Commands) -> None:
-    """Add `prices` and its actions to the command line."""
-    prices = commands.add_parser("prices", help="show, check and update prices; price a call")
-    actions = prices.add_subparsers(required=True, metavar="ACTION")
-    show = _action(actions, "show", _show, "show a model's prices: tiers, dates, sources")
-    show.add_argument("model", metavar="MODEL", help="its name, or provider/name")
-    show.add_argument("--provider", help="as in gen_ai.provider.name (default: all that know it)")
-    show.add_argument("--at", type=_moment, metavar="DATE", help="only what holds then: 2026-11-22")
-    cost = _action(actions, "cost", _cost, "work out what a call costs, part by part")
-    cost.add_argument("--model", required=True, metavar="NAME", help="its name, or provider/name")
-    cost.add_argument("--provider", help="as in gen_ai.provider.name")
-    for option, bucket in _OPTIONS.items():
-        cost.add_argument(f"--{option}", type=_count, default=0, metavar="N", dest=bucket)
-    cost.add_argument(
-        "--use", type=_used, action="append", default=[], metavar="UNIT=N",
-        help="further tokens or units: image_in=1000, web_searches=2 (may be repeated)",
-    )  # fmt: skip
-    cost.add_argument("--tier", help="service tier or speed: batch, flex, priority, fast")
-    cost.add_argument("--region", help="where it runs: eu, us, us-west-2")
-    cost.add_argument("--at", type=_moment, metavar="DATE", help="when it started (default: now)")
-    check = _action(actions, "check", check_prices, "check a price book, or your own prices")
-    check.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE",
-        help="prices.yaml or a book (default: those in force)",
-    )  # fmt: skip
-    update = _action(actions, "update", update_prices, "put another price book into TOLLSPAN_HOME")
-    update.add_argument("--from", required=True, dest="origin", metavar="FILE|URL")
-    update.add_argument("--sha256", metavar="HEX", help="of the whole file; a URL needs it")
-    update.add_argument("--force", action="store_true", help="take an older book, and pin it")
-
-
-# Option → bucket of `Usage`.
-_OPTIONS = {
-    "input": "input_uncached",
-    "cached": "cache_read",
-    "cache-write": "cache_write",
-    "cache-write-5m": "cache_write_5m",
-    "cache-write-1h": "cache_write_1h",
-    "output": "output",
-    "reasoning": "reasoning",
-}
-
-
-def _action(
-    actions: Commands, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.set_defaults(action=run)
-    return parser
-
-
-def _show(parsed: argparse.Namespace) -> int:
+def show(parsed: argparse.Namespace) -> int:
     book = load_prices(read_settings())
     found = _lists(book, parsed.provider, parsed.model)
     if not found:
@@ -108,7 +53,7 @@ def _show(parsed: argparse.Namespace) -> int:
     for number, listed in enumerate(found):
         rows = [row for row in listed.rows if day is None or row.holds_on(day)]
         if parsed.json:
-            print(msgspec.json.encode(_list_json(book, listed, rows)).decode())
+            print_json_line(_list_json(book, listed, rows))
             continue
         if number:
             print()
@@ -130,9 +75,13 @@ def _print_list(listed: PriceList, rows: list[PriceRow]) -> None:
     about = ", ".join([listed.rule, *limits])
     print(f"{listed.provider}/{listed.key} ({about})")
     print_table(
-        ("tier", "from", "before", "above", "input", "output", "others", "source"),
+        (
+            *(Column(title) for title in ("tier", "from", "before")),
+            *(Column(title, is_number=True) for title in ("above", "input", "output")),
+            Column("others", is_wide=True),
+            Column("source"),
+        ),
         [_row_line(row) for row in rows],
-        right=(3, 4, 5),
     )
     if listed.regions:
         print("regions: " + ", ".join(_region(*item) for item in sorted(listed.regions.items())))
@@ -185,7 +134,7 @@ def _list_json(book: PriceBook, listed: PriceList, rows: list[PriceRow]) -> dict
     return found
 
 
-def _cost(parsed: argparse.Namespace) -> int:
+def cost(parsed: argparse.Namespace) -> int:
     book = load_prices(read_settings())
     provider, model = _one_provider(book, parsed.provider, parsed.model)
     request = Request(
@@ -198,7 +147,7 @@ def _cost(parsed: argparse.Namespace) -> int:
     at_unix_ns = time.time_ns() if parsed.at is None else parsed.at
     cost, lines = book.explain(request, Response(), _usage(parsed), at_unix_ns)
     if parsed.json:
-        print(msgspec.json.encode(_cost_json(cost, lines)).decode())
+        print_json_line(_cost_json(cost, lines))
     else:
         _print_cost(provider, model, cost, lines)
     return 0 if cost.status == "priced" else 1
@@ -206,7 +155,14 @@ def _cost(parsed: argparse.Namespace) -> int:
 
 def _print_cost(provider: str, model: str, cost: Cost, lines: tuple[PriceLine, ...]) -> None:
     print_table(
-        ("what", "how many", "USD", "for", "cost USD", "row"),
+        (
+            Column("what"),
+            Column("how many", is_number=True),
+            Column("USD", is_number=True),
+            Column("for"),
+            Column("cost USD", is_number=True),
+            Column("row"),
+        ),
         [
             (
                 line.unit,
@@ -218,7 +174,6 @@ def _print_cost(provider: str, model: str, cost: Cost, lines: tuple[PriceLine, .
             )
             for line in lines
         ],
-        right=(1, 2, 4),
     )
     matched = f"{cost.matched_key} ({cost.matched_by})" if cost.matched_key else "no price"
     print(f"\n{provider}/{model}: {matched}, book {cost.book_id}")
@@ -276,19 +231,22 @@ def _one_provider(book: PriceBook, provider: str | None, model: str) -> tuple[st
     before, _, after = model.partition("/")
     if after and book.prices(before, after) is not None:
         return before, after
-    found = _lists(book, None, model)
-    names = [listed.provider for listed in found]
-    if len(names) == 1:
-        return names[0], model
+    names = [listed.provider for listed in _lists(book, None, model)]
     if not names:
         raise TollspanError(
             f"{model!r} has no price in book {book.book_id}; is --provider missing?"
         )
-    raise TollspanError(f"{model!r} has prices at {', '.join(names)}: add --provider")
+    makers = [name for name in names if name in _MAKERS]
+    if not makers and set(names) <= _GOOGLES:
+        makers = ["gcp.gemini"]
+    best = names if len(names) == 1 else makers
+    if len(best) != 1:
+        raise TollspanError(f"{model!r} has prices at {', '.join(names)}: say which by --provider")
+    return best[0], model
 
 
 def _usage(parsed: argparse.Namespace) -> Usage:
-    tokens: dict[str, int] = {bucket: getattr(parsed, bucket) for bucket in _OPTIONS.values()}
+    tokens: dict[str, int] = {bucket: getattr(parsed, bucket) for bucket in BUCKETS.values()}
     units: dict[str, int] = {}
     for name, count in parsed.use:
         into = tokens if name in TOKEN_BUCKETS else units
@@ -323,28 +281,3 @@ def _at_provider(provider: str | None) -> str:
 
 def _day(unix_ns: int) -> date:
     return datetime.fromtimestamp(unix_ns // _NS_PER_SECOND, UTC).date()
-
-
-def _moment(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no time such as 2026-11-22 or 2026-11-22T08:30:00"
-        ) from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp()) * _NS_PER_SECOND
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9][0-9_,]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
-    return int(text.replace(",", ""))
-
-
-def _used(text: str) -> tuple[str, int]:
-    name, _, count = text.partition("=")
-    if name not in TOKEN_BUCKETS and name.partition(":")[0] not in UNITS:
-        known = ", ".join((*TOKEN_BUCKETS, *UNITS))
-        raise argparse.ArgumentTypeError(f"unknown unit {name!r}; known: {known}")
-    return name, _count(count)

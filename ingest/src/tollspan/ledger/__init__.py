@@ -1,19 +1,27 @@
 """Keeps the books: the SQLite ledger of one host, its readers and its repair."""
 
+from ._home import NETWORK_FILE_SYSTEMS, file_system
 from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
-from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting
+from ._waiting import Waiting
+from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
 from .sqlite import LEDGER_FILE, SQLiteLedger
+from .tailing import EventTail
 
 __all__ = [
     "DIMENSIONS",
     "LEDGER_FILE",
+    "NETWORK_FILE_SYSTEMS",
+    "EventTail",
     "LedgerReader",
     "OpenHold",
     "Rebuilt",
     "ReportRow",
     "SQLiteLedger",
     "Sighting",
+    "Waiting",
+    "file_system",
+    "is_dimension",
     "rebuild",
     "rescued_files",
 ]

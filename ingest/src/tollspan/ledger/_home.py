@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tollspan.usage import LedgerUnavailableError
 
-_NETWORK_FILE_SYSTEMS = frozenset(
+NETWORK_FILE_SYSTEMS = frozenset(
     {
         "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "lustre", "ncpfs",
         "nfs", "nfs4", "smb3", "smbfs",
@@ -28,14 +28,14 @@ def check_home(home: Path) -> None:
         raise LedgerUnavailableError(f"{home} can't be made: {error}; set TOLLSPAN_HOME") from error
     if not os.access(home, os.W_OK | os.X_OK):
         raise LedgerUnavailableError(f"{home} can't be written; set TOLLSPAN_HOME")
-    kind = _file_system(home)
-    if kind in _NETWORK_FILE_SYSTEMS:
+    kind = file_system(home)
+    if kind in NETWORK_FILE_SYSTEMS:
         raise LedgerUnavailableError(
             f"{home} is on a network file system ({kind}); set TOLLSPAN_HOME to a local disk"
         )
 
 
-def _file_system(folder: Path) -> str:
+def file_system(folder: Path) -> str:
     """Name the file system of a folder; `""` where the system does not say (not Linux)."""
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")

@@ -30,6 +30,7 @@ from tollspan.usage import (
 
 from ._files import inode
 from ._owner import is_alive
+from ._waiting import Waiting, count_waiting
 
 _logger = logging.getLogger("tollspan.ledger")
 _PREFIX, _SUFFIX, _CLAIMED = "rescue-", ".jsonl", ".claimed"
@@ -92,6 +93,12 @@ class Rescue:
     def is_in_memory(self) -> bool:
         """Whether events wait that would end with this process."""
         return bool(self._in_memory)
+
+    def waiting(self) -> Waiting:
+        """Count what waits, in the files of every process of the home and in our memory."""
+        with self._lock:
+            in_memory = list(self._in_memory)
+        return count_waiting(rescued_files(self._home), in_memory)
 
     def is_empty(self, home_owner: str) -> bool:
         """Say whether nothing of this process or of a dead one waits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,19 @@ from tollspan.budget import Account, Balance
 from tollspan.usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
+    TAG_PREFIX,
     BudgetUnit,
     Event,
     LedgerCorruptError,
     LedgerError,
     decode_event,
+    is_tag,
 )
 
 from ._rescue import NO_EVENT
 from ._session import ledger_error
 
+_IS_DENIED = "kind = 'decision' AND json_extract(d, '$.decision.action') = 'deny'"
 DIMENSIONS = {
     "model": "coalesce(json_extract(d, '$.cost.matched_key'),"
     " json_extract(d, '$.call.request.model'))",
@@ -39,10 +42,30 @@ DIMENSIONS = {
     "project": "json_extract(d, '$.call.attribution.project')",
     "service": "json_extract(d, '$.call.attribution.service')",
     "environment": "json_extract(d, '$.call.attribution.environment')",
-    "outcome": "json_extract(d, '$.outcome.status')",
+    "outcome": "coalesce(json_extract(d, '$.outcome.status'),"
+    f" CASE WHEN {_IS_DENIED} THEN 'denied' END)",
     "day": "strftime('%Y-%m-%d', time_unix_ns / 1000000000, 'unixepoch')",
     "hour": "strftime('%Y-%m-%dT%H', time_unix_ns / 1000000000, 'unixepoch')",
 }
+_TAG = (
+    "(SELECT json_extract(value, '$[1]') FROM json_each(d, '$.call.attribution.tags')"
+    " WHERE json_extract(value, '$[0]') = ?)"
+)
+
+
+def is_dimension(name: str) -> bool:
+    """Say whether events can be summed by it: one of `DIMENSIONS`, or a tag (`tag.tier`)."""
+    return name in DIMENSIONS or is_tag(name)
+
+
+_EVENTS = "SELECT seq, kind, time_unix_ns, cost_nanousd, data, CAST(data AS TEXT) AS d FROM events"
+_WAIT_SECONDS = 5.0
+Where = Mapping[str, str | None]
+"""Dimension → the value that an event must have; None: none at all."""
+NO_FILTER: Where = {}
+
+
+_ACCOUNTS = "SELECT budget_id, scope, period, unit, most, posted, held, unresolved FROM accounts"
 
 
 class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,33 +122,68 @@ class LedgerReader:
 
     def balances(self) -> tuple[Balance, ...]:
         """Return every account with its limit, oldest budget first."""
+        return tuple(_balance(row) for row in self._rows(f"{_ACCOUNTS} ORDER BY id"))
+
+    def balances_of(
+        self, periods: Iterable[tuple[str, str]], *, most_scopes: int
+    ) -> tuple[Balance, ...]:
+        """Return the accounts of (budget, period) pairs: the undivided ones, and the newest others.
+
+        Args:
+            periods: Ids of budgets, each with the key of one period.
+            most_scopes: How many accounts of a divided budget to return at most.
+        """
+        of_period = f"{_ACCOUNTS} WHERE budget_id = ? AND period = ?"
+        query = (
+            f"{of_period} AND scope = '' UNION ALL SELECT * FROM"  # noqa: S608 - our own words
+            f" ({of_period} AND scope <> '' ORDER BY id DESC LIMIT ?)"
+        )
         return tuple(
-            Balance(
-                account=Account(
-                    budget_id=row[0], scope=row[1], period=row[2], unit=row[3], limit=row[4]
-                ),
-                posted=row[5],
-                held=row[6],
-                unresolved=row[7],
-            )
-            for row in self._rows(
-                "SELECT budget_id, scope, period, unit, most, posted, held, unresolved"
-                " FROM accounts ORDER BY id"
-            )
+            _balance(row)
+            for budget_id, period in periods
+            for row in self._rows(query, (budget_id, period, budget_id, period, most_scopes))
         )
 
-    def events(self, *, since_unix_ns: int = 0, newest: int | None = None) -> Iterator[Event]:
-        """Yield events in the order in which they were stored; only the `newest` when given."""
-        if newest is None:
-            query = "SELECT data FROM events WHERE time_unix_ns >= ? ORDER BY seq"
-            arguments: tuple[int, ...] = (since_unix_ns,)
-        else:
-            query = (
-                "SELECT data FROM (SELECT seq, data FROM events WHERE time_unix_ns >= ?"
-                " ORDER BY seq DESC LIMIT ?) ORDER BY seq"
-            )
-            arguments = (since_unix_ns, newest)
-        for (data,) in self._rows(query, arguments):
+    def events(
+        self,
+        *,
+        since_unix_ns: int = 0,
+        until_unix_ns: int | None = None,
+        newest: int | None = None,
+        where: Where = NO_FILTER,
+    ) -> Iterator[Event]:
+        """Yield events in the order in which they were stored; only the `newest` when given.
+
+        Args:
+            since_unix_ns: Leave out what started before this.
+            until_unix_ns: Leave out what started at this time or later.
+            newest: How many at most: those that were stored last.
+            where: Dimension (of `DIMENSIONS`, or `tag.<name>`) → the value that an event must have.
+        """
+        for _, event in self.numbered_events(
+            since_unix_ns=since_unix_ns, until_unix_ns=until_unix_ns, newest=newest, where=where
+        ):
+            yield event
+
+    def numbered_events(
+        self,
+        *,
+        after: int = 0,
+        since_unix_ns: int = 0,
+        until_unix_ns: int | None = None,
+        newest: int | None = None,
+        where: Where = NO_FILTER,
+    ) -> Iterator[tuple[int, Event]]:
+        """Yield events as `events` does, those with a number beyond `after`, with their numbers.
+
+        Numbers rise as events are stored, and start anew when the file is rebuilt.
+        """
+        condition, arguments = _condition(since_unix_ns, until_unix_ns, where)
+        query = f"SELECT seq, data FROM ({_EVENTS}) WHERE seq > ? AND {condition} ORDER BY seq"  # noqa: S608 - names of ours
+        if newest is not None:
+            query = f"SELECT * FROM ({query} DESC LIMIT ?) ORDER BY seq"  # noqa: S608
+            arguments.append(newest)
+        for number, data in self._rows(query, (after, *arguments)):
             try:
                 event = decode_event(data)
             except NO_EVENT as error:
@@ -133,27 +191,59 @@ class LedgerReader:
                     f"{self.path} has an event that can't be read ({error}):"
                     " run `tollspan ledger rebuild`"
                 ) from error
-            yield event
+            yield number, event
+
+    def number_of(self, event_id: str, before_unix_ns: int) -> int:
+        """Return an event's number; where it is not there, the last one's that started before."""
+        for (number,) in self._rows(
+            "SELECT coalesce((SELECT seq FROM events WHERE id = ?),"
+            " (SELECT max(seq) FROM events WHERE time_unix_ns <= ?), 0)",
+            (event_id, before_unix_ns),
+        ):
+            return int(number)
+        return 0
+
+    def highest_number(self) -> int:
+        """Return the number of the event that was stored last; 0 when there is none."""
+        for (highest,) in self._rows("SELECT coalesce(max(seq), 0) FROM events"):
+            return int(highest)
+        return 0
+
+    def newest_unix_ns(self) -> int | None:
+        """Return when the newest call started, by the clocks of those that made it."""
+        for (newest,) in self._rows("SELECT max(time_unix_ns) FROM events"):
+            return None if newest is None else int(newest)
+        return None
 
     def report(
-        self, dimensions: tuple[str, ...], *, since_unix_ns: int = 0
+        self,
+        dimensions: Sequence[str],
+        *,
+        since_unix_ns: int = 0,
+        until_unix_ns: int | None = None,
+        where: Where = NO_FILTER,
     ) -> tuple[ReportRow, ...]:
-        """Sum events by dimensions (names of `DIMENSIONS`), dearest first."""
-        groups = [DIMENSIONS[name] for name in dimensions]
+        """Sum events by dimensions (see `is_dimension`), dearest first.
+
+        The other arguments are those of `events`.
+        """
+        named = [_expression(name) for name in dimensions]
+        groups = [expression for expression, _ in named]
         columns = "".join(f"{group}, " for group in groups)
         numbers = ", ".join(str(index + 1) for index in range(len(groups)))
+        condition, arguments = _condition(since_unix_ns, until_unix_ns, where)
         query = (
-            f"SELECT {columns} sum(kind = 'usage'), sum(kind = 'decision'),"  # noqa: S608
+            f"SELECT {columns} sum(kind = 'usage'), sum({_IS_DENIED}),"  # noqa: S608
             " sum(kind = 'usage' AND json_extract(d, '$.usage.status') = 'estimated'),"
             " sum(kind = 'usage' AND json_extract(d, '$.usage.status') = 'unknown'),"
             " sum(kind = 'usage' AND json_extract(d, '$.cost.status') IN ('unpriced', 'partial')),"
             f" sum({_sum_of(INPUT_BUCKETS)}), sum({_sum_of(OUTPUT_BUCKETS)}),"
             " coalesce(sum(cost_nanousd), 0)"
-            " FROM (SELECT kind, time_unix_ns, cost_nanousd, CAST(data AS TEXT) AS d FROM events"
-            " WHERE time_unix_ns >= ?)"
+            f" FROM ({_EVENTS}) WHERE {condition}"
             + (f" GROUP BY {numbers}" if groups else "")
-            + f" ORDER BY {len(groups) + 8} DESC"
+            + f" ORDER BY {', '.join(filter(None, (f'{len(groups) + 8} DESC', numbers)))}"
         )
+        arguments = [*(value for _, values in named for value in values), *arguments]
         size = len(groups)
         return tuple(
             ReportRow(
@@ -167,7 +257,7 @@ class LedgerReader:
                 output_tokens=row[size + 6] or 0,
                 cost_nanousd=row[size + 7] or 0,
             )
-            for row in self._rows(query, (since_unix_ns,))
+            for row in self._rows(query, tuple(arguments))
         )
 
     def sightings(self) -> tuple[Sighting, ...]:
@@ -195,18 +285,56 @@ class LedgerReader:
         )
 
     def _rows(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        if not self.path.exists():
+        try:
+            self.path.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise LedgerError(
                 f"no ledger at {self.path}: nothing ran yet, or TOLLSPAN_HOME names another folder"
-            )
+            ) from error
+        except OSError as error:
+            raise ledger_error(error, self.path) from error
         try:
             with contextlib.closing(
-                sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5.0)
+                sqlite3.connect(
+                    f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_WAIT_SECONDS
+                )
             ) as connection:
                 yield from connection.execute(query, arguments)
         except sqlite3.Error as error:
             raise ledger_error(error, self.path) from error
 
 
+def _balance(row: tuple[Any, ...]) -> Balance:
+    return Balance(
+        account=Account(budget_id=row[0], scope=row[1], period=row[2], unit=row[3], limit=row[4]),
+        posted=row[5],
+        held=row[6],
+        unresolved=row[7],
+    )
+
+
 def _sum_of(buckets: tuple[str, ...]) -> str:
     return " + ".join(f"coalesce(json_extract(d, '$.usage.{name}'), 0)" for name in buckets)
+
+
+def _expression(dimension: str) -> tuple[str, tuple[str, ...]]:
+    """Return the SQL of a dimension's value, and the values that are bound in it."""
+    if is_tag(dimension):
+        return _TAG, (dimension.removeprefix(TAG_PREFIX),)
+    return DIMENSIONS[dimension], ()
+
+
+def _condition(
+    since_unix_ns: int, until_unix_ns: int | None, where: Where
+) -> tuple[str, list[object]]:
+    """Return the SQL of a filter, and the values that are bound in it."""
+    parts = ["time_unix_ns >= ?"]
+    arguments: list[object] = [since_unix_ns]
+    if until_unix_ns is not None:
+        parts.append("time_unix_ns < ?")
+        arguments.append(until_unix_ns)
+    for name, value in where.items():
+        expression, bound = _expression(name)
+        parts.append(f"{expression} IS ?")
+        arguments += [*bound, value]
+    return " AND ".join(parts), arguments

@@ -28,6 +28,7 @@ from ._owner import Owner, is_alive
 from ._repair import carry_over
 from ._rescue import Rescue
 from ._session import Session, ledger_error
+from ._waiting import Waiting
 from ._work import HoldWork, NoteWork, PostWork, ReleaseWork, SightWork
 from ._writer import Work, Writer
 
@@ -164,6 +165,10 @@ class SQLiteLedger:
     def rescue(self, event: UsageEvent, hold: Hold | None) -> None:  # noqa: ARG002 - the port's
         """Keep an event that can't be posted; the writer thread posts it when it can be."""
         self._keep_aside(event)
+
+    def waiting(self) -> Waiting:
+        """Count the events that wait outside the file, of every process of the home."""
+        return self._rescue.waiting()
 
     def note(self, event: DecisionEvent) -> None:
         """Store a refusal, in the writer thread."""

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tollspan.usage import (
+    AttributionError,
     BudgetExceededError,
     CallDeniedError,
     ConfigError,
@@ -19,36 +20,68 @@ from tollspan.usage import (
 )
 
 if TYPE_CHECKING:
+    from tollspan.attribution import argument, attribution, bind
     from tollspan.budget import BudgetWarning
-    from tollspan.launch import install, on_deny, on_usage, on_warn, remove_callback, uninstall
+    from tollspan.instrumentation.tools import report_usage, tool
+    from tollspan.launch import (
+        AnthropicInstrumentor,
+        BudgetSpanProcessor,
+        OpenAIInstrumentor,
+        UsageEventExporter,
+        install,
+        on_deny,
+        on_usage,
+        on_warn,
+        remove_callback,
+        uninstall,
+    )
 
 __all__ = [
+    "AnthropicInstrumentor",
+    "AttributionError",
     "BudgetExceededError",
+    "BudgetSpanProcessor",
     "BudgetWarning",
     "CallDeniedError",
     "ConfigError",
     "GateUnavailableError",
     "LedgerError",
+    "OpenAIInstrumentor",
     "SessionLimitExceededError",
     "TagBudgetExceededError",
     "TollspanError",
     "UnboundedCallError",
     "UnpricedModelError",
+    "UsageEventExporter",
+    "argument",
+    "attribution",
+    "bind",
     "install",
     "on_deny",
     "on_usage",
     "on_warn",
     "remove_callback",
+    "report_usage",
+    "tool",
     "uninstall",
 ]
 
 _LAZY = {
+    "BudgetSpanProcessor": "tollspan.launch",
+    "UsageEventExporter": "tollspan.launch",
     "BudgetWarning": "tollspan.budget",
-    "install": "tollspan.launch",
     "on_deny": "tollspan.launch",
     "on_usage": "tollspan.launch",
     "on_warn": "tollspan.launch",
     "remove_callback": "tollspan.launch",
+    "argument": "tollspan.attribution",
+    "attribution": "tollspan.attribution",
+    "bind": "tollspan.attribution",
+    "install": "tollspan.launch",
+    "report_usage": "tollspan.instrumentation.tools",
+    "tool": "tollspan.instrumentation.tools",
+    "AnthropicInstrumentor": "tollspan.launch",
+    "OpenAIInstrumentor": "tollspan.launch",
     "uninstall": "tollspan.launch",
 }
 

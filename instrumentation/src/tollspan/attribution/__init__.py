@@ -1,7 +1,7 @@
 """Who pays for what runs now, and which call of ours is running.
 
-The current call lives in a `ContextVar`: it follows threads and tasks as OpenTelemetry's context
-does, and is read without OpenTelemetry.
+The attribution lives under a private key of OpenTelemetry's context, and follows it into tasks and
+threads. The current call lives in a `ContextVar` of its own, which is read without OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -10,9 +10,29 @@ from contextvars import ContextVar
 
 import msgspec
 
-from tollspan.usage import Attribution, Call
+from tollspan.usage import Call
 
-__all__ = ["CallInFlight", "capture", "current_call", "set_default"]
+from ._baggage import BAGGAGE, SHORTEST_SECRET, Baggage, outbound
+from ._blocks import Argument, Value, argument, attribution
+from ._carrying import bind
+from ._current import capture, set_default, use_baggage
+
+__all__ = [
+    "BAGGAGE",
+    "SHORTEST_SECRET",
+    "Argument",
+    "Baggage",
+    "CallInFlight",
+    "Value",
+    "argument",
+    "attribution",
+    "bind",
+    "capture",
+    "current_call",
+    "outbound",
+    "set_default",
+    "use_baggage",
+]
 
 
 class CallInFlight(msgspec.Struct):
@@ -32,16 +52,3 @@ class CallInFlight(msgspec.Struct):
 
 
 current_call: ContextVar[CallInFlight | None] = ContextVar("tollspan_current_call", default=None)
-
-_default = Attribution()
-
-
-def set_default(attribution: Attribution) -> None:
-    """Say who pays where nobody else says it: what the environment and the resource know."""
-    global _default  # noqa: PLW0603 - one default a process, set by launch
-    _default = attribution
-
-
-def capture() -> Attribution:
-    """Return the attribution in force here."""
-    return _default

@@ -1,9 +1,11 @@
 """Touches the providers: wraps their methods, and takes each call through its life."""
 
-from ._call import Extractor, Failure, Lifecycle, Run
+from ._call import Lifecycle
+from ._decision_log import DecisionLog
 from ._hosts import HostTable
 from ._listeners import LISTENERS, Listeners
-from ._metrics import MetricsRecorder, Observer
+from ._metrics import BudgetState, MetricsRecorder, Observer, States
+from ._run import Extractor, Failure, Run
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Recorder, SpanEmitter
 from ._stainless import ApiPath, Funnel, Sdk
@@ -12,7 +14,9 @@ from ._worker import Worker
 __all__ = [
     "LISTENERS",
     "ApiPath",
+    "BudgetState",
     "CallSpan",
+    "DecisionLog",
     "Extractor",
     "Failure",
     "Funnel",
@@ -26,6 +30,7 @@ __all__ = [
     "Run",
     "Sdk",
     "SpanEmitter",
+    "States",
     "StreamReader",
     "Worker",
 ]

@@ -5,111 +5,41 @@ Providers bring an `Extractor`; everything that is the same for all of them is h
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from time import perf_counter_ns, time_ns
 
 import msgspec
-from opentelemetry.context import attach, detach
+from opentelemetry.context import Context, attach, detach, get_current
 
-from tollspan.attribution import CallInFlight, current_call
-from tollspan.budget import AttributionSource, CallSink, Closing, Decision, Gate
+from tollspan.attribution import BAGGAGE, CallInFlight, current_call, outbound
+from tollspan.budget import CallSink, Closing, Gate
 from tollspan.safety import Guard
 from tollspan.usage import (
+    Attribution,
     Call,
     DecisionEvent,
-    DecisionNote,
-    Outcome,
     OutcomeStatus,
     Request,
-    UsageEvent,
+    merge_attributions,
     new_call_id,
+    refusal,
 )
 
+from ._closings import closing_of, failed_closing, stream_closing
+from ._run import FREE, OUR_FAILURE, UNDECIDED, Extractor, Kwargs, Run, StreamProxies
 from ._shapes import UNREAD, Reading, StreamReader
-from ._spans import CallSpan, Others, SpanEmitter
+from ._spans import SpanEmitter
 from ._worker import Worker
-
-Kwargs = dict[str, object]
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """What an exception says of a call.
-
-    Attributes:
-        status: How it ended.
-        error_type: Low-cardinality id of the error.
-        is_maybe_billed: The provider may have done billable work.
-        reading: What the answer said that came before the error: the SDK could not parse it, say.
-    """
-
-    status: OutcomeStatus
-    error_type: str
-    is_maybe_billed: bool
-    reading: Reading | None = None
-
-
-class Extractor(Protocol):
-    """Reads one way of asking a provider; `asked` is what its wrapper made of the arguments.
-
-    Attributes:
-        is_free: The provider takes no money for these calls: they are traced, not gated.
-    """
-
-    is_free: bool
-
-    @property
-    def others(self) -> Others:
-        """Who else makes spans of them."""
-        ...
-
-    def request(self, asked: Any) -> Request:
-        """Read what is asked."""
-        ...
-
-    def prepare(self, request: Request, asked: Any) -> None:
-        """Change what is sent where metering needs it; never what belongs to the caller."""
-        ...
-
-    def again(self, error: Exception, asked: Any) -> bool:
-        """Take back our change when it is what the provider refused; True to send once more."""
-        ...
-
-    def result(self, result: object) -> Reading:
-        """Read a whole answer."""
-        ...
-
-    def stream(self, request: Request, result: object, asked: Any) -> StreamReader | None:
-        """Return a reader when the answer is still to come, as a stream or as bytes; else None."""
-        ...
-
-    def failure(self, error: BaseException) -> Failure:
-        """Read an exception."""
-        ...
-
-
-_UNDECIDED = Decision(note=DecisionNote())
-_FREE = Decision(note=DecisionNote())
-_OUR_FAILURE = Decision(note=DecisionNote(is_unavailable=True))
-
-
-class Run(msgspec.Struct):
-    """One call on its way: what has to be known to account for its end."""
-
-    call: Call
-    flight: CallInFlight
-    extractor: Extractor
-    started_at_ns: int
-    decision: Decision = _UNDECIDED
-    span: CallSpan | None = None
-
-
-StreamProxies = Callable[[object, Run, StreamReader], object]
-"""Makes the object that a caller gets in place of a stream."""
 
 
 class Lifecycle:
-    """Takes calls through their life, for one process."""
+    """Takes calls through their life, for one process.
+
+    Attributes:
+        spans: Ends spans and records metrics; each instrumentor has one of its own to start them.
+        worker: Does what callers must not.
+        open_streams: By call id, what has no end yet.
+    """
 
     def __init__(
         self,
@@ -117,15 +47,15 @@ class Lifecycle:
         gate: Gate,
         sink: CallSink,
         note: Callable[[DecisionEvent], None],
-        attribution: AttributionSource,
+        attribution: Callable[[Context], Attribution],
         spans: SpanEmitter,
         worker: Worker,
     ) -> None:
-        self._gate = gate
+        self.gate = gate
         self._sink = sink
         self._note = note
         self._attribution = attribution
-        self._spans = spans
+        self.spans = spans
         self.worker = worker
         self.open_streams: dict[str, tuple[Run, StreamReader]] = {}
         self._before = Guard("instrumentation.before")
@@ -149,13 +79,14 @@ class Lifecycle:
                 request = extractor.request(asked)
                 run = self._new_run(request, extractor, asked)
                 if extractor.is_free:
-                    run.decision = _FREE
+                    run.decision = FREE
                 else:
-                    run.decision = self._gate.authorize(run.call)
-                self._start(run, request)
+                    run.decision = self.gate.authorize(run.call)
+                    run.decided_at_ns = perf_counter_ns()
+                self._start(run, request, extractor, asked)
             if run is None:
                 return wrapped(*args, **kwargs)
-            if run.decision is _UNDECIDED:
+            if run.decision is UNDECIDED:
                 self._go_undecided(run)
             if run.decision.denial is not None:
                 raise run.decision.denial
@@ -171,7 +102,8 @@ class Lifecycle:
                 self.open_streams[run.call.id] = (run, reader)
                 self.worker.start()
                 return proxies(result, run, reader)
-            self.succeed(run, extractor.result(result))
+            closing = closing_of(run, extractor.result(result), "ok")
+            self.spans.end(run, self._sink.close(closing))
             return result
         self._close_blindly(run, "ok")
         return result
@@ -181,8 +113,12 @@ class Lifecycle:
     ) -> object:
         """Let the provider's method run, with the call and its span in the context."""
         token = current_call.set(run.flight)
-        span = run.span
-        span_token = attach(span.context) if span is not None else None
+        context = run.context
+        context_token = (
+            attach(outbound(context) if BAGGAGE in context else context)
+            if context is not None
+            else None
+        )
         try:
             return wrapped(*args, **kwargs)
         except Exception as error:
@@ -190,8 +126,8 @@ class Lifecycle:
                 return wrapped(*args, **kwargs)
             raise
         finally:
-            if span_token is not None:
-                detach(span_token)
+            if context_token is not None:
+                detach(context_token)
             try:  # noqa: SIM105 - `suppress` costs three Python calls here
                 current_call.reset(token)
             except ValueError:
@@ -199,8 +135,8 @@ class Lifecycle:
 
     def _go_undecided(self, run: Run) -> None:
         """Let a call go on that our own failure left undecided, and meter it all the same."""
-        self._gate.abandon(run.call.id)
-        run.decision = _OUR_FAILURE
+        self.gate.abandon(run.call.id)
+        run.decision = OUR_FAILURE
 
     def _take_back(self, run: Run, error: Exception) -> bool:
         """Say whether to send once more, without our change that the provider refused."""
@@ -210,17 +146,13 @@ class Lifecycle:
                 return True
         return False
 
-    def succeed(self, run: Run, reading: Reading) -> None:
-        """Account for a call that was answered."""
-        self._end(run, self._sink.close(self._closing(run, reading, "ok")))
-
     def fail(self, run: Run, error: BaseException) -> None:
         """Account for a call that raised before there was anything to read."""
-        if run.decision is _UNDECIDED:
-            self._gate.abandon(run.call.id)
+        if run.decision is UNDECIDED:
+            self.gate.abandon(run.call.id)
             return
         with self._after:
-            self._end(run, self._sink.close(self._failed(run, error)))
+            self.spans.end(run, self._sink.close(failed_closing(run, error)))
             return
         self._close_blindly(run, "error")
 
@@ -242,13 +174,14 @@ class Lifecycle:
                 request = extractor.request(asked)
                 run = self._new_run(request, extractor, asked)
                 if extractor.is_free:
-                    run.decision = _FREE
+                    run.decision = FREE
                 else:
-                    run.decision = await self._gate.authorize_async(run.call)
-                self._start(run, request)
+                    run.decision = await self.gate.authorize_async(run.call)
+                    run.decided_at_ns = perf_counter_ns()
+                self._start(run, request, extractor, asked)
             if run is None:
                 return await wrapped(*args, **kwargs)
-            if run.decision is _UNDECIDED:
+            if run.decision is UNDECIDED:
                 self._go_undecided(run)
             if run.decision.denial is not None:
                 raise run.decision.denial
@@ -264,7 +197,7 @@ class Lifecycle:
                 self.open_streams[run.call.id] = (run, reader)
                 self.worker.start()
                 return proxies(result, run, reader)
-            await self._end_async(run, self._closing(run, extractor.result(result), "ok"))
+            await self._end_async(run, closing_of(run, extractor.result(result), "ok"))
             return result
         self._close_blindly_soon(run, "ok")
         return result
@@ -278,8 +211,12 @@ class Lifecycle:
     ) -> object:
         """Await the provider's method, with the call and its span in the context."""
         token = current_call.set(run.flight)
-        span = run.span
-        span_token = attach(span.context) if span is not None else None
+        context = run.context
+        context_token = (
+            attach(outbound(context) if BAGGAGE in context else context)
+            if context is not None
+            else None
+        )
         try:
             return await wrapped(*args, **kwargs)
         except Exception as error:
@@ -287,8 +224,8 @@ class Lifecycle:
                 return await wrapped(*args, **kwargs)
             raise
         finally:
-            if span_token is not None:
-                detach(span_token)
+            if context_token is not None:
+                detach(context_token)
             try:  # noqa: SIM105 - `suppress` costs three Python calls here
                 current_call.reset(token)
             except ValueError:
@@ -296,16 +233,29 @@ class Lifecycle:
 
     async def fail_async(self, run: Run, error: BaseException) -> None:
         """Account for a failed call; in the worker when the task is cancelled and must not wait."""
-        if run.decision is _UNDECIDED:
-            self._gate.abandon(run.call.id)
+        if run.decision is UNDECIDED:
+            self.gate.abandon(run.call.id)
             return
         if not isinstance(error, Exception):
             self.worker.do(lambda: self.fail(run, error))
             return
         with self._after:
-            await self._end_async(run, self._failed(run, error))
+            await self._end_async(run, failed_closing(run, error))
             return
         self._close_blindly_soon(run, "error")
+
+    # -- what was used already --
+
+    def report(self, extractor: Extractor, request: Request, reading: Reading) -> None:
+        """Account for what the program says it has used: posted at once, over a limit too."""
+        run = self._new_run(request, extractor, None)
+        run.call = run.flight.call = msgspec.structs.replace(run.call, door="report")
+        with self._before:
+            run.decision = self.gate.authorize(run.call)
+            if run.decision.denial is not None:
+                run.decision = self.gate.spent(run.call)
+        with self._after:
+            self.spans.end(run, self._sink.close(closing_of(run, reading, "ok")))
 
     # -- streams --
 
@@ -316,7 +266,8 @@ class Lifecycle:
         entry = self.open_streams.pop(run.call.id, None)
         if entry is not None:
             with self._after:
-                self._end(run, self._sink.close(self._stream_closing(run, entry[1], status, error)))
+                closing = stream_closing(run, entry[1], status, error)
+                self.spans.end(run, self._sink.close(closing))
                 return
             self._close_blindly(run, status)
 
@@ -327,7 +278,7 @@ class Lifecycle:
         entry = self.open_streams.pop(run.call.id, None)
         if entry is not None:
             with self._after:
-                await self._end_async(run, self._stream_closing(run, entry[1], status, error))
+                await self._end_async(run, stream_closing(run, entry[1], status, error))
                 return
             self._close_blindly_soon(run, status)
 
@@ -349,117 +300,37 @@ class Lifecycle:
     # -- inside --
 
     def _new_run(self, request: Request, extractor: Extractor, asked: object) -> Run:
-        now = time.time_ns()
+        now = time_ns()
+        context = get_current()
+        attribution = self._attribution(context)
+        said = getattr(asked, "said", None)
+        if said is not None:  # of this call alone
+            attribution = merge_attributions(attribution, said)
         call = Call(
-            id=new_call_id(now),
-            started_at_unix_ns=now,
-            request=request,
-            attribution=self._attribution(),
+            id=new_call_id(now), started_at_unix_ns=now, request=request, attribution=attribution
         )
-        return Run(call, CallInFlight(call, asked), extractor, time.perf_counter_ns())
+        around = context if BAGGAGE in context else None
+        return Run(call, CallInFlight(call, asked), extractor, perf_counter_ns(), around)
 
-    def _start(self, run: Run, request: Request) -> None:
+    def _start(self, run: Run, request: Request, extractor: Extractor, asked: object) -> None:
         """Start the span and prepare what is sent; or record the denial."""
         denial = run.decision.denial
-        span = None
-        with self._before:
-            span = self._spans.start(run.call, run.decision, run.extractor.others, run.flight.asked)
+        span = extractor.spans.start(run.call, run.decision, extractor, asked)
         if denial is None:
-            run.span = span
-            run.extractor.prepare(request, run.flight.asked)
+            if span is not None:
+                run.span = span
+                run.context = span.context
+            extractor.prepare(request, asked)
             return
-        self._note(
-            DecisionEvent(
-                call=run.call,
-                decision=run.decision.note,
-                error_type=denial.error_type,
-                unit=denial.unit,
-                limit=denial.limit,
-                spent=denial.spent,
-                held=denial.held,
-                asked=denial.asked,
-                scope=denial.scope,
-                traceparent=span.traceparent if span is not None else None,
-            )
-        )
-        self._spans.deny(span, run.call, denial)
-
-    def _closing(
-        self,
-        run: Run,
-        reading: Reading,
-        status: OutcomeStatus,
-        failure: Failure | None = None,
-        first_chunk_at_ns: int | None = None,
-    ) -> Closing:
-        flight = run.flight
-        started_at_ns = run.started_at_ns
-        span = run.span
-        error_type = reading.error_type if failure is None else failure.error_type
-        if error_type is not None and status == "ok":  # it failed, and nothing was raised
-            status = "error"
-        return Closing(
-            flight.call,
-            run.decision,
-            reading.usage,
-            Outcome(
-                status=status,
-                duration_ns=time.perf_counter_ns() - started_at_ns,
-                error_type=error_type,
-                attempts=flight.retries + 1,
-                maybe_billed_attempts=flight.maybe_billed,
-                first_chunk_ns=first_chunk_at_ns - started_at_ns if first_chunk_at_ns else None,
-                response=reading.response,
-            ),
-            span.traceparent if span is not None else None,
-            reading.is_incomplete,
-        )
-
-    def _failed(self, run: Run, error: BaseException) -> Closing:
-        failure = run.extractor.failure(error)
-        is_billed = failure.is_maybe_billed and not run.extractor.is_free
-        reading = failure.reading or UNREAD
-        span = run.span
-        if span is not None:
-            span.error = error
-        return Closing(
-            run.flight.call,
-            run.decision,
-            reading.usage if is_billed else None,
-            Outcome(
-                status=failure.status,
-                duration_ns=time.perf_counter_ns() - run.started_at_ns,
-                error_type=failure.error_type,
-                attempts=run.flight.retries + 1,
-                maybe_billed_attempts=run.flight.maybe_billed,
-                response=reading.response,
-            ),
-            span.traceparent if span is not None else None,
-        )
-
-    def _stream_closing(
-        self,
-        run: Run,
-        reader: StreamReader,
-        status: OutcomeStatus,
-        error: BaseException | None,
-    ) -> Closing:
-        failure = None
-        if error is not None:
-            failure = run.extractor.failure(error)
-            status = failure.status
-            if run.span is not None:
-                run.span.error = error
-        reading = reader.read()
-        if status == "ok" and _is_cut(reading):
-            status = "partial"  # it ended in good order, and nobody said that it was all
-        return self._closing(run, reading, status, failure, reader.first_chunk_at_ns)
+        traceparent = span.traceparent if span is not None else None
+        self._note(refusal(run.call, run.decision.note, denial, traceparent))
+        self.spans.deny(span, run, denial)
 
     def _close_blindly(self, run: Run, status: OutcomeStatus) -> None:
         """Account for a call whose end we failed to read: usage unknown, its hold stays counted."""
         self.open_streams.pop(run.call.id, None)
         with self._after:
-            self._end(run, self._sink.close(self._closing(run, UNREAD, status)))
+            self.spans.end(run, self._sink.close(closing_of(run, UNREAD, status)))
 
     def _close_blindly_soon(self, run: Run, status: OutcomeStatus) -> None:
         self.worker.do(lambda: self._close_blindly(run, status))
@@ -467,19 +338,8 @@ class Lifecycle:
     async def _end_async(self, run: Run, closing: Closing) -> None:
         """Store the event and end the span; for a cancelled task the worker does both once more."""
         try:
-            self._end(run, await self._sink.close_async(closing))
+            self.spans.end(run, await self._sink.close_async(closing))
         except BaseException as error:
             if not isinstance(error, Exception):  # what is stored twice is counted once
-                self.worker.do(lambda: self._end(run, self._sink.close(closing)))
+                self.worker.do(lambda: self.spans.end(run, self._sink.close(closing)))
             raise
-
-    def _end(self, run: Run, event: UsageEvent) -> None:
-        with self._after:
-            self._spans.end(run.span, event)
-
-
-def _is_cut(reading: Reading) -> bool:
-    """Say of a stream that ended whether nothing in it said that this was its end."""
-    if reading.error_type is not None or reading.response.finish_reasons:
-        return False
-    return reading.usage is not None and reading.usage.status != "reported"

@@ -48,6 +48,11 @@ class HostTable:
         self._known = known
         self._routes: dict[int, Route] = {}
 
+    @property
+    def providers(self) -> frozenset[str]:
+        """Whose calls may come here."""
+        return frozenset((self._own, *self._known.values()))
+
     def extend(self, hosts: tuple[tuple[str, str], ...]) -> None:
         """Know further hosts: the rules' own."""
         self._known = {**self._known, **dict(hosts)}

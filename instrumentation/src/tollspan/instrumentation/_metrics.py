@@ -2,16 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, Protocol
 
+import msgspec
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 from opentelemetry.util.types import AttributeValue
 
 from tollspan import safety, semconv
-from tollspan.usage import Call, CallDeniedError, UsageEvent
+from tollspan.usage import Attribution, Call, CallDeniedError, Request, UsageEvent
 
+from ._decision_log import DecisionLog, scope_text
+from ._spans import DIMENSIONS, WITHOUT_OUTPUT, Ended
 from ._worker import Worker
+
+Attributes = dict[str, AttributeValue]
+Observe = Callable[[CallbackOptions], Iterable[Observation]]
+
+
+class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
+    """How one account of a budget stands.
+
+    Attributes:
+        budget_id: The budget.
+        scope: (dimension, value) pairs; `()` for an undivided budget.
+        unit: What the numbers count: `USD`, `tokens`, `calls`.
+        limit, spent, held: In that unit; what is unresolved is held.
+    """
+
+    budget_id: str
+    scope: tuple[tuple[str, str | None], ...] = ()
+    unit: str
+    limit: float
+    spent: float
+    held: float
+
+
+class States(Protocol):
+    """Reads how budgets and the outbox stand; called by a metric reader, in whichever thread."""
+
+    def budgets(self) -> Sequence[BudgetState]:
+        """Return the accounts in force; bounded in number and time."""
+        ...
+
+    def outbox(self) -> tuple[int, int | None]:
+        """Return how many events wait, and when the oldest began, nanoseconds since the epoch."""
+        ...
+
+
+class MeterSource(Protocol):
+    """Says which meter to use now; None while nobody collects metrics."""
+
+    def __call__(self) -> Meter | None:
+        """Return the meter in force."""
+        ...
 
 
 class Observer(Protocol):
@@ -27,101 +73,230 @@ class Observer(Protocol):
 
 
 class MetricsRecorder:
-    """Records duration, tokens, cost and decisions; the caller's thread only enqueues."""
+    """Records what calls took, used and cost; the caller's thread only enqueues.
 
-    def __init__(self, meter: Meter, worker: Worker, observer: Observer | None = None) -> None:
+    Args:
+        meter: Which meter to use.
+        worker: Does the recording.
+        states: How budgets and the outbox stand.
+        log: Tells decisions to the logs; None not to.
+        dimensions: Attribution that is a label of our own metrics.
+        observer: Is told of every call and refusal after that, also where nobody measures.
+    """
+
+    _in_force: ClassVar[MetricsRecorder | None] = None
+
+    def __init__(
+        self,
+        meter: MeterSource,
+        worker: Worker,
+        *,
+        states: States,
+        log: DecisionLog | None = None,
+        dimensions: frozenset[str] = frozenset(),
+        observer: Observer | None = None,
+    ) -> None:
+        self._meter = meter
         self._worker = worker
+        self.states = states
+        self._log = log
         self._observer = observer
-        self._duration = meter.create_histogram(
-            semconv.METRIC_OPERATION_DURATION,
-            unit="s",
-            description="GenAI operation duration.",
-            explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS_SECONDS,
-        )
-        self._tokens = meter.create_histogram(
-            semconv.METRIC_TOKEN_USAGE,
-            unit="{token}",
-            description="Number of input and output tokens used.",
-            explicit_bucket_boundaries_advisory=semconv.TOKEN_BUCKETS_TOKENS,
-        )
-        self._cost = meter.create_counter(
-            semconv.METRIC_COST, unit="USD", description="Cost of calls, as priced by tollspan."
-        )
-        self._decisions = meter.create_counter(
-            semconv.METRIC_DECISIONS, unit="{call}", description="Decisions of the budget gate."
-        )
-        self._unpriced = meter.create_counter(
-            semconv.METRIC_UNPRICED,
-            unit="{call}",
-            description="Calls without a full price: they are never counted as free.",
-        )
-        meter.create_observable_counter(
-            semconv.METRIC_INTERNAL_ERRORS,
-            callbacks=[_internal_errors],
-            unit="{error}",
-            description="tollspan's own failures; the program's calls went on without it.",
-        )
+        self._guard = safety.Guard("instrumentation.metrics")
+        self._labels = [(name, field) for name, field in DIMENSIONS if field in dimensions]
+        self._instruments: _Instruments | None = None
+        MetricsRecorder._in_force = self
 
-    def record(
-        self, event: UsageEvent, context: Context | None, *, is_counted_elsewhere: bool
-    ) -> None:
+    def record(self, event: UsageEvent, run: Ended) -> None:
         """Enqueue a finished call."""
-        self._worker.put(
-            lambda: self._record(event, context, is_counted_elsewhere=is_counted_elsewhere)
-        )
-        self._worker.start()
+        worker = self._worker
+        worker.put(lambda: self._record(event, run))
+        if worker.thread is None:  # a call less than asking it to look for itself
+            worker.start()
 
-    def deny(self, call: Call, denial: CallDeniedError) -> None:
+    def count(self, event: UsageEvent) -> None:
+        """Count a call that only somebody else's span tells of; in the worker."""
+        to = self._ready()
+        if to is None:
+            return
+        attributes = {**_attributes(event.call), **self._labels_of(event.call.attribution)}
+        decision: Attributes = {semconv.TOLLSPAN_DECISION: event.decision.action}
+        to.decisions.add(1, {**attributes, **decision})
+        if event.cost.amount_nanousd is not None:
+            to.cost.add(event.cost.amount_nanousd / 1e9, attributes)
+        if event.cost.status in ("unpriced", "partial"):
+            to.unpriced.add(1, attributes)
+
+    def deny(self, run: Ended, denial: CallDeniedError, context: Context | None) -> None:
         """Enqueue a refusal."""
-        attributes = _attributes(call)
-        attributes[semconv.TOLLSPAN_DECISION] = "deny"
-        attributes[semconv.ERROR_TYPE] = denial.error_type
-        if denial.rule_id is not None:
-            attributes[semconv.TOLLSPAN_RULE_ID] = denial.rule_id
-        self._worker.put(lambda: self._deny(denial, attributes))
+        self._worker.put(lambda: self._deny(run, denial, context))
         self._worker.start()
 
-    def _deny(self, denial: CallDeniedError, attributes: dict[str, AttributeValue]) -> None:
-        self._decisions.add(1, attributes)
-        if self._observer is not None:
-            self._observer.deny(denial)
+    def look(self) -> None:
+        """See whether there is a meter by now: its reader wants to see budgets before any call."""
+        self._ready()
 
-    def _record(
-        self, event: UsageEvent, context: Context | None, *, is_counted_elsewhere: bool
-    ) -> None:
+    def close(self) -> None:
+        """Observe nothing any more."""
+        if MetricsRecorder._in_force is self:
+            MetricsRecorder._in_force = None
+
+    @classmethod
+    def observed(cls) -> States | None:
+        """Return what an instrument observes: the same one outlives what was installed."""
+        return cls._in_force.states if cls._in_force is not None else None
+
+    def _ready(self) -> _Instruments | None:
+        """Return the instruments in force: made anew when there is another meter."""
+        meter = self._meter()
+        made = self._instruments
+        if meter is None or (made is not None and made.meter is meter):
+            return made if meter is not None else None
+        made = self._instruments = _Instruments(meter)
+        return made
+
+    def _record(self, event: UsageEvent, run: Ended) -> None:
+        with self._guard:
+            self._measure(event, run)
+        if self._observer is not None:
+            self._observer.record(event)
+
+    def _measure(self, event: UsageEvent, run: Ended) -> None:
+        span = run.span
+        context = span.context if span is not None else None
+        if self._log is not None and event.decision.action != "allow":
+            self._log.passed(event, context)
+        to = self._ready()
+        if to is None:
+            return
         attributes = _attributes(event.call)
         outcome = event.outcome
         if outcome.response.model is not None:
             attributes[semconv.GEN_AI_RESPONSE_MODEL] = outcome.response.model
         if outcome.error_type is not None:
             attributes[semconv.ERROR_TYPE] = outcome.error_type
-        if not is_counted_elsewhere:
-            self._record_standard(event, attributes, context)
-        self._decisions.add(
-            1, {**attributes, semconv.TOLLSPAN_DECISION: event.decision.action}, context
-        )
+        if span is None or not span.is_counted:
+            to.record_standard(event, run, attributes, context)
+        decision: Attributes = {semconv.TOLLSPAN_DECISION: event.decision.action}
+        ours = {**attributes, **self._labels_of(event.call.attribution)}
+        to.decisions.add(1, {**ours, **decision}, context)
+        to.record_gate(run, decision, context)
         amount = event.cost.amount_nanousd
         if amount is not None:
-            self._cost.add(amount / 1e9, attributes, context)
+            to.cost.add(amount / 1e9, ours, context)
         if event.cost.status in ("unpriced", "partial"):
-            self._unpriced.add(1, attributes, context)
+            to.unpriced.add(1, ours, context)
+
+    def _deny(self, run: Ended, denial: CallDeniedError, context: Context | None) -> None:
+        with self._guard:
+            self._measure_refusal(run, denial, context)
         if self._observer is not None:
-            self._observer.record(event)
+            self._observer.deny(denial)
 
-    def _record_standard(
-        self, event: UsageEvent, attributes: dict[str, AttributeValue], context: Context | None
+    def _measure_refusal(
+        self, run: Ended, denial: CallDeniedError, context: Context | None
     ) -> None:
-        """Record the conventions' own metrics."""
-        self._duration.record(event.outcome.duration_ns / 1e9, attributes, context)
+        if self._log is not None:
+            self._log.denied(run.call, denial, context)
+        to = self._ready()
+        if to is None:
+            return
+        decision: Attributes = {semconv.TOLLSPAN_DECISION: "deny"}
+        to.record_gate(run, decision, context)
+        attributes = {
+            **_attributes(run.call),
+            **self._labels_of(run.call.attribution),
+            **decision,
+            semconv.ERROR_TYPE: denial.error_type,
+        }
+        if denial.rule_id is not None:
+            attributes[semconv.TOLLSPAN_RULE_ID] = denial.rule_id
+        to.decisions.add(1, attributes, context)
+
+    def _labels_of(self, attribution: Attribution) -> Attributes:
+        return {
+            name: value
+            for name, field in self._labels
+            if (value := getattr(attribution, field)) is not None
+        }
+
+
+class _Instruments:
+    """The instruments of one meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.duration = _histogram(meter, semconv.METRIC_OPERATION_DURATION)
+        self.tokens = _histogram(meter, semconv.METRIC_TOKEN_USAGE)
+        self.first_chunk = _histogram(meter, semconv.METRIC_TIME_TO_FIRST_CHUNK)
+        self.next_chunk = _histogram(meter, semconv.METRIC_TIME_PER_OUTPUT_CHUNK)
+        self.tool_duration = _histogram(meter, semconv.METRIC_EXECUTE_TOOL_DURATION)
+        self.mcp_duration = _histogram(meter, semconv.METRIC_MCP_DURATION)
+        self.gate = _histogram(meter, semconv.METRIC_GATE_DURATION)
+        self.cost = _counter(meter, semconv.METRIC_COST)
+        self.decisions = _counter(meter, semconv.METRIC_DECISIONS)
+        self.unpriced = _counter(meter, semconv.METRIC_UNPRICED)
+        for gauge, observe in _GAUGES:
+            meter.create_observable_gauge(
+                gauge.name, callbacks=[observe], unit=gauge.unit, description=gauge.description
+            )
+        errors = semconv.METRIC_INTERNAL_ERRORS
+        meter.create_observable_counter(
+            errors.name,
+            callbacks=[_internal_errors],
+            unit=errors.unit,
+            description=errors.description,
+        )
+
+    def record_standard(
+        self, event: UsageEvent, run: Ended, attributes: Attributes, context: Context | None
+    ) -> None:
+        """Record the conventions' own metrics; what is only reported has no duration."""
+        outcome, request = event.outcome, event.call.request
+        operation = request.operation
+        if operation == semconv.OPERATION_EXECUTE_TOOL:
+            if event.call.door != "report":
+                duration = self.tool_duration if request.server is None else self.mcp_duration
+                duration.record(outcome.duration_ns / 1e9, attributes, context)
+            return
+        self.duration.record(outcome.duration_ns / 1e9, attributes, context)
+        if outcome.first_chunk_ns is not None:
+            self.first_chunk.record(outcome.first_chunk_ns / 1e9, attributes, context)
+        if run.arrivals is not None:
+            for gap in run.arrivals.gaps_seconds(run.started_at_ns + outcome.duration_ns):
+                self.next_chunk.record(gap, attributes, context)
         usage = event.usage
-        if usage is not None and usage.status != "unknown":
-            for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-                self._tokens.record(count, {**attributes, semconv.GEN_AI_TOKEN_TYPE: kind}, context)
+        if usage is None or usage.status == "unknown":
+            return
+        counts = {"input": usage.input_tokens, "output": usage.output_tokens}
+        if operation in WITHOUT_OUTPUT:
+            del counts["output"]
+        for kind, count in counts.items():
+            self.tokens.record(count, {**attributes, semconv.GEN_AI_TOKEN_TYPE: kind}, context)
+
+    def record_gate(self, run: Ended, decision: Attributes, context: Context | None) -> None:
+        """Record how long the gate took, where it was asked."""
+        if run.decided_at_ns:
+            self.gate.record((run.decided_at_ns - run.started_at_ns) / 1e9, decision, context)
 
 
-def _attributes(call: Call) -> dict[str, AttributeValue]:
+def _histogram(meter: Meter, metric: semconv.Metric) -> Histogram:
+    return meter.create_histogram(
+        metric.name,
+        unit=metric.unit,
+        description=metric.description,
+        explicit_bucket_boundaries_advisory=metric.buckets,
+    )
+
+
+def _counter(meter: Meter, metric: semconv.Metric) -> Counter:
+    return meter.create_counter(metric.name, unit=metric.unit, description=metric.description)
+
+
+def _attributes(call: Call) -> Attributes:
     request = call.request
-    attributes: dict[str, AttributeValue] = {
+    if request.operation == semconv.OPERATION_EXECUTE_TOOL:
+        return _tool_attributes(request)
+    attributes: Attributes = {
         semconv.GEN_AI_OPERATION_NAME: request.operation,
         semconv.GEN_AI_PROVIDER_NAME: request.provider,
         semconv.GEN_AI_REQUEST_MODEL: request.model,
@@ -132,8 +307,73 @@ def _attributes(call: Call) -> dict[str, AttributeValue]:
     return attributes
 
 
+def _tool_attributes(request: Request) -> Attributes:
+    attributes: Attributes = {
+        semconv.GEN_AI_OPERATION_NAME: request.operation,
+        semconv.GEN_AI_TOOL_NAME: request.model,
+    }
+    if request.server is None:
+        attributes[semconv.GEN_AI_TOOL_TYPE] = semconv.TOOL_TYPE_FUNCTION
+    else:
+        attributes[semconv.MCP_METHOD_NAME] = semconv.METHOD_TOOLS_CALL
+    return attributes
+
+
+def _of_budgets(number: Callable[[BudgetState], float]) -> Observe:
+    """Return what observes one number of every budget."""
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        states = MetricsRecorder.observed()
+        observed: list[Observation] = []
+        with safety.Guard("instrumentation.observe"):
+            for state in states.budgets() if states is not None else ():
+                attributes = {
+                    semconv.TOLLSPAN_BUDGET_ID: state.budget_id,
+                    semconv.TOLLSPAN_BUDGET_UNIT: state.unit,
+                }
+                if state.scope:
+                    attributes[semconv.TOLLSPAN_BUDGET_SCOPE] = scope_text(state.scope)
+                observed.append(Observation(number(state), attributes))
+        return observed
+
+    return observe
+
+
+def _of_outbox(number: Callable[[int, int | None], float]) -> Observe:
+    """Return what observes one number of what waits."""
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        states = MetricsRecorder.observed()
+        with safety.Guard("instrumentation.observe"):
+            if states is not None:
+                return [Observation(number(*states.outbox()))]
+        return []
+
+    return observe
+
+
+def _age_seconds(_: int, oldest_unix_ns: int | None) -> float:
+    return 0.0 if oldest_unix_ns is None else max(0.0, (time.time_ns() - oldest_unix_ns) / 1e9)
+
+
+_GAUGES = (
+    (semconv.METRIC_BUDGET_LIMIT, _of_budgets(lambda state: state.limit)),
+    (semconv.METRIC_BUDGET_SPENT, _of_budgets(lambda state: state.spent)),
+    (semconv.METRIC_BUDGET_HELD, _of_budgets(lambda state: state.held)),
+    (
+        semconv.METRIC_BUDGET_REMAINING,
+        _of_budgets(lambda state: max(0.0, state.limit - state.spent - state.held)),
+    ),
+    (semconv.METRIC_OUTBOX_EVENTS, _of_outbox(lambda count, _: count)),
+    (semconv.METRIC_OUTBOX_AGE, _of_outbox(_age_seconds)),
+)
+
+
 def _internal_errors(_: CallbackOptions) -> list[Observation]:
     return [
-        Observation(count, {semconv.TOLLSPAN_PLACE: place, semconv.ERROR_TYPE: kind})
+        Observation(
+            count,
+            {semconv.TOLLSPAN_PLACE: place, semconv.ERROR_TYPE: kind},
+        )
         for (place, kind), count in list(safety.internal_errors.items())
     ]

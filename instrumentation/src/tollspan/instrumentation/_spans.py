@@ -5,11 +5,13 @@ Where another instrumentor makes the span, ours marks that one and makes none of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
+from operator import attrgetter
 from typing import Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context, create_key, get_current, get_value, set_value
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import (
     INVALID_SPAN,
     Span,
@@ -23,9 +25,12 @@ from opentelemetry.util.types import AttributeValue
 from tollspan import semconv
 from tollspan.budget import Decision
 from tollspan.safety import Guard
-from tollspan.usage import Call, CallDeniedError, Usage, UsageEvent
+from tollspan.usage import TOOL_PROVIDER, Call, CallDeniedError, Usage, UsageEvent
 
-_DIMENSIONS = (
+from ._suppression import is_suppressed
+from ._timing import Arrivals
+
+DIMENSIONS = (
     (semconv.TOLLSPAN_CUSTOMER_ID, "customer"),
     (semconv.SESSION_ID, "session"),
     (semconv.USER_ID, "user"),
@@ -35,8 +40,18 @@ _DIMENSIONS = (
     (semconv.TOLLSPAN_TEAM, "team"),
     (semconv.TOLLSPAN_PROJECT, "project"),
 )
-
-
+"""Attributes of who pays, and the fields of an attribution that they are read from."""
+# What the conventions call inference: their cost attributes belong to no other span.
+_INFERENCE = frozenset({semconv.OPERATION_CHAT, semconv.OPERATION_TEXT_COMPLETION})
+WITHOUT_OUTPUT = frozenset({semconv.OPERATION_EMBEDDINGS, semconv.OPERATION_MODERATION})
+"""Operations that have no output tokens: none are told, not 0."""
+# The conventions have a name of the tier for each protocol.
+_TIER = semconv.OPENAI_RESPONSE_SERVICE_TIER
+_TIERS = {semconv.PROVIDER_ANTHROPIC: semconv.ANTHROPIC_RESPONSE_SERVICE_TIER}
+_not_text = attrgetter(
+    "audio_in", "audio_cache_read", "image_in", "image_cache_read", "video_in", "audio_out",
+    "image_out", "video_out",
+)  # fmt: skip
 _OPENINFERENCE_KINDS = ("LLM", "EMBEDDING")
 _CALL_SPAN = create_key("tollspan-call-span")
 
@@ -49,17 +64,30 @@ class TracerSource(Protocol):
         ...
 
 
-class Recorder(Protocol):
-    """Takes finished calls for metrics; must not block."""
+class Ended(Protocol):
+    """What metrics need to know of a call besides its event; see `Run`."""
 
-    def record(
-        self, event: UsageEvent, context: Context | None, *, is_counted_elsewhere: bool
-    ) -> None:
+    @property
+    def call(self) -> Call: ...
+    @property
+    def span(self) -> CallSpan | None: ...
+    @property
+    def started_at_ns(self) -> int: ...
+    @property
+    def decided_at_ns(self) -> int: ...
+    @property
+    def arrivals(self) -> Arrivals | None: ...
+
+
+class Recorder(Protocol):
+    """Takes finished calls for metrics and logs; must not block."""
+
+    def record(self, event: UsageEvent, run: Ended) -> None:
         """Record a call; the conventions' own metrics only where nobody else does."""
         ...
 
-    def deny(self, call: Call, denial: CallDeniedError) -> None:
-        """Record a refusal."""
+    def deny(self, run: Ended, denial: CallDeniedError, context: Context | None) -> None:
+        """Record a refusal, in the context of its span."""
         ...
 
 
@@ -72,6 +100,31 @@ class Others(Protocol):
 
     def record_metrics(self) -> bool:
         """Say whether it records the conventions' metrics too; asked after `make_spans`."""
+        ...
+
+
+class OwnSpan:
+    """A call that says itself how its span looks: one of a tool, and not of a model.
+
+    Attributes:
+        span: The span of ours, once it has started.
+    """
+
+    span: Span | None = None
+
+    def shape(self) -> tuple[str, SpanKind, dict[str, AttributeValue]]:
+        """Return the span's name, its kind and what its attributes are at the start."""
+        raise NotImplementedError
+
+
+class Asking(Protocol):
+    """What spans need to know of the way in which a call is asked; see `Extractor`."""
+
+    @property
+    def others(self) -> Others: ...
+
+    def details(self, asked: Any) -> Mapping[str, AttributeValue] | None:
+        """Return what a span says of the request beyond its `Request`; None for nothing."""
         ...
 
 
@@ -152,12 +205,18 @@ def _is_generative(span: Span, operation: str | None = None) -> bool:
 
 
 class SpanEmitter:
-    """Starts and ends the spans of calls.
+    """Starts and ends the spans of calls, and never raises: whoever calls it needs no guard.
 
     Args:
         tracer: Which tracer to use.
         recorder: Where metrics go.
         is_enabled: False makes no spans at all; the gate does not care.
+        tells_semconv_cost: Put the cost on spans under the conventions' names too, which are not
+            settled.
+
+    Attributes:
+        tracer: Which tracer to use; may be another one from now on.
+        is_enabled: May be switched at any time.
     """
 
     def __init__(
@@ -166,40 +225,58 @@ class SpanEmitter:
         tracer: TracerSource,
         recorder: Recorder | None,
         is_enabled: bool = True,
+        tells_semconv_cost: bool = False,
     ) -> None:
-        self._tracer = tracer
+        self.tracer = tracer
         self._recorder = recorder
-        self._is_enabled = is_enabled
+        self.is_enabled = is_enabled
+        self._end_attributes = _end_attributes_and_cost if tells_semconv_cost else _end_attributes
         self._dimensions: tuple[object, dict[str, AttributeValue]] = (None, {})
         self._guard = Guard("instrumentation.spans")
 
+    def apart(self) -> SpanEmitter:
+        """Return one more, with a switch and a tracer of its own, to start spans with."""
+        return copy(self)
+
     def start(
-        self, call: Call, decision: Decision, others: Others, asked: object
+        self, call: Call, decision: Decision, asking: Asking, asked: object
     ) -> CallSpan | None:
         """Start the span of a call, or take the one that another instrumentor has started."""
-        if not self._is_enabled:
+        if not self.is_enabled:
             return None
         with self._guard:
+            others = asking.others
             is_foreign = others.make_spans(asked)
-            tracer = self._tracer()
-            if not (is_foreign or tracer) or not is_instrumentation_enabled():
+            tracer = self.tracer()
+            if not (is_foreign or tracer) or is_suppressed():
                 return None
             if is_foreign and (marked := self._mark_foreign(call, decision, others)):
                 return marked
             if tracer is not None:
-                return self._start_ours(tracer, call, decision)
+                if isinstance(asked, OwnSpan):
+                    return self._start_own(tracer, call, decision, asked)
+                return self._start_ours(tracer, call, decision, asking.details(asked))
         return None
 
-    def _start_ours(self, tracer: trace.Tracer, call: Call, decision: Decision) -> CallSpan:
+    def _start_ours(
+        self,
+        tracer: trace.Tracer,
+        call: Call,
+        decision: Decision,
+        details: Mapping[str, AttributeValue] | None,
+    ) -> CallSpan:
         request = call.request
+        action = decision.note.action
         attributes: dict[str, AttributeValue] = {
             semconv.GEN_AI_OPERATION_NAME: request.operation,
             semconv.GEN_AI_PROVIDER_NAME: request.provider,
             semconv.GEN_AI_REQUEST_MODEL: request.model,
             semconv.SERVER_ADDRESS: request.host,
             semconv.TOLLSPAN_CALL_ID: call.id,
-            semconv.TOLLSPAN_DECISION: decision.note.action,
+            semconv.TOLLSPAN_DECISION: action,
         }
+        if action != "allow":
+            _add_decision(attributes, decision)
         if request.port is not None:
             attributes[semconv.SERVER_PORT] = request.port
         if request.max_output_tokens:
@@ -208,39 +285,50 @@ class SpanEmitter:
             attributes[semconv.GEN_AI_REQUEST_STREAM] = True
         if request.choices != 1:
             attributes[semconv.GEN_AI_REQUEST_CHOICE_COUNT] = request.choices
+        if details is not None:
+            attributes.update(details)
         attributes.update(self._attribution_attributes(call))
         span = tracer.start_span(
             f"{request.operation} {request.model}", kind=SpanKind.CLIENT, attributes=attributes
         )
         return CallSpan(span, is_ours=True)
 
-    def end(self, of_call: CallSpan | None, event: UsageEvent) -> None:
-        """Put usage and cost on the span, end it if it is ours, and record metrics."""
-        if of_call is not None:
-            with self._guard:
-                span = of_call.span
-                if span.is_recording():
-                    span.set_attributes(
-                        _end_attributes(event) if of_call.is_ours else _cost_attributes(event)
-                    )
-                    if of_call.is_ours and event.outcome.status not in ("ok", "partial"):
-                        span.set_status(Status(StatusCode.ERROR, _description(of_call.error)))
-                if of_call.is_ours:
-                    span.end()
-        if self._recorder is not None:
-            self._recorder.record(
-                event,
-                of_call.context if of_call is not None else None,
-                is_counted_elsewhere=of_call is not None and of_call.is_counted,
-            )
+    def _start_own(
+        self, tracer: trace.Tracer, call: Call, decision: Decision, asked: OwnSpan
+    ) -> CallSpan:
+        name, kind, attributes = asked.shape()
+        attributes[semconv.TOLLSPAN_CALL_ID] = call.id
+        _add_decision(attributes, decision)
+        attributes.update(self._attribution_attributes(call))
+        asked.span = tracer.start_span(name, kind=kind, attributes=attributes)
+        return CallSpan(asked.span, is_ours=True)
 
-    def deny(self, of_call: CallSpan | None, call: Call, denial: CallDeniedError) -> None:
-        """Mark the span as refused and end it if it is ours."""
-        if of_call is not None:
-            with self._guard:
+    def end(self, run: Ended, event: UsageEvent) -> None:
+        """Record metrics, put usage and cost on the span, and end it if it is ours."""
+        with self._guard:
+            if self._recorder is not None:
+                self._recorder.record(event, run)
+            of_call = run.span
+            if of_call is not None:
+                span = of_call.span
+                if not of_call.is_ours:
+                    if span.is_recording():
+                        span.set_attributes(_cost_attributes(event))
+                else:
+                    if span.is_recording():
+                        span.set_attributes(self._end_attributes(event))
+                        if event.outcome.status not in ("ok", "partial"):
+                            span.set_status(Status(StatusCode.ERROR, _description(of_call.error)))
+                    span.end()
+
+    def deny(self, of_call: CallSpan | None, run: Ended, denial: CallDeniedError) -> None:
+        """Record the refusal, mark the span as refused and end it if it is ours."""
+        with self._guard:
+            if self._recorder is not None:
+                context = of_call.context if of_call is not None else None
+                self._recorder.deny(run, denial, context)
+            if of_call is not None:
                 _deny(of_call, denial)
-        if self._recorder is not None:
-            self._recorder.deny(call, denial)
 
     def _mark_foreign(self, call: Call, decision: Decision, others: Others) -> CallSpan | None:
         """Stamp the GenAI span that is current, else the one that will be when the SDK sends.
@@ -253,9 +341,9 @@ class SpanEmitter:
             return None
         marks: dict[str, AttributeValue] = {
             semconv.TOLLSPAN_CALL_ID: call.id,
-            semconv.TOLLSPAN_DECISION: decision.note.action,
             **self._attribution_attributes(call),
         }
+        _add_decision(marks, decision)
         return CallSpan.of_others(
             span if is_current else None, marks, is_counted=others.record_metrics()
         )
@@ -268,11 +356,21 @@ class SpanEmitter:
             return attributes
         attributes = {
             name: value
-            for name, field in _DIMENSIONS
+            for name, field in DIMENSIONS
             if (value := getattr(attribution, field)) is not None
         }
+        for name, value in attribution.tags:
+            attributes[f"{semconv.TOLLSPAN_TAG_PREFIX}{name}"] = value
         self._dimensions = (attribution, attributes)
         return attributes
+
+
+def _add_decision(attributes: dict[str, AttributeValue], decision: Decision) -> None:
+    """Say what the gate said; and where it was no plain yes, by which rule first."""
+    note = decision.note
+    attributes[semconv.TOLLSPAN_DECISION] = note.action
+    if note.action != "allow" and note.rule_ids:
+        attributes[semconv.TOLLSPAN_RULE_ID] = note.rule_ids[0]
 
 
 def _deny(of_call: CallSpan, denial: CallDeniedError) -> None:
@@ -299,27 +397,36 @@ def _end_attributes(event: UsageEvent) -> dict[str, AttributeValue]:
     if response.finish_reasons:
         attributes[semconv.GEN_AI_RESPONSE_FINISH_REASONS] = response.finish_reasons
     if response.service_tier is not None:
-        attributes[_service_tier(event.call)] = response.service_tier
+        provider = event.call.request.provider
+        attributes[_TIERS.get(provider, _TIER)] = response.service_tier
     if outcome.first_chunk_ns is not None:
         attributes[semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = outcome.first_chunk_ns / 1e9
     if outcome.error_type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.error_type
-    if event.usage is not None and event.usage.status != "unknown":
-        _add_usage(attributes, event.usage)
+    usage = event.usage
+    if usage is None or usage.status == "unknown" or event.call.request.provider == TOOL_PROVIDER:
+        return attributes
+    _add_usage(attributes, usage, event.call.request.operation)
     return attributes
 
 
-def _service_tier(call: Call) -> str:
-    """Return the name of the tier's attribute: the conventions have one for each protocol."""
-    if call.request.provider == semconv.PROVIDER_ANTHROPIC:
-        return semconv.ANTHROPIC_RESPONSE_SERVICE_TIER
-    return semconv.OPENAI_RESPONSE_SERVICE_TIER
+def _end_attributes_and_cost(event: UsageEvent) -> dict[str, AttributeValue]:
+    attributes = _end_attributes(event)
+    cost = event.cost
+    if cost.amount_nanousd is not None and event.call.request.operation in _INFERENCE:
+        attributes[semconv.GEN_AI_USAGE_COST_AMOUNT] = cost.amount_nanousd / 1e9
+        attributes[semconv.GEN_AI_USAGE_COST_CURRENCY] = "USD"
+        attributes[semconv.GEN_AI_USAGE_COST_SOURCE] = (
+            "provider" if cost.settled_by == "reported" else "local"
+        )
+    return attributes
 
 
-def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:
+def _add_usage(attributes: dict[str, AttributeValue], usage: Usage, operation: str) -> None:
     """Put usage in as the conventions' inclusive sums."""
     attributes[semconv.GEN_AI_USAGE_INPUT_TOKENS] = usage.input_tokens
-    attributes[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = usage.output_tokens
+    if operation not in WITHOUT_OUTPUT:
+        attributes[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = usage.output_tokens
     if usage.cache_read:
         attributes[semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS] = usage.cache_read
     written = usage.cache_write + usage.cache_write_5m + usage.cache_write_1h
@@ -327,6 +434,26 @@ def _add_usage(attributes: dict[str, AttributeValue], usage: Usage) -> None:
         attributes[semconv.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS] = written
     if usage.reasoning:
         attributes[semconv.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS] = usage.reasoning
+    if any(_not_text(usage)):
+        attributes.update(_by_modality(usage))
+
+
+def _by_modality(usage: Usage) -> dict[str, AttributeValue]:
+    """Return what there is to tell of a call that had other tokens than text."""
+    audio = usage.audio_in + usage.audio_cache_read
+    image = usage.image_in + usage.image_cache_read
+    cached = usage.cache_read + usage.audio_cache_read + usage.image_cache_read
+    counts = {
+        semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: cached,
+        semconv.GEN_AI_USAGE_TEXT_INPUT_TOKENS: usage.input_tokens - audio - image - usage.video_in,
+        semconv.GEN_AI_USAGE_AUDIO_INPUT_TOKENS: audio,
+        semconv.GEN_AI_USAGE_IMAGE_INPUT_TOKENS: image,
+        semconv.GEN_AI_USAGE_VIDEO_INPUT_TOKENS: usage.video_in,
+        semconv.GEN_AI_USAGE_TEXT_OUTPUT_TOKENS: usage.output + usage.reasoning,
+        semconv.GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS: usage.audio_out,
+        semconv.GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS: usage.image_out,
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def _cost_attributes(event: UsageEvent) -> dict[str, AttributeValue]:

@@ -11,8 +11,10 @@ import wrapt
 
 from tollspan.usage import OutcomeStatus
 
-from ._call import Lifecycle, Run
+from ._call import Lifecycle
+from ._run import Run
 from ._shapes import StreamReader
+from ._timing import Arrivals
 
 if TYPE_CHECKING:
     _Proxy = wrapt.ObjectProxy[Any]
@@ -39,17 +41,19 @@ class Watch:
     """Sees a stream end. When nobody holds it any more, the stream was abandoned.
 
     Attributes:
+        arrivals: Takes the time of each chunk.
         reader: Reads what passes.
         source: Finds what gives a stream's chunks one by one: itself, or what it has inside.
     """
 
-    __slots__ = ("_lifecycle", "_run", "reader", "source")
+    __slots__ = ("_lifecycle", "_run", "arrivals", "reader", "source")
 
     def __init__(
         self, lifecycle: Lifecycle, run: Run, reader: StreamReader, source: Callable[[Any], Any]
     ) -> None:
         self._lifecycle = lifecycle
         self._run = run
+        self.arrivals = run.arrivals = Arrivals()
         self.reader = reader
         self.source = source
 
@@ -80,7 +84,7 @@ def _items(stream: SyncStream, watch: Watch) -> Iterator[object]:
     reader = watch.reader
     kept, sign, look_at = reader.kept, reader.sign, reader.look_at
     keep = kept.append
-    next_chunk = watch.source(stream).__next__
+    next_chunk = watch.arrivals.timed(watch.source(stream))
     while True:
         try:
             chunk = next_chunk()
@@ -129,6 +133,7 @@ class SyncStreamProxy(_Proxy):
             except BaseException as error:
                 watch.finish("error", error)
                 raise
+            next(watch.arrivals.ticks)
             watch.reader.kept.append(chunk)
             if not watch.reader.look(chunk):
                 return chunk
@@ -165,6 +170,7 @@ async def _items_async(stream: AsyncStream, watch: Watch) -> AsyncIterator[objec
     kept, sign, look_at = reader.kept, reader.sign, reader.look_at
     keep = kept.append
     next_chunk = watch.source(stream).__anext__
+    tick = watch.arrivals.ticks.__next__
     while True:
         try:
             chunk = await next_chunk()
@@ -177,6 +183,7 @@ async def _items_async(stream: AsyncStream, watch: Watch) -> AsyncIterator[objec
         except BaseException as error:
             watch.finish_soon("cancelled", error)
             raise
+        tick()
         keep(chunk)
         if getattr(chunk, sign, None) is None and len(kept) < look_at:
             yield chunk
@@ -219,6 +226,7 @@ class AsyncStreamProxy(_Proxy):
             except BaseException as error:
                 watch.finish_soon("cancelled", error)
                 raise
+            next(watch.arrivals.ticks)
             watch.reader.kept.append(chunk)
             if not watch.reader.look(chunk):
                 return chunk

@@ -20,12 +20,15 @@ class Worker:
     Args:
         tick: Called about once a second while the thread runs.
         name: The thread's.
+
+    Attributes:
+        thread: None while nothing runs: then `start` is due.
     """
 
     def __init__(self, tick: Job | None = None, *, name: str = "tollspan-worker") -> None:
         self._name = name
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._tick = tick
         self._guard = LastGuard("instrumentation.worker")
@@ -46,7 +49,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the thread if it does not run; not for finalisers."""
-        while self._thread is None and self._starting.acquire(blocking=False):
+        while self.thread is None and self._starting.acquire(blocking=False):
             try:
                 self._start_or_do_queued()
             finally:
@@ -56,7 +59,7 @@ class Worker:
 
     def _start_or_do_queued(self) -> None:
         """Start the thread; where there is none to be had, do what is queued here and now."""
-        if self._thread is not None:
+        if self.thread is not None:
             return
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         try:
@@ -64,11 +67,11 @@ class Worker:
         except RuntimeError:  # no thread to be had, or, from Python 3.12 on, the interpreter ends
             self._do_queued()
         else:
-            self._thread = thread
+            self.thread = thread
 
     def drain(self, wait_seconds: float) -> None:
         """Do what is queued, and end the thread; it starts again when it is needed."""
-        thread = self._thread
+        thread = self.thread
         if thread is threading.current_thread():
             return
         if thread is not None and thread.is_alive():
@@ -78,20 +81,20 @@ class Worker:
             thread.join(wait_seconds)
             if thread.is_alive():
                 return
-        self._thread = None
+        self.thread = None
         self._do_queued()
 
     def forget(self) -> None:
         """Start anew in a forked child: the parent's jobs are the parent's."""
         self._jobs = queue.SimpleQueue()
-        self._thread = None
+        self.thread = None
         self._starting = threading.Lock()
 
     def _run(self) -> None:
         try:
             self._work()
         finally:  # however it ends, the next `start` is to start another
-            self._thread = None
+            self.thread = None
 
     def _work(self) -> None:
         ticked_at = time.monotonic()

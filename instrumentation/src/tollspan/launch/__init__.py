@@ -1,20 +1,23 @@
-"""Starts tollspan: every way in ends in one idempotent `install`."""
+"""Starts tollspan: every way in ends in one idempotent `install`.
+
+Names are loaded when they are first used: who only reads settings pays for no OpenTelemetry.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]  # upstream's file hides from mypy
-    BaseInstrumentor,
-)
-
-from tollspan.instrumentation import LISTENERS
-
-from ._install import SDKS, Installed, install, install_or_raise, uninstall
-from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
-from ._run import check_or_raise, run_program
 from ._settings import SETTINGS, Setting, Settings, read_settings
+
+if TYPE_CHECKING:
+    from ._auto import auto_launch_problem
+    from ._callbacks import on_deny, on_usage, on_warn, remove_callback
+    from ._install import SDKS, Installed, install, install_or_raise, uninstall
+    from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
+    from ._pipeline import BudgetSpanProcessor, UsageEventExporter
+    from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
+    from ._run import check_or_raise, run_program
 
 __all__ = [
     "PINNED_BOOK",
@@ -22,10 +25,14 @@ __all__ = [
     "SETTINGS",
     "UPDATED_BOOK",
     "AnthropicInstrumentor",
+    "BudgetSpanProcessor",
     "Installed",
+    "MCPInstrumentor",
     "OpenAIInstrumentor",
     "Setting",
     "Settings",
+    "UsageEventExporter",
+    "auto_launch_problem",
     "book_in_force",
     "check_or_raise",
     "install",
@@ -40,36 +47,22 @@ __all__ = [
     "uninstall",
 ]
 
-
-on_usage = LISTENERS.on_usage
-on_deny = LISTENERS.on_deny
-on_warn = LISTENERS.on_warn
-remove_callback = LISTENERS.remove
-
-
-class _Instrumentor(BaseInstrumentor):  # type: ignore[misc]  # the same
-    """What `opentelemetry-instrument` loads: one entry point for each SDK, all with one end."""
-
-    supported = ""
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the SDK versions that are supported."""
-        return (self.supported,)
-
-    def _instrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - upstream's signature
-        install()
-
-    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - upstream's signature
-        uninstall()
+_MODULES = {
+    "_auto": ("auto_launch_problem",),
+    "_callbacks": ("on_deny", "on_usage", "on_warn", "remove_callback"),
+    "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
+    "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),
+    "_pipeline": ("BudgetSpanProcessor", "UsageEventExporter"),
+    "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),
+    "_run": ("check_or_raise", "run_program"),
+}
+_LAZY = {name: module for module, names in _MODULES.items() for name in names}
 
 
-class OpenAIInstrumentor(_Instrumentor):
-    """Instruments the OpenAI SDK."""
-
-    supported = "openai >= 1.66, < 4"
-
-
-class AnthropicInstrumentor(_Instrumentor):
-    """Instruments the Anthropic SDK."""
-
-    supported = "anthropic >= 0.51, < 3"
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value

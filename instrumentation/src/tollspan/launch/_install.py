@@ -1,81 +1,69 @@
-"""Wires the rooms together: one idempotent function behind every way to start."""
+"""Every way in ends here: one idempotent `install`, and how it ends again."""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 
-import msgspec
 import wrapt
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
 
 from tollspan import attribution
-from tollspan.budget import BudgetGate, Closer, RuleSet, Warner
-from tollspan.instrumentation import (
-    LISTENERS,
-    Funnel,
-    Lifecycle,
-    MetricsRecorder,
-    SpanEmitter,
-    Worker,
-)
-from tollspan.instrumentation.anthropic import ANTHROPIC
-from tollspan.instrumentation.openai import OPENAI
-from tollspan.ledger import SQLiteLedger
-from tollspan.pricing import PriceBook
+from tollspan.exporter import Books
+from tollspan.instrumentation import LISTENERS
+from tollspan.instrumentation.tools import use_lifecycle
+from tollspan.processor import Door
 from tollspan.safety import Guard
-from tollspan.usage import ConfigError, LedgerError, PriceBookError, TollspanError
+from tollspan.usage import ConfigError, LedgerError
 
-from ._observing import AfterCalls
-from ._prices import load_prices
-from ._rules import RuleWatcher
+from ._children import ChildEnds
+from ._exporters import shut_down
+from ._foreign import watch_providers
 from ._settings import Settings, read_settings
-from ._tracing import TracerChooser, meter
+from ._wiring import SDKS, Installed, wire
 
+__all__ = [
+    "SDKS",
+    "Installed",
+    "books_in_force",
+    "door_in_force",
+    "install",
+    "install_or_raise",
+    "instrument",
+    "uninstall",
+    "uninstrument",
+]
 _logger = logging.getLogger("tollspan.launch")
 _LAST_DRAIN_SECONDS = 5.0
-SDKS = (OPENAI, ANTHROPIC)
-"""Every SDK that the gate knows."""
 _lock = threading.Lock()
-
-
-class Installed(msgspec.Struct, kw_only=True):
-    """What one process runs with.
-
-    Attributes:
-        settings: As read.
-        ledger: The books and the authority.
-        gate: Decides.
-        lifecycle: Takes calls through their life.
-        funnels: The hooks in the providers' SDKs.
-        tracing: Chooses the tracer.
-        problem: Why the rules, the prices or the ledger can't be used; None when all is well.
-        is_ready: The ledger was opened and the threads run.
-    """
-
-    settings: Settings
-    ledger: SQLiteLedger
-    gate: BudgetGate
-    lifecycle: Lifecycle
-    funnels: tuple[Funnel, ...]
-    tracing: TracerChooser
-    problem: TollspanError | None = None
-    is_ready: bool = False
-
-
 _installed: Installed | None = None
+_child_ends: ChildEnds | None = None
 
 
-def install() -> None:
+def install(
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
     """Gate, trace, price and keep every call that this process makes from here on.
 
     Call it before or after the provider's SDK is imported, once or often. Settings come from the
     environment; a wrong one is logged, and its default taken. It never raises.
+
+    Args:
+        tracer_provider: Where spans go from now on, whatever the global provider is; None for the
+            one that was handed over before, else the global one, whenever it is set.
+        meter_provider: The same for metrics.
     """
     with Guard("launch.install"):
-        _install(lambda: read_settings(on_wrong=_log_wrong))
+        installed = _install(lambda: read_settings(on_wrong=_log_wrong))
+        installed.is_kept = True
+        installed.report_to(tracer_provider, meter_provider)
 
 
 def install_or_raise(settings: Settings | None = None) -> Installed:
@@ -88,17 +76,65 @@ def install_or_raise(settings: Settings | None = None) -> Installed:
         ConfigError: A setting is wrong. Rules, prices or a ledger that can't be used are no such
             thing: they are in `problem`.
     """
-    return _install(lambda: settings or read_settings())
+    installed = _install(lambda: settings or read_settings())
+    installed.is_kept = True
+    return installed
+
+
+def instrument(
+    package: str,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
+    """Install for the sake of one SDK, whose spans are made from now on, whatever silenced them.
+
+    Args:
+        package: The SDK, `openai` say.
+        tracer_provider: Where its spans go; None as in `install`.
+        meter_provider: Where metrics go, those of every SDK; None as in `install`.
+    """
+    with Guard("launch.install"):
+        installed = _install(lambda: read_settings(on_wrong=_log_wrong))
+        installed.instrumented.add(package)
+        installed.report_to(tracer_provider, meter_provider, package)
+        hooks = installed.hooks[package]
+        hooks.spans.is_enabled = installed.settings.makes_spans
+        hooks.apply()
+
+
+def uninstrument(package: str) -> None:
+    """Undo `instrument`: with the last one everything is taken off.
+
+    Where a launcher or `install` put the gate there, it stays, and only the spans end.
+    """
+    installed = _installed
+    if installed is None:
+        return
+    installed.instrumented.discard(package)
+    if installed.is_kept:
+        installed.hooks[package].spans.is_enabled = False
+    elif installed.instrumented:
+        installed.hooks[package].remove()
+    else:
+        uninstall()
 
 
 def _install(settings: Callable[[], Settings]) -> Installed:
-    global _installed  # noqa: PLW0603 - one installation a process
+    global _child_ends, _installed  # noqa: PLW0603 - one installation a process
     with _lock:
+        if _child_ends is None:
+            _child_ends = ChildEnds(_at_exit)
         if _installed is None:
-            _installed = _wire(settings())
+            _installed = wire(settings(), _end_first)
             _end_first()
-            for sdk in SDKS:
-                wrapt.register_post_import_hook(_get_ready, sdk.package)
+            for package in _installed.hooks:
+                if package in sys.modules:  # `doctor` says what that means
+                    _installed.ledger.sight("imported_before_install", package)
+                wrapt.register_post_import_hook(_get_ready, package)
+            use_lifecycle(_installed.lifecycle, _get_ready)
+            if _installed.settings.foreign_spans != "off":
+                watch_providers(door_in_force)
         return _installed
 
 
@@ -108,87 +144,35 @@ def uninstall() -> None:
     with _lock:
         installed, _installed = _installed, None
         if installed is not None:
-            for funnel in installed.funnels:
-                funnel.remove()
+            use_lifecycle(None)
+            for hooks in installed.hooks.values():
+                hooks.remove()
             _put_away(installed)
+            attribution.use_baggage(None)
+            installed.telemetry.recorder.close()
             atexit.unregister(_at_exit)
 
 
-def _wire(settings: Settings) -> Installed:
-    logging.getLogger("tollspan").setLevel(settings.log_level)
-    attribution.set_default(settings.attribution)
-    book, no_prices = _prices(settings)
-    ledger = SQLiteLedger(
-        settings.home,
-        wait_seconds=settings.acquire_timeout_seconds,
-        is_durable=settings.is_durable,
-    )
-    gate = BudgetGate(
-        RuleSet(),
-        book,
-        ledger,
-        acquire_timeout_seconds=settings.acquire_timeout_seconds,
-        mode=settings.mode,
-    )
-
-    def use(rules: RuleSet) -> None:
-        for funnel in funnels:
-            funnel.hosts.extend(rules.hosts)
-        gate.use(rules, no_prices=no_prices if rules.on_unavailable == "deny" else None)
-
-    after = AfterCalls(LISTENERS)
-    after.warner = Warner(lambda: gate.rules, ledger, ledger, after.warn)
-    watcher = RuleWatcher(settings.document, use)
-    worker = Worker(tick=watcher.look)
-    chooser = TracerChooser(
-        wants_tracing=settings.wants_tracing and settings.makes_spans, on_change=_end_first
-    )
-    lifecycle = Lifecycle(
-        gate=gate,
-        sink=Closer(book, ledger),
-        note=ledger.note,
-        attribution=attribution.capture,
-        spans=SpanEmitter(
-            tracer=chooser,
-            recorder=MetricsRecorder(meter(), worker, after),
-            is_enabled=settings.makes_spans,
-        ),
-        worker=worker,
-    )
-    funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
-    rules, problem = watcher.first()
-    use(rules)
-    if problem is not None:
-        gate.refuse_all(problem)
-    if settings.mode != "enforce":
-        _logger.warning("tollspan's budgets stop nothing: TOLLSPAN_MODE is %s", settings.mode)
-        ledger.sight("mode", settings.mode)
-    for funnel in funnels:
-        funnel.apply()
-    return Installed(
-        settings=settings,
-        ledger=ledger,
-        gate=gate,
-        lifecycle=lifecycle,
-        funnels=funnels,
-        tracing=chooser,
-        problem=problem or no_prices,
-    )
+def door_in_force() -> Door | None:
+    """Return the door for other people's spans; None where it is off, or nothing is installed."""
+    installed = _installed
+    if installed is None or installed.settings.foreign_spans == "off":
+        return None
+    return installed.door
 
 
-def _prices(settings: Settings) -> tuple[PriceBook, TollspanError | None]:
-    """Read the prices. Without them nothing is priced, and what has a budget is denied."""
-    try:
-        return load_prices(settings), None
-    except (ConfigError, PriceBookError) as error:
-        _logger.error("tollspan has no prices, calls in a budget are denied: %s", error)  # noqa: TRY400
-        return PriceBook.empty(), error
+def books_in_force() -> Books | None:
+    """Return what an exporter of spans needs; None where nothing is installed."""
+    installed = _installed
+    if installed is None:
+        return None
+    return Books(installed.gate, installed.sink, installed.door.knows, attribution.capture)
 
 
 def _get_ready(_: object = None) -> None:
     """Open the books and start the threads: when a provider's SDK is there, and calls may come.
 
-    A process that never imports one has no thread of ours, and opens no file.
+    A process that never imports one, and calls no tool, has no thread of ours and opens no file.
     """
     installed = _installed
     if installed is None or installed.is_ready:
@@ -196,7 +180,9 @@ def _get_ready(_: object = None) -> None:
     installed.is_ready = True
     with Guard("launch.ready"):
         installed.lifecycle.worker.start()
-        installed.tracing.prepare()
+        installed.telemetry.tracing.prepare()
+        installed.telemetry.recorder.look()
+        installed.telemetry.logging()
         try:
             installed.ledger.open()
         except LedgerError as error:
@@ -214,7 +200,10 @@ def _put_away(installed: Installed) -> None:
     installed.lifecycle.worker.drain(_LAST_DRAIN_SECONDS)
     LISTENERS.worker.drain(_LAST_DRAIN_SECONDS)
     installed.ledger.close()
-    installed.tracing.close()
+    telemetry = installed.telemetry
+    shut_down(
+        telemetry.tracing.give_up(), telemetry.metering.give_up(), telemetry.logging.give_up()
+    )
 
 
 def _end_first() -> None:
@@ -240,6 +229,16 @@ def _after_fork_in_child() -> None:
     if installed is not None:
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
+        installed.telemetry.metering.forget()
+        installed.door.forget()
+        for funnel in installed.funnels:
+            funnel.wake_before_next(lambda: _wake(installed))
+
+
+def _wake(installed: Installed) -> None:
+    """Do at a forked child's first call what the parent's thread had done until the fork."""
+    installed.look_at_rules()
+    installed.lifecycle.worker.do(installed.telemetry.recorder.look)
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from tollspan.budget import BudgetWarning, Warner
 from tollspan.instrumentation import Listeners
@@ -16,14 +17,21 @@ class AfterCalls:
 
     Args:
         listeners: The program's functions.
+
+    Attributes:
+        seen: Are told of every finished call.
+        warner: Warns of budgets that run low.
     """
 
     def __init__(self, listeners: Listeners) -> None:
         self._listeners = listeners
+        self.seen: list[Callable[[UsageEvent], None]] = []
         self.warner: Warner | None = None
 
     def record(self, event: UsageEvent) -> None:
         """Look at a finished call."""
+        for see in self.seen:
+            see(event)
         self._listeners.usage(event)
         if self.warner is not None:
             try:
@@ -52,7 +60,7 @@ class AfterCalls:
                 "tollspan: budget %s%s has used %s %% of its limit: %s of %s",
                 warning.rule_id,
                 of,
-                f"{warning.share * 100:f}".rstrip("0").rstrip("."),
+                f"{(warning.share * 100).normalize():f}",
                 spent,
                 limit,
             )

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import msgspec
 
-from tollspan.usage import Attribution, ConfigError, Mode
+from tollspan.usage import (
+    DIMENSIONS,
+    Attribution,
+    AttributionError,
+    ConfigError,
+    Mode,
+    check_value,
+    is_tag,
+    read_attribution,
+)
+
+if TYPE_CHECKING:
+    from tollspan.attribution import Baggage
 
 DOCUMENT = "tollspan.yaml"
 PRICES = "prices.yaml"
@@ -26,7 +38,7 @@ class Setting(msgspec.Struct, frozen=True):
 SETTINGS = (
     Setting(
         "TOLLSPAN_HOME",
-        "`~/.local/state/tollspan`",
+        "`~/.tollspan`",
         "Folder of the ledger (`ledger.db`), and of `tollspan.yaml` when there is none nearer.",
     ),
     Setting(
@@ -52,6 +64,12 @@ SETTINGS = (
         "their budgets all the same, and each event says which mode it was made in.",
     ),
     Setting(
+        "TOLLSPAN_FOREIGN_SPANS",
+        "`gate`",
+        "Spans of calls that only other instrumentors see. `gate`: they are asked for as they "
+        "start, and accounted for as they end; `meter`: only accounted for; `off`: left alone.",
+    ),
+    Setting(
         "TOLLSPAN_ACQUIRE_TIMEOUT",
         "`0.25`",
         "Seconds that a call may wait for the budgets before `on_unavailable` decides.",
@@ -68,6 +86,18 @@ SETTINGS = (
         "`false`",
         "`true`: `tollspan run` refuses to start a program whose calls it could not gate.",
     ),
+    Setting(
+        "TOLLSPAN_METRIC_DIMENSIONS",
+        "none",
+        "Dimensions that become labels of tollspan's own metrics, `customer,feature` say; budgets "
+        "that are divided by these alone are told account by account. Each value is a time series.",
+    ),
+    Setting(
+        "TOLLSPAN_SEMCONV_COST",
+        "`false`",
+        "`true`: spans of models tell their cost as `gen_ai.usage.cost.*` too, as OpenTelemetry's "
+        "conventions propose it (pull request 443, not merged: it may change).",
+    ),
     Setting("TOLLSPAN_CUSTOMER", "none", "Customer who pays where nobody else says it."),
     Setting("TOLLSPAN_SESSION", "none", "The same for the session."),
     Setting("TOLLSPAN_USER", "none", "The same for the user."),
@@ -76,6 +106,23 @@ SETTINGS = (
     Setting("TOLLSPAN_STEP", "none", "The same for the step."),
     Setting("TOLLSPAN_TEAM", "none", "The same for the team."),
     Setting("TOLLSPAN_PROJECT", "none", "The same for the project."),
+    Setting("TOLLSPAN_TAGS", "none", "The same for tags: `tier=free,region=eu`."),
+    Setting(
+        "TOLLSPAN_BAGGAGE",
+        "`off`",
+        "`write`: what blocks say of who pays goes on to services that are called, in W3C baggage; "
+        "`read`: what comes in is trusted; `both`. It never reaches a provider.",
+    ),
+    Setting(
+        "TOLLSPAN_BAGGAGE_SECRET",
+        "none",
+        "Seals what is in the baggage: the same 16 characters or more in every service.",
+    ),
+    Setting(
+        "TOLLSPAN_BAGGAGE_DIMENSIONS",
+        "`customer`",
+        "What is in the baggage: `customer,session,tag.tier`.",
+    ),
     Setting(
         "OTEL_SDK_DISABLED",
         "`false`",
@@ -84,7 +131,15 @@ SETTINGS = (
     Setting(
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
         "none",
-        "`*`, `tollspan` or `tollspan-openai` among the names: no spans of ours. The gate stays.",
+        "`*` or `tollspan` among the names: no spans of ours; `tollspan-openai`, "
+        "`tollspan-anthropic`: none for that SDK. `openai` means others' instrumentors, not ours. "
+        "The gate stays.",
+    ),
+    Setting(
+        "OTEL_CONFIG_FILE",
+        "none",
+        "OpenTelemetry's declarative configuration: its `tracer_provider` is used when the program "
+        "sets up none of its own, and the three variables below are left alone.",
     ),
     Setting(
         "OTEL_TRACES_EXPORTER",
@@ -92,14 +147,31 @@ SETTINGS = (
         "Where spans go when the program sets up no tracer provider of its own; `none`: nowhere.",
     ),
     Setting(
+        "OTEL_METRICS_EXPORTER",
+        "`otlp` where an endpoint is set",
+        "The same for metrics, where the program sets up no meter provider of its own.",
+    ),
+    Setting(
+        "OTEL_LOGS_EXPORTER",
+        "`otlp` where an endpoint is set",
+        "The same for log events, where the program sets up no logger provider of its own.",
+    ),
+    Setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "none",
-        "The same, by address (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` too).",
+        "The same for all three, by address (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `…METRICS…` and "
+        "`…LOGS…` for one of them).",
     ),
     Setting(
         "OTEL_EXPORTER_OTLP_PROTOCOL",
         "`grpc`",
-        "`grpc` or `http/protobuf` (`OTEL_EXPORTER_OTLP_TRACES_PROTOCOL` too).",
+        "`grpc` or `http/protobuf` (`OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, `…METRICS…` and "
+        "`…LOGS…` for one of them).",
+    ),
+    Setting(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "`60000`",
+        "Milliseconds between two exports of metrics.",
     ),
     Setting("OTEL_SERVICE_NAME", "none", "The service in events and reports."),
     Setting(
@@ -109,9 +181,9 @@ SETTINGS = (
     ),
 )
 
-_DIMENSIONS = ("customer", "session", "user", "agent", "feature", "step", "team", "project")
-_LONGEST_VALUE = 256
+ForeignSpans = Literal["gate", "meter", "off"]
 _Choice = TypeVar("_Choice", bound=str)
+_ENTRY_POINT = "tollspan-"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 # A folder that nobody can make: no ledger opens there, and `on_unavailable` decides.
@@ -127,13 +199,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         prices: The operator's own prices' file; None when there is none.
         price_book: Another price book's file; None to choose one.
         mode: What the gate may do.
+        foreign_spans: What becomes of calls that only other people's spans tell of.
         acquire_timeout_seconds: Longest wait of a call for the budgets.
         is_durable: Wait for the disk at each event.
         log_level: Name of a level of `logging`.
         is_strict: Refuse to start rather than start without a gate.
         attribution: Who pays by default.
-        makes_spans: False when the standard settings silence this instrumentation.
+        baggage: How attribution travels between services; None for not at all.
+        makes_spans: False when the standard settings silence every span of ours.
+        silenced: The instrumentors that they silence one by one: `openai` for `tollspan-openai`.
         wants_tracing: The standard settings name a trace exporter or an OTLP endpoint.
+        wants_metrics, wants_logs: The same for metrics and logs.
+        metric_dimensions: Fields of `Attribution` that are labels of our metrics.
+        tells_semconv_cost: Spans tell the cost by the conventions' proposed names too.
     """
 
     home: Path
@@ -141,13 +219,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prices: Path | None
     price_book: Path | None
     mode: Mode
+    foreign_spans: ForeignSpans
     acquire_timeout_seconds: float
     is_durable: bool
     log_level: str
     is_strict: bool
     attribution: Attribution
+    baggage: Baggage | None
     makes_spans: bool
+    silenced: frozenset[str]
     wants_tracing: bool
+    wants_metrics: bool
+    wants_logs: bool
+    metric_dimensions: frozenset[str]
+    tells_semconv_cost: bool
 
 
 def read_settings(
@@ -172,6 +257,7 @@ def read_settings(
         prices=env.file("TOLLSPAN_PRICES", PRICES, home),
         price_book=env.path("TOLLSPAN_PRICE_BOOK"),
         mode=env.choice("TOLLSPAN_MODE", get_args(Mode)),
+        foreign_spans=env.choice("TOLLSPAN_FOREIGN_SPANS", get_args(ForeignSpans)),
         acquire_timeout_seconds=env.seconds("TOLLSPAN_ACQUIRE_TIMEOUT", 0.25),
         is_durable=env.choice("TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
         log_level=env.choice(
@@ -179,8 +265,14 @@ def read_settings(
         ),
         is_strict=env.is_true("TOLLSPAN_STRICT"),
         attribution=env.attribution(),
+        baggage=env.baggage(),
         makes_spans=not env.is_silenced(),
-        wants_tracing=env.wants_tracing(),
+        silenced=env.silenced(),
+        wants_tracing=env.wants("TRACES"),
+        wants_metrics=env.wants("METRICS"),
+        wants_logs=env.wants("LOGS"),
+        metric_dimensions=env.dimensions("TOLLSPAN_METRIC_DIMENSIONS"),
+        tells_semconv_cost=env.is_true("TOLLSPAN_SEMCONV_COST"),
     )
 
 
@@ -200,10 +292,8 @@ class _Environment:
         given = self.path("TOLLSPAN_HOME")
         if given is not None:
             return given
-        state = self._env.get("XDG_STATE_HOME")
         try:
-            base = Path(state) if state else Path("~/.local/state").expanduser()
-            return (base / "tollspan").absolute()
+            return Path("~/.tollspan").expanduser().absolute()
         except (OSError, RuntimeError) as error:
             self._wrong(f"TOLLSPAN_HOME is not set, and there is no home folder ({error})")
             return _NOWHERE
@@ -267,19 +357,18 @@ class _Environment:
 
     def attribution(self) -> Attribution:
         """Return who pays by default."""
-        values: dict[str, str] = {}
-        for dimension in _DIMENSIONS:
+        values: dict[str, object] = {}
+        for dimension in DIMENSIONS:
             name = f"TOLLSPAN_{dimension.upper()}"
             value = self._env.get(name)
-            if not value:
-                continue
-            if len(value) > _LONGEST_VALUE or not value.isprintable():
-                self._wrong(
-                    f"{name} has {len(value)} characters or control characters in it; "
-                    f"expected 1 to {_LONGEST_VALUE} printable ones"
-                )
-                continue
-            values[dimension] = value
+            if value:
+                try:
+                    values[dimension] = check_value(name, value)
+                except AttributionError as error:
+                    self._on_wrong(error)
+        stated = read_attribution(
+            {**values, "tags": self._tags()}, place="TOLLSPAN_TAGS: ", on_wrong=self._on_wrong
+        )
         resource = dict(
             pair.split("=", 1)
             for pair in self._env.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
@@ -289,29 +378,94 @@ class _Environment:
         environment = resource.get("deployment.environment.name") or resource.get(
             "deployment.environment"
         )
-        return msgspec.convert(
-            {**values, "service": service, "environment": environment}, Attribution
+        return msgspec.structs.replace(
+            stated, service=service or None, environment=environment or None
         )
 
-    def is_silenced(self) -> bool:
-        """Say whether the standard settings silence this instrumentation's spans."""
-        disabled = {
-            name.strip()
-            for name in self._env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")
-        }
-        return self._is_sdk_disabled() or bool(disabled & {"*", "tollspan", "tollspan-openai"})
+    def baggage(self) -> Baggage | None:
+        """Return how attribution travels between services; None for not at all."""
+        mode = self.choice("TOLLSPAN_BAGGAGE", ("off", "read", "write", "both"))
+        if mode == "off":
+            return None
+        # OpenTelemetry's context comes with it, which who looks at the books does not need.
+        from tollspan.attribution import SHORTEST_SECRET, Baggage  # noqa: PLC0415
 
-    def wants_tracing(self) -> bool:
-        """Say whether the standard settings ask for traces to be exported."""
+        secret = self._env.get("TOLLSPAN_BAGGAGE_SECRET", "")
+        if len(secret) < SHORTEST_SECRET:
+            self._wrong(
+                f"TOLLSPAN_BAGGAGE_SECRET has {len(secret)} characters, and TOLLSPAN_BAGGAGE is "
+                f"{mode}; expected {SHORTEST_SECRET} or more, the same in every service"
+            )
+            return None
+        return Baggage(
+            secret=secret,
+            dimensions=self._baggage_dimensions(),
+            reads=mode in ("read", "both"),
+            writes=mode in ("write", "both"),
+        )
+
+    def _baggage_dimensions(self) -> tuple[str, ...]:
+        """Return what travels in the baggage."""
+        found: list[str] = []
+        for name in self._env.get("TOLLSPAN_BAGGAGE_DIMENSIONS", "").split(","):
+            dimension = name.strip()
+            if dimension in DIMENSIONS or is_tag(dimension):
+                found.append(dimension)
+            elif dimension:
+                self._wrong(
+                    f"TOLLSPAN_BAGGAGE_DIMENSIONS has {dimension!r}; "
+                    f"expected some of {', '.join(DIMENSIONS)}, or tags such as tag.tier"
+                )
+        return tuple(found) or ("customer",)
+
+    def _tags(self) -> dict[str, str]:
+        """Return tags, each name once."""
+        found: dict[str, str] = {}
+        for pair in self._env.get("TOLLSPAN_TAGS", "").split(","):
+            name, is_pair, value = (part.strip() for part in pair.partition("="))
+            if is_pair and name not in found:
+                found[name] = value
+            elif name:
+                self._wrong(
+                    f"TOLLSPAN_TAGS has {pair.strip()!r}; expected each name once, with a value: "
+                    "tier=free,region=eu"
+                )
+        return found
+
+    def is_silenced(self) -> bool:
+        """Say whether the standard settings silence every span of ours."""
+        return self._is_sdk_disabled() or not self._disabled().isdisjoint({"*", "tollspan"})
+
+    def silenced(self) -> frozenset[str]:
+        """Return the instrumentors whose spans the standard settings silence one by one."""
+        ours = [name for name in self._disabled() if name.startswith(_ENTRY_POINT)]
+        return frozenset(name.removeprefix(_ENTRY_POINT) for name in ours)
+
+    def _disabled(self) -> set[str]:
+        names = self._env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
+        return {name.strip() for name in names.split(",")}
+
+    def wants(self, signal: str) -> bool:
+        """Say whether the standard settings ask for a signal to be exported."""
+        if self._env.get("OTEL_CONFIG_FILE"):
+            return signal == "TRACES"  # what is in it decides, and no other standard variable does
         exporters = {
-            name.strip().lower() for name in self._env.get("OTEL_TRACES_EXPORTER", "").split(",")
+            name.strip().lower() for name in self._env.get(f"OTEL_{signal}_EXPORTER", "").split(",")
         } - {""}
         if exporters:
             return exporters != {"none"}
         return bool(
             self._env.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-            or self._env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            or self._env.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
         )
+
+    def dimensions(self, name: str) -> frozenset[str]:
+        """Return some of the dimensions."""
+        values = {value.strip().lower() for value in self._env.get(name, "").split(",")} - {""}
+        if unknown := values - set(DIMENSIONS):
+            known = ", ".join(DIMENSIONS)
+            self._wrong(f"{name} has {', '.join(sorted(unknown))}; expected some of {known}")
+        return frozenset(values) & frozenset(DIMENSIONS)
 
     def _is_sdk_disabled(self) -> bool:
         # OpenTelemetry's own rule: nothing but "true" is true.

@@ -1,35 +1,27 @@
-"""Which tracer and meter the spans and metrics of calls go to, whoever sets them up and whenever.
+"""Which tracer the spans of calls go to, whoever sets it up and whenever.
 
-The program's own provider is used as soon as there is one. Without one, and when the standard
-`OTEL_*` settings ask for traces, a private provider exports ours: it is never set as the global
-one, so a program that sets its own later is not in our way, nor are we in its.
+A provider that was handed to `install` or to an instrumentor is used first, then the program's own
+as soon as there is one. Without one, and when the standard `OTEL_*` settings ask for traces, a
+private provider exports ours: it is never set as the global one, so a program that sets its own
+later is not in our way, nor are we in its.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 from collections.abc import Callable
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 
 from tollspan import semconv
 from tollspan.safety import Guard
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
+from ._exporters import SCOPE
+from ._private import private_provider
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SpanExporter
-
-SCOPE = "tollspan"
-_OTLP_EXPORTERS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
-_LAST_EXPORT_SECONDS = 3.0
-_logger = logging.getLogger("tollspan.launch")
 
 
 class TracerChooser:
@@ -59,26 +51,24 @@ class TracerChooser:
             self._on_change()
         return self._tracer
 
+    def always(self, provider: trace.TracerProvider) -> Callable[[], trace.Tracer]:
+        """Return what chooses the tracer of one provider, whatever else there is."""
+        tracer = self._get(provider)
+        self._on_change()
+        return lambda: tracer
+
     def prepare(self) -> None:
         """Make the private provider now, if it is wanted, rather than in the first call."""
         if self._wants_tracing and _is_proxy(trace.get_tracer_provider()):
             with self._guard:
-                provider = self._private_provider = _private_provider()
-                self._private = self._get(provider)
+                provider = self._private_provider = private_provider()
+                if provider is not None:
+                    self._private = self._get(provider)
 
-    def close(self) -> None:
-        """Export what the private provider still has, for a bounded time, and end it."""
+    def give_up(self) -> TracerProvider | None:
+        """Let go of the private provider, so that it can be shut down; None without one."""
         provider, self._private_provider = self._private_provider, None
-        if provider is None:
-            return
-        last = threading.Thread(target=provider.shutdown, name="tollspan-export", daemon=True)
-        last.start()
-        last.join(_LAST_EXPORT_SECONDS)
-        if last.is_alive():
-            _logger.warning(
-                "tollspan's last spans were not exported within %d seconds; their events are kept",
-                _LAST_EXPORT_SECONDS,
-            )
+        return provider
 
     def _choose(self, provider: trace.TracerProvider) -> trace.Tracer | None:
         if not _is_proxy(provider):
@@ -89,54 +79,5 @@ class TracerChooser:
         return provider.get_tracer(SCOPE, self._version, schema_url=semconv.SCHEMA_URL)
 
 
-def meter() -> metrics.Meter:
-    """Return our meter: of the global provider, now or when it is set."""
-    return metrics.get_meter(SCOPE, version("tollspan"), schema_url=semconv.SCHEMA_URL)
-
-
 def _is_proxy(provider: trace.TracerProvider) -> bool:
     return isinstance(provider, trace.ProxyTracerProvider)
-
-
-def _private_provider() -> TracerProvider:
-    """Set up a provider by the standard variables, for our spans alone."""
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - 60 ms, only when wanted
-    from opentelemetry.sdk.trace.export import (  # noqa: PLC0415
-        BatchSpanProcessor,
-        ConsoleSpanExporter,
-        SimpleSpanProcessor,
-    )
-
-    provider = TracerProvider(shutdown_on_exit=False)
-    for name in (os.environ.get("OTEL_TRACES_EXPORTER") or "otlp").split(","):
-        make = _exporter(name.strip().lower())
-        if make is None:
-            continue
-        exporter = make()
-        provider.add_span_processor(
-            SimpleSpanProcessor(exporter)
-            if isinstance(exporter, ConsoleSpanExporter)
-            else BatchSpanProcessor(exporter)
-        )
-    return provider
-
-
-def _exporter(name: str) -> Callable[[], SpanExporter] | None:
-    """Find an exporter by the name that `OTEL_TRACES_EXPORTER` uses."""
-    if name in ("", "none"):
-        return None
-    if name == "otlp":
-        protocol = (
-            os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-            or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-            or "grpc"
-        ).strip()
-        if protocol not in _OTLP_EXPORTERS:
-            _logger.error("OTEL_EXPORTER_OTLP_PROTOCOL is %r: tollspan exports no spans", protocol)
-            return None
-        name = _OTLP_EXPORTERS[protocol]
-    for found in entry_points(group="opentelemetry_traces_exporter", name=name):
-        loaded: Callable[[], SpanExporter] = found.load()
-        return loaded
-    _logger.error("OTEL_TRACES_EXPORTER names %r, which is not installed", name)
-    return None

@@ -1,13 +1,19 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
 from .closing import Closer, Rates
-from .document import parse_rules, read_rules
+from .document import (
+    BUDGET_KEYS,
+    DEFAULTS_KEYS,
+    DOCUMENT_KEYS,
+    WINDOW_KEYS,
+    parse_rules,
+    read_rules,
+)
 from .gate import Bounds, BudgetGate
 from .memory import MemoryLedger
 from .plans import read_scope
 from .ports import (
     BUSY,
-    AttributionSource,
     Authority,
     Books,
     Busy,
@@ -16,23 +22,27 @@ from .ports import (
     Gate,
     OnUnavailable,
     OnUnbounded,
+    OnUnboundedInput,
     OnUnpriced,
+    is_asyncio,
 )
-from .rules import DIMENSIONS, SUBJECTS, TAG, Budget, Condition, OnExceed, RuleSet
+from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .values import Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Warner, WarningReason
 from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
 
 __all__ = [
+    "BUDGET_KEYS",
     "BUSY",
-    "DIMENSIONS",
+    "DEFAULTS_KEYS",
+    "DOCUMENT_KEYS",
     "EVERY",
     "FOREVER_UNIX_NS",
     "LIFETIME",
+    "OWNERS",
     "SUBJECTS",
-    "TAG",
+    "WINDOW_KEYS",
     "Account",
-    "AttributionSource",
     "Authority",
     "Balance",
     "Books",
@@ -55,6 +65,7 @@ __all__ = [
     "OnExceed",
     "OnUnavailable",
     "OnUnbounded",
+    "OnUnboundedInput",
     "OnUnpriced",
     "Rates",
     "Refusal",
@@ -63,6 +74,7 @@ __all__ = [
     "WarningReason",
     "Window",
     "ends_at",
+    "is_asyncio",
     "parse_rules",
     "period",
     "read_rules",

@@ -88,16 +88,15 @@ class Closer:
         if usage is None:
             cost = _NOT_BILLED
         else:
-            request = call.request
             cost = self._rates.rate(
-                request,
+                call.request,
                 outcome.response,
                 usage,
                 call.started_at_unix_ns,
                 ceiling="ceiling" in decision.note.bound_reasons,
             )
         charges: tuple[Charge, ...] = ()
-        marks: tuple[str, ...] = ()
+        marks = closing.marks
         hold = decision.hold
         if hold is not None:
             posted = cost.amount_nanousd or 0
@@ -106,7 +105,7 @@ class Closer:
             if keep or extra or not hold.is_money or posted > (decision.note.bound_nanousd or 0):
                 charges = _charges(closing, cost)
                 if any(charge.overrun for charge in charges):
-                    marks = ("overrun",)
+                    marks += ("overrun",)
             else:
                 charges = tuple(
                     [

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from tollspan.usage import (
+    TOOL_PROVIDER,
     Bound,
     BudgetExceededError,
     Call,
@@ -19,10 +20,11 @@ from tollspan.usage import (
     UnboundedCallError,
     UnpricedModelError,
     format_amount,
+    is_tag,
 )
 
 from .plans import read_scope
-from .rules import TAG, Budget
+from .rules import Budget
 from .values import Account, Refusal
 from .windows import ends_at
 
@@ -54,6 +56,8 @@ def no_bound(call: Call, bound: Bound) -> CallDeniedError:
 def _way_out(request: Request, bound: Bound) -> str:
     """Say what would bound a call."""
     if any(why.startswith("no_limit:") for why in bound.reasons):
+        if request.provider == TOOL_PROVIDER:
+            return "give @tool its max_units, or the unit a reserve in prices.yaml"
         return "limit the provider's tools in the request, or give them a reserve in prices.yaml"
     if request.max_output_tokens is None:
         return "give it a maximum of output tokens"
@@ -115,7 +119,7 @@ def _class_of(budget: Budget | None) -> type[BudgetExceededError]:
     if "session" in budget.per:
         return SessionLimitExceededError
     keys = (*budget.per, *(condition.key for condition in budget.where))
-    if any(key.startswith(TAG) for key in keys):
+    if any(is_tag(key) for key in keys):
         return TagBudgetExceededError
     return BudgetExceededError
 

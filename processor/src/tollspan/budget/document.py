@@ -9,11 +9,11 @@ from typing import TypeVar, get_args
 
 import yaml
 
-from tollspan.usage import BudgetUnit, ConfigError, DocumentReader
+from tollspan.usage import BudgetUnit, ConfigError, DocumentReader, read_document
 
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
-from .rules import DIMENSIONS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
+from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .windows import EVERY, LIFETIME, Every, Window, is_timezone
 
 DOCUMENT_KEYS = ("version", "defaults", "budgets", "hosts")
@@ -62,11 +62,7 @@ def read_rules(path: Path) -> RuleSet:
     Raises:
         ConfigError: It can't be read, or something in it is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from error
-    return parse_rules(text, source=str(path))
+    return parse_rules(read_document(path), source=str(path))
 
 
 def parse_rules(text: str, *, source: str = "rules") -> RuleSet:
@@ -216,7 +212,7 @@ class _Reader(DocumentReader):
             if not is_key(key, subjects=False):
                 self.fail(
                     item,
-                    f"`per` names {key!r}; expected {', '.join(DIMENSIONS)} or tag.<name>",
+                    f"`per` names {key!r}; expected {', '.join(OWNERS)} or tag.<name>",
                 )
             if key in found:
                 self.fail(item, f"`per` names {key!r} twice")
@@ -229,7 +225,7 @@ class _Reader(DocumentReader):
         found: list[Condition] = []
         for key, value in self.mapping(node, "where").items():
             if not is_key(key, subjects=True):
-                known = ", ".join((*SUBJECTS, *DIMENSIONS))
+                known = ", ".join((*SUBJECTS, *OWNERS))
                 self.fail(value, f"`where` names {key!r}; expected {known} or tag.<name>")
             items = self.items(value)
             patterns = tuple(self.text(item, f"where.{key}") for item in items)

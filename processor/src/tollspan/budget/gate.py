@@ -144,6 +144,14 @@ class BudgetGate:
                 f"no answer within {self._acquire_timeout_seconds} s"
             ) from error
 
+    def spent(self, call: Call) -> Decision:
+        """Name the accounts of what was used without asking: it is posted, over the limit too."""
+        plan = self._planner.every_call
+        if not plan.since_unix_ns <= call.started_at_unix_ns < plan.until_unix_ns:
+            plan = self._planner.plan(call)
+        note = _note(Bound(amount_nanousd=0), "allow", plan.rule_ids, mode=self._mode)
+        return Decision(note=note, hold=_never_held(call, plan))
+
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made."""
         self._authority.release_soon(call_id)

@@ -10,9 +10,17 @@ from operator import attrgetter, itemgetter
 
 import msgspec
 
-from tollspan.usage import TOOL_PROVIDER, Attribution, BudgetUnit, Call, Request
+from tollspan.usage import (
+    TOOL_PROVIDER,
+    Attribution,
+    BudgetUnit,
+    Call,
+    Request,
+    is_tag,
+    value_of,
+)
 
-from .rules import DIMENSIONS, SUBJECTS, TAG, Budget, Condition, RuleSet
+from .rules import OWNERS, SUBJECTS, Budget, Condition, RuleSet
 from .values import Account
 from .windows import FOREVER_UNIX_NS, period
 
@@ -117,7 +125,7 @@ class Planner:
         near = [
             entry
             for key, values in self._for_one.items()
-            for entry in values.get(_whose(call.attribution, key), ())
+            for entry in values.get(value_of(call.attribution, key), ())
         ]
         return sorted((*self._for_any, *near), key=itemgetter(0)) if near else self._for_any
 
@@ -126,7 +134,7 @@ def scope_of(budget: Budget, attribution: Attribution) -> str:
     """Name the part of a divided budget that somebody has, in canonical JSON; `""` undivided."""
     if not budget.per:
         return ""
-    values = {key: _whose(attribution, key) for key in budget.per}
+    values = {key: value_of(attribution, key) for key in budget.per}
     scope = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     try:
         scope.encode()
@@ -138,13 +146,6 @@ def scope_of(budget: Budget, attribution: Attribution) -> str:
 def read_scope(scope: str) -> tuple[tuple[str, str | None], ...]:
     """Read a scope back into (dimension, value) pairs."""
     return tuple(json.loads(scope).items()) if scope else ()
-
-
-def _whose(attribution: Attribution, key: str) -> str | None:
-    if key.startswith(TAG):
-        return dict(attribution.tags).get(key[len(TAG) :])
-    value: str | None = getattr(attribution, key)
-    return value
 
 
 def _kind_of(budgets: tuple[Budget, ...]) -> Callable[[Call], object] | None:
@@ -160,7 +161,7 @@ def _kind_of(budgets: tuple[Budget, ...]) -> Callable[[Call], object] | None:
         elif key in SUBJECTS:
             names.add(f"request.{key}")
         else:
-            names.add("attribution.tags" if key.startswith(TAG) else f"attribution.{key}")
+            names.add("attribution.tags" if is_tag(key) else f"attribution.{key}")
     return attrgetter(*sorted(names))
 
 
@@ -181,7 +182,7 @@ def _test(condition: Condition) -> _Test:
     pattern = re.compile("|".join(map(fnmatch.translate, condition.patterns)), flags)
 
     def is_met(call: Call) -> bool:
-        value = _what(call.request, key) if is_subject else _whose(call.attribution, key)
+        value = _what(call.request, key) if is_subject else value_of(call.attribution, key)
         return value is not None and pattern.match(value) is not None
 
     return is_met
@@ -201,6 +202,4 @@ def _what(request: Request, key: str) -> str | None:
 
 def is_key(name: str, *, subjects: bool) -> bool:
     """Say whether `per` (or with `subjects`, `where`) may name this."""
-    if name.startswith(TAG):
-        return len(name) > len(TAG)
-    return name in DIMENSIONS or (subjects and name in SUBJECTS)
+    return is_tag(name) or name in OWNERS or (subjects and name in SUBJECTS)

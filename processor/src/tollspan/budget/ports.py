@@ -9,7 +9,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from tollspan.usage import Attribution, Call, DecisionEvent, Outcome, Usage, UsageEvent
+from tollspan.usage import Call, DecisionEvent, Outcome, Usage, UsageEvent
 
 from .values import Account, Balance, Decision, Hold, Refusal
 
@@ -114,6 +114,10 @@ class Gate(Protocol):
         """Do as `authorize` does, without ever blocking the event loop."""
         ...
 
+    def spent(self, call: Call) -> Decision:
+        """Name the accounts of what was used without asking. Holds nothing and refuses nothing."""
+        ...
+
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made; never blocks or raises."""
         ...
@@ -146,6 +150,7 @@ class Closing(msgspec.Struct, frozen=True):
         outcome: How it ended.
         traceparent: W3C trace context of its span.
         keep_unresolved: Keep the rest of the hold counted: the usage says less than was spent.
+        marks: What to look at in its event, besides what the closer finds.
     """
 
     call: Call
@@ -154,11 +159,4 @@ class Closing(msgspec.Struct, frozen=True):
     outcome: Outcome
     traceparent: str | None = None
     keep_unresolved: bool = False
-
-
-class AttributionSource(Protocol):
-    """Says who pays for what runs now."""
-
-    def __call__(self) -> Attribution:
-        """Return the attribution in force in this thread or task."""
-        ...
+    marks: tuple[str, ...] = ()

@@ -7,35 +7,23 @@ from typing import Literal
 
 import msgspec
 
-from tollspan.usage import BudgetUnit
+from tollspan.usage import DIMENSIONS, BudgetUnit
 
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .windows import LIFETIME, Window
 
 OnExceed = Literal["deny", "warn", "shadow"]
-DIMENSIONS = (
-    "customer",
-    "session",
-    "user",
-    "agent",
-    "feature",
-    "step",
-    "team",
-    "project",
-    "service",
-    "environment",
-)
+OWNERS = (*DIMENSIONS, "service", "environment")
 """Whom a call may be for, as `per` and `where` name it; beside them each `tag.<name>`."""
 SUBJECTS = ("provider", "model", "operation", "tool")
 """What a call may be, as `where` names it."""
-TAG = "tag."
 
 
 class Condition(msgspec.Struct, frozen=True):
     """What a call must be for a budget to count it.
 
     Attributes:
-        key: One of `SUBJECTS` or `DIMENSIONS`, or `tag.<name>`.
+        key: One of `SUBJECTS` or `OWNERS`, or `tag.<name>`.
         patterns: Globs (`*`, `?`, `[…]`), one of which the call's value matches. Of what a call is,
             capitals don't matter; of whom it is for they do.
     """

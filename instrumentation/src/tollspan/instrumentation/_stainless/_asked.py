@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import msgspec
 
-from tollspan.usage import Request
+from tollspan.safety import report
+from tollspan.usage import Attribution, ConfigError, Request, read_attribution
 
 _ASKED = {"include_usage": True}
 _OURS, _RESERVE = "tollspan", "input_reserve_tokens"
+_PLACE = f'extra_body["{_OURS}"]'
 _RAW_HEADER = "X-Stainless-Raw-Response"
 
 
@@ -24,6 +26,7 @@ class Asked(msgspec.Struct):
         given: The body and what is merged into it, as the caller gave them; None while they are
             in `options` untouched.
         ours: What the caller told us in `extra_body={"tollspan": {…}}`; it is not sent.
+        said: What that says of who pays for this call; None when there was nothing.
         is_taken_back: We had asked for a stream's usage, and the server refused that.
     """
 
@@ -31,7 +34,8 @@ class Asked(msgspec.Struct):
     options: Any
     is_stream: bool
     given: tuple[Any, Any] | None = None
-    ours: Mapping[str, object] | None = None
+    ours: object = None
+    said: Attribution | None = None
     is_taken_back: bool = False
 
     def body(self) -> Mapping[str, object]:
@@ -51,27 +55,29 @@ class Asked(msgspec.Struct):
         fields = cast("dict[str, Any]", vars(self.options))
         extra = _mapping(fields.get("extra_json"))
         if _OURS in extra:
-            self.ours = _mapping(extra[_OURS])
+            self.ours = extra[_OURS]
             fields["extra_json"] = {name: extra[name] for name in extra if name != _OURS} or None
 
     def apply_ours(self, request: Request) -> Request:
-        """Return the request with what the caller told us of it.
+        """Return the request with what the caller told us of it, and keep what he said besides.
 
-        Raises:
-            ValueError: He told us something that makes no sense; the text says what does.
+        What makes no sense is reported, and left out.
         """
-        ours = self.ours or {}
-        if unknown := ours.keys() - {_RESERVE}:
-            raise ValueError(
-                f'extra_body["tollspan"] has unknown keys {sorted(unknown)}; known: {_RESERVE}'
-            )
-        reserve = ours.get(_RESERVE)
+        if self.ours is None:
+            return request
+        ours = dict(_mapping(self.ours))
+        if not isinstance(self.ours, Mapping):
+            kind = type(self.ours).__name__
+            _left_out(ConfigError(f"{_PLACE} is of type {kind}; expected a JSON object"))
+        reserve = ours.pop(_RESERVE, None)
+        self.said = read_attribution(ours, place=f"{_PLACE}: ", on_wrong=_left_out)
         if reserve is None:
             return request
         if type(reserve) is not int or reserve < 0:
-            raise ValueError(
-                f'extra_body["tollspan"]["{_RESERVE}"] is {reserve!r}; expected a number of tokens'
+            _left_out(
+                ConfigError(f"{_PLACE}: {_RESERVE} is {reserve!r}; expected a number of tokens")
             )
+            return request
         return msgspec.structs.replace(request, input_reserve_tokens=reserve)
 
     def ask_for_usage(self) -> None:
@@ -103,6 +109,10 @@ class Asked(msgspec.Struct):
             fields = cast("dict[str, Any]", vars(self.options))
             fields["json_data"], fields["extra_json"] = self.given
             self.given = None
+
+
+def _left_out(error: ConfigError) -> None:
+    report("instrumentation.extra_body", error)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

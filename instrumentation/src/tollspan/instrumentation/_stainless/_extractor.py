@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 import msgspec
+from opentelemetry.util.types import AttributeValue
 
-from tollspan.instrumentation._call import Failure
+from tollspan.instrumentation._details import read_details, readers
 from tollspan.instrumentation._hosts import HostTable, Route
+from tollspan.instrumentation._run import Failure
 from tollspan.instrumentation._shapes import Reading, StreamReader, View
+from tollspan.instrumentation._spans import SpanEmitter
 from tollspan.instrumentation._stream import is_stream
 from tollspan.safety import Guard
 from tollspan.usage import Request
@@ -30,11 +33,20 @@ class PathExtractor:
     """Reads the requests and answers of one path.
 
     Attributes:
+        spans: Starts their spans.
         others: Finds out who else makes spans of them.
         is_free: The provider takes no money for them.
     """
 
-    def __init__(self, sdk: Sdk, path: ApiPath, hosts: HostTable, sightings: Sightings) -> None:
+    def __init__(
+        self,
+        sdk: Sdk,
+        path: ApiPath,
+        hosts: HostTable,
+        sightings: Sightings,
+        spans: SpanEmitter,
+    ) -> None:
+        self.spans = spans
         self.others = PathOthers(sdk, path)
         self._hosts = hosts
         self._shape = path.shape()
@@ -45,6 +57,8 @@ class PathExtractor:
         # Classes of results that are the answer itself: no stream, no response to be read later.
         self._answers: set[type] = set()
         self._asks_for_usage = path.asks_for_usage
+        self._readers = readers(sdk.package)
+        self._told = frozenset(self._readers)
         self._refusing: set[tuple[str, int | None]] = set()
 
     def request(self, asked: Asked) -> Request:
@@ -59,6 +73,13 @@ class PathExtractor:
         with _guard:
             return asked.apply_ours(request)
         return request
+
+    def details(self, asked: Asked) -> dict[str, AttributeValue] | None:
+        """Return what a span says of the request beyond its `Request`; None for nothing."""
+        options = asked.options
+        if self._told.isdisjoint(options.json_data) and not options.extra_json:
+            return None
+        return read_details(asked.body(), self._readers)
 
     def prepare(self, request: Request, asked: Asked) -> None:
         """Ask a stream for its usage where the caller did not, unless its server refused that."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tollspan.instrumentation._call import Failure
+from tollspan.instrumentation._run import Failure
 from tollspan.usage import OutcomeStatus
 
 # Answers of somebody who gave up waiting for the provider, or lost it: it may have gone on, and

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import wrapt
+from opentelemetry.context import attach, detach, get_current
 
-from tollspan.attribution import current_call
-from tollspan.instrumentation._call import Lifecycle, Run
+from tollspan.attribution import BAGGAGE, current_call, outbound
+from tollspan.instrumentation._call import Lifecycle
 from tollspan.instrumentation._hosts import HostTable
+from tollspan.instrumentation._run import Run
 from tollspan.instrumentation._shapes import StreamReader
 from tollspan.instrumentation._spans import mark_inner_span
 from tollspan.instrumentation._stream import AsyncStreamProxy, SyncStreamProxy, Watch
@@ -32,10 +35,17 @@ _POST = frozenset({"post", "POST", "Post"})
 
 
 class Funnel:
-    """Wraps an SDK's funnel when it is imported, and takes the wrappers off again."""
+    """Wraps an SDK's funnel when it is imported, and takes the wrappers off again.
+
+    Attributes:
+        sdk: Which one.
+        hosts: Whose calls they are, by host.
+        spans: Makes the spans of its calls; may be silenced or sent elsewhere by itself.
+    """
 
     def __init__(self, sdk: Sdk, lifecycle: Lifecycle, sightings: Sightings) -> None:
         self.sdk = sdk
+        self.spans = lifecycle.spans.apart()
         self.hosts = HostTable(sdk.provider, sdk.hosts)
         self._module = f"{sdk.package}._base_client"
         self._left_out = sdk.left_out
@@ -45,13 +55,20 @@ class Funnel:
         self._is_active = False
         self._is_hooked = False
         self._is_patched = False
+        self._wake: Callable[[], None] | None = None
         self._undo: list[tuple[type, str, object, object]] = []
         self._last_stray: Callable[[], object] = object
         self._extractors = {
-            path.path: PathExtractor(sdk, path, self.hosts, sightings) for path in sdk.paths
+            path.path: PathExtractor(sdk, path, self.hosts, sightings, self.spans)
+            for path in sdk.paths
         }
         # By URL as it was asked for; None for what is not gated.
         self._by_url: dict[str, PathExtractor | None] = {**self._extractors}
+
+    @property
+    def holds(self) -> bool:
+        """Whether every call of the SDK passes here, now or once it is imported."""
+        return self._is_active and (bool(self._undo) or self.sdk.package not in sys.modules)
 
     def apply(self) -> None:
         """Wrap what is imported already, and the rest as it is imported."""
@@ -75,6 +92,11 @@ class Funnel:
                 setattr(owner, name, original)
         self._undo = []
         self._is_patched = False
+
+    def wake_before_next(self, wake: Callable[[], None]) -> None:
+        """Call this once, before the next request: after a fork, say."""
+        self._wake = wake
+        self._by_url = {}  # so that the next one is looked up slowly, where waking costs no other
 
     # -- wrapping --
 
@@ -141,7 +163,8 @@ class Funnel:
             options = kwargs.get("options")
         extractor = self._find(instance, options)
         if extractor is None:
-            return wrapped(*args, **kwargs)
+            with self._nothing_of_ours(options):
+                return wrapped(*args, **kwargs)
         asked = Asked(instance, options, kwargs.get("stream", False))
         return self._lifecycle.call(extractor, self._proxy, asked, wrapped, args, kwargs)
 
@@ -158,7 +181,8 @@ class Funnel:
             options = kwargs.get("options")
         extractor = self._find(instance, options)
         if extractor is None:
-            return await wrapped(*args, **kwargs)
+            with self._nothing_of_ours(options):
+                return await wrapped(*args, **kwargs)
         asked = Asked(instance, options, kwargs.get("stream", False))
         return await self._lifecycle.call_async(
             extractor, self._proxy_async, asked, wrapped, args, kwargs
@@ -210,6 +234,21 @@ class Funnel:
 
     # -- inside --
 
+    @contextmanager
+    def _nothing_of_ours(self, options: Any) -> Generator[None]:
+        """Let a request that is not gated be made without what is for us, or comes from us."""
+        token = None
+        with self._guard:
+            Asked(None, options, is_stream=False).take_ours()
+            context = get_current()
+            if BAGGAGE in context:
+                token = attach(outbound(context))
+        try:
+            yield
+        finally:
+            if token is not None:
+                detach(token)
+
     def _find(self, client: object, options: Any) -> PathExtractor | None:
         """Return what reads a request; None for what is not gated, or is being gated already."""
         flight = current_call.get()
@@ -238,6 +277,10 @@ class Funnel:
 
     def _find_slowly(self, options: Any) -> PathExtractor | None:
         """Look a URL up that was not met before: with a query, a host, without a slash."""
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            with self._guard:
+                wake()
         url = str(options.url)
         parts = urlsplit(url)
         path = "/" + parts.path.strip("/")

@@ -139,8 +139,10 @@ class ChatStreamReader:
     def _note(self, chunks: list[object]) -> None:
         """Read the facts that all chunks share; the very first may be without them."""
         for chunk in (chunks[0], chunks[-1]) if chunks else ():
-            self._id = self._id or getattr(chunk, "id", None)
-            self._model = self._model or getattr(chunk, "model", None)
+            if not self._id:
+                self._id = getattr(chunk, "id", None)
+            if not self._model:
+                self._model = getattr(chunk, "model", None)
             self._tier = getattr(chunk, "service_tier", None) or self._tier
 
     def _fold_choice(self, choice: Any) -> None:

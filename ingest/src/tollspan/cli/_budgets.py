@@ -1,0 +1,202 @@
+"""`tollspan budgets`: every budget's limit, what is spent, held and left, and when it resets."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from tollspan.budget import Account, Balance, Budget, RuleSet, period, read_rules, read_scope
+from tollspan.launch import Settings, read_settings
+from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger
+from tollspan.usage import BudgetUnit, ConfigError, LedgerError, format_usd, rfc3339, to_decimal
+
+from ._event_line import UNIT_NAMES
+from ._events import NOBODY
+from ._periods import end_of
+from ._terminal import Bar, Cell, Column, Style, Value, print_json, print_table
+
+_NEARLY = 0.8
+_SOFT = {"warn": "only warns", "shadow": "only notes"}
+
+
+def budgets(parsed: argparse.Namespace) -> int:
+    """Show every budget; what dead processes held is shown as unresolved."""
+    settings = read_settings()
+    reader = LedgerReader(settings.home / LEDGER_FILE)
+    reader.balances()  # says so when there is no ledger, before one is made
+    ledger = SQLiteLedger(settings.home)
+    with contextlib.suppress(LedgerError):  # a ledger that can only be read is shown as it is
+        ledger.sweep()
+    ledger.close()
+    if parsed.unresolved:
+        return _show_unresolved(reader.open_holds(), is_json=parsed.json)
+    rules = {budget.id: budget for budget in _rules(settings).budgets}
+    now = time.time_ns()
+    found = reader.balances()
+    rows = [
+        (_in_force(balance, rules), _ends_at(balance.account, rules))
+        for balance in (*found, *_untouched(found, rules, now))
+    ]
+    shown = [row for row in rows if parsed.all or row[1] is None or row[1] > now]
+    if parsed.json:
+        print_json([_as_json(*row) for row in shown])
+    else:
+        _print(shown, rules)
+    return 0
+
+
+def _rules(settings: Settings) -> RuleSet:
+    """Read the rules that are in force here; without any, the ledger alone is shown."""
+    if settings.document is None:
+        return RuleSet()
+    try:
+        return read_rules(settings.document)
+    except ConfigError as error:
+        sys.stderr.write(f"tollspan budgets: {error}; shown is what the ledger knows\n")
+        return RuleSet()
+
+
+def _in_force(balance: Balance, rules: Mapping[str, Budget]) -> Balance:
+    """Return a balance with the limit that the rules have now: the ledger's is the last call's."""
+    account = balance.account
+    budget = rules.get(account.budget_id)
+    if budget is None or budget.unit != account.unit:
+        return balance
+    return Balance(
+        account=Account(
+            budget_id=account.budget_id,
+            scope=account.scope,
+            period=account.period,
+            unit=account.unit,
+            limit=budget.limit,
+        ),
+        posted=balance.posted,
+        held=balance.held,
+        unresolved=balance.unresolved,
+    )
+
+
+def _untouched(
+    balances: Sequence[Balance], rules: Mapping[str, Budget], now_unix_ns: int
+) -> Iterator[Balance]:
+    """Make balances of the undivided budgets that no call has touched in this period."""
+    touched = {(one.account.budget_id, one.account.period, one.account.unit) for one in balances}
+    for budget in rules.values():
+        key, _ = period(budget.window, now_unix_ns)
+        if not budget.per and (budget.id, key, budget.unit) not in touched:
+            yield Balance(
+                account=Account(
+                    budget_id=budget.id, scope="", period=key, limit=budget.limit, unit=budget.unit
+                )
+            )
+
+
+def _ends_at(account: Account, rules: Mapping[str, Budget]) -> int | None:
+    budget = rules.get(account.budget_id)
+    return end_of(account.period, "UTC" if budget is None else budget.window.timezone)
+
+
+def _print(rows: Sequence[tuple[Balance, int | None]], rules: Mapping[str, Budget]) -> None:
+    print_table(
+        (
+            Column("budget"),
+            Column("of", if_any=True),
+            Column("period", may_go=True),
+            Column("used"),
+            Column("unit"),
+            Column("limit", is_number=True),
+            Column("spent", is_number=True),
+            Column("held", is_number=True, may_go=True),
+            Column("unresolved", is_number=True, may_go=True),
+            Column("left", is_number=True),
+            Column("resets (UTC)", may_go=True, if_any=True),
+            Column("notes", may_go=True, if_any=True),
+        ),
+        [_line(balance, ends_at, rules) for balance, ends_at in rows],
+    )
+
+
+def _line(balance: Balance, ends_at: int | None, rules: Mapping[str, Budget]) -> tuple[Value, ...]:
+    account = balance.account
+    unit = account.unit
+    left = account.limit - balance.counted
+    share = balance.counted / account.limit if account.limit else 1.0
+    style: Style = "bad" if share >= 1 else "warning" if share >= _NEARLY else "good"
+    whose = ", ".join(f"{key} {value or NOBODY}" for key, value in read_scope(account.scope))
+    budget = rules.get(account.budget_id)
+    return (
+        account.budget_id,
+        whose,
+        account.period or "lifetime",
+        Bar(share, style),
+        UNIT_NAMES[unit],
+        _amount(account.limit, unit, places=2),
+        _amount(balance.posted, unit),
+        _amount(balance.held, unit),
+        Cell(_amount(balance.unresolved, unit), "warning" if balance.unresolved else ""),
+        Cell(_amount(left, unit), "bad" if left <= 0 else ""),
+        "" if ends_at is None else rfc3339(ends_at)[:16].replace("T", " "),
+        Cell("" if budget is None else _SOFT.get(budget.on_exceed, ""), "quiet"),
+    )
+
+
+def _amount(amount: int, unit: BudgetUnit, *, places: int = 6) -> str:
+    return format_usd(amount, places=places) if unit == "usd" else f"{amount:,}"
+
+
+def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
+    account = balance.account
+    unit = account.unit
+    return {
+        "budget": account.budget_id,
+        "scope": dict(read_scope(account.scope)),
+        "period": account.period,
+        "unit": UNIT_NAMES[unit],
+        "limit": to_decimal(account.limit, unit),
+        "posted": to_decimal(balance.posted, unit),
+        "held": to_decimal(balance.held, unit),
+        "leased": "0",  # no authority leases yet
+        "unresolved": to_decimal(balance.unresolved, unit),
+        "remaining": to_decimal(account.limit - balance.counted, unit),
+        "resets_at": None if ends_at is None else rfc3339(ends_at),
+    }
+
+
+def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
+    found = [hold for hold in holds if hold.is_unresolved]
+    if is_json:
+        print_json([_hold_json(hold) for hold in found])
+        return 0
+    print_table(
+        (
+            Column("started (UTC)"),
+            Column("budget"),
+            Column("unit"),
+            Column("held", is_number=True),
+            Column("call"),
+        ),
+        [
+            (
+                rfc3339(hold.started_at_unix_ns)[:19].replace("T", " "),
+                hold.budget_id,
+                UNIT_NAMES[hold.unit],
+                _amount(hold.amount, hold.unit),
+                Cell(hold.call_id, "quiet"),
+            )
+            for hold in found
+        ],
+    )
+    return 0
+
+
+def _hold_json(hold: OpenHold) -> dict[str, object]:
+    return {
+        "call_id": hold.call_id,
+        "budget": hold.budget_id,
+        "unit": UNIT_NAMES[hold.unit],
+        "amount": to_decimal(hold.amount, hold.unit),
+        "started_at": rfc3339(hold.started_at_unix_ns),
+    }

@@ -1,0 +1,53 @@
+"""Reads the key of a budget's period back: which window it is of, and when it ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from tollspan.budget import Every, Window, period
+
+_NS = 1_000_000_000
+_FORMATS: tuple[tuple[Every, str], ...] = (
+    ("month", "%Y-%m"),
+    ("day", "%Y-%m-%d"),
+    ("hour", "%Y-%m-%dT%H"),
+    ("hour", "%Y-%m-%dT%H%z"),
+)
+
+
+def end_of(key: str, timezone: str) -> int | None:
+    """Return when a period ends, nanoseconds since the epoch; None for a lifetime.
+
+    Args:
+        key: As `tollspan.budget.period` names it.
+        timezone: Of the budget's window.
+    """
+    found = _read(key, ZoneInfo(timezone))
+    if found is None:
+        return None
+    every, start = found
+    window = Window(every=every, timezone=timezone)
+    return period(window, int(start.timestamp()) * _NS)[1]
+
+
+def _read(key: str, zone: ZoneInfo) -> tuple[Every, datetime] | None:
+    """Return a period's window and a moment in it; None for a lifetime, and for no key at all."""
+    year, _, week = key.partition("-W")
+    if week.isdigit() and year.isdigit():
+        day = date.fromisocalendar(int(year), int(week), 1)
+        return "week", _noon(datetime(day.year, day.month, day.day, tzinfo=UTC), zone)
+    for every, form in _FORMATS:
+        try:
+            found = datetime.strptime(key, form)  # noqa: DTZ007 - the zone is put in below
+        except ValueError:
+            continue
+        if every != "hour":
+            return every, _noon(found, zone)
+        return every, found if found.tzinfo else found.replace(tzinfo=zone)
+    return None
+
+
+def _noon(day: datetime, zone: ZoneInfo) -> datetime:
+    """Return a moment of a day that no change of clocks leaves out."""
+    return day.replace(hour=12, tzinfo=zone)

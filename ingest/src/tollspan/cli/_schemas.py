@@ -1,0 +1,182 @@
+"""The JSON Schemas of `tollspan.yaml` and of a line of `tollspan events --json`, made from code."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any, cast, get_args
+
+import msgspec
+
+from tollspan.budget import (
+    BUDGET_KEYS,
+    DEFAULTS_KEYS,
+    DOCUMENT_KEYS,
+    EVERY,
+    OWNERS,
+    SUBJECTS,
+    WINDOW_KEYS,
+    OnExceed,
+    OnUnavailable,
+    OnUnbounded,
+    OnUnboundedInput,
+    OnUnpriced,
+)
+
+from ._event_line import ChargeLine, EventLine
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, object]
+
+
+# Digits with `,` and `_` between, no more of them than the largest limit has.
+def _whole(digits: int) -> str:
+    return rf"(0[_,]*)*([0-9][_,]*){{1,{digits}}}"
+
+
+def _largest(digits: int) -> str:
+    return rf"(0[_,]*)*1[_,]*(0[_,]*){{{digits}}}(\.0+)?"
+
+
+_USD = rf"({_whole(9)}(\.[0-9]{{1,9}}0*)?|{_largest(9)})\s*USD"
+_COUNT = rf"({_whole(15)}(\.0+)?|{_largest(15)})\s*(tokens?|calls?)"
+
+
+def config_schema() -> Schema:
+    """Return the schema of the rules' document.
+
+    It accepts what the parser accepts, but for what no schema can say: that ids are unique, and
+    that a key is written once.
+    """
+    return {
+        "$schema": _DRAFT,
+        "$id": "urn:tollspan:config:v1",
+        "title": "tollspan.yaml",
+        "description": "Budgets for calls to models, and what happens where they can't decide.",
+        **_object(DOCUMENT_KEYS, _DOCUMENT, needed=("version",)),
+    }
+
+
+def event_schema() -> Schema:
+    """Return the schema of one line of `tollspan events --json`."""
+    found = msgspec.json.schema(EventLine)
+    lines: Schema = found["$defs"]
+    for kind in (EventLine, ChargeLine):
+        _describe(kind, cast("dict[str, Any]", lines[kind.__name__]))
+    return {"$schema": _DRAFT, "$id": "urn:tollspan:event:v1", **found}
+
+
+def _describe(kind: type[msgspec.Struct], schema: dict[str, Any]) -> None:
+    """Put what a docstring says of each field beside the field."""
+    head, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:\n")
+    schema["description"] = " ".join(head.split())
+    for entry in re.split(r"\n(?! {8})", attributes):
+        names, colon, text = entry.strip().partition(": ")
+        for name in _names(names, kind.__struct_fields__) if colon else ():
+            schema["properties"][name]["description"] = " ".join(text.split())
+
+
+def _names(written: str, fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Read `a, b`, or `a … d` for all from the one to the other."""
+    first, between, last = written.partition(" … ")
+    if between:
+        return fields[fields.index(first) : fields.index(last) + 1]
+    return tuple(written.split(", "))
+
+
+def _object(keys: Iterable[str], properties: Schema, *, needed: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of a mapping with the keys that the parser knows, and no others."""
+    found: Schema = {
+        "type": "object",
+        "properties": {key: properties[key] for key in keys},
+        "additionalProperties": False,
+    }
+    return {**found, "required": list(needed)} if needed else found
+
+
+def _one_or_many(item: Schema, *, least: int = 0) -> Schema:
+    return {"anyOf": [item, {"type": "array", "items": item, "minItems": least}]}
+
+
+def _choice(choices: Iterable[str], default: str, text: str) -> Schema:
+    return {"enum": list(choices), "default": default, "description": text}
+
+
+_DEFAULTS: Schema = {
+    "on_unavailable": _choice(
+        get_args(OnUnavailable), "deny", "Calls in a budget, while the ledger can't answer."
+    ),
+    "on_unbounded": _choice(
+        get_args(OnUnbounded), "model_max", "Calls without a limit on their output."
+    ),
+    "on_unbounded_input": _choice(
+        get_args(OnUnboundedInput), "window", "Calls whose input no count of bytes bounds."
+    ),
+    "on_unpriced": {
+        "enum": list(get_args(OnUnpriced)),
+        "description": "Models without a price. Without it: `ceiling` on hosts that are known to "
+        "be the provider's own, `allow` elsewhere.",
+    },
+}
+_EVERY = _choice(EVERY, EVERY[0], "When the budget starts anew; by the clock of UTC.")
+_WINDOW: Schema = {
+    "every": {"enum": list(EVERY), "description": "How long a period is."},
+    "timezone": {
+        "description": "Whose hours, days, weeks and months: an IANA name.",
+        "type": "string",
+        "default": "UTC",
+        "minLength": 1,
+    },
+}
+_TAG = r"^tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+_WHOM: Schema = {"anyOf": [{"enum": list(OWNERS)}, {"type": "string", "pattern": _TAG}]}
+_TEXT: Schema = {"type": ["string", "number", "boolean"]}
+_PATTERN: Schema = {**_TEXT, "minLength": 1}
+_BUDGET: Schema = {
+    "id": {
+        "description": "Unique in the document.",
+        "type": ["string", "integer"],
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        "minimum": 0,
+    },
+    "limit": {
+        "description": "An amount such as `49.50 USD`, `50000 tokens` or `100 calls`.",
+        "type": "string",
+        "pattern": rf"^\s*({_USD}|{_COUNT})\s*$",
+    },
+    "window": {
+        "description": "When the budget starts anew.",
+        "anyOf": [_EVERY, _object(WINDOW_KEYS, _WINDOW, needed=("every",))],
+    },
+    "per": {
+        "description": "By whose values the budget is divided: one account for each.",
+        "anyOf": [_WHOM, {"type": "array", "items": _WHOM, "uniqueItems": True}],
+    },
+    "where": {
+        "description": "What a call must be to be counted: a glob for each key, or a list of them.",
+        "type": "object",
+        "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"pattern": _TAG}]},
+        "additionalProperties": _one_or_many(_PATTERN, least=1),
+    },
+    "on_exceed": _choice(get_args(OnExceed), "deny", "What becomes of a call that does not fit."),
+    "warn_at": {
+        "description": "Shares of the limit at which somebody is told, once in each period.",
+        **_one_or_many({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+    },
+    "message": {"description": "What a refusal tells the program's user.", **_TEXT},
+    "upgrade_url": {"description": "Where that user may get more.", **_TEXT},
+}
+_DOCUMENT: Schema = {
+    "version": {"enum": [1, "1"], "description": "The document's format."},
+    "defaults": _object(DEFAULTS_KEYS, _DEFAULTS),
+    "budgets": {
+        "type": "array",
+        "items": _object(BUDGET_KEYS, _BUDGET, needed=("id", "limit")),
+    },
+    "hosts": {
+        "description": "Host, or host:port, to the provider that answers there.",
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+    },
+}

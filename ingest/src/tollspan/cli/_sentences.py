@@ -1,0 +1,67 @@
+"""Says what rules mean, a sentence for each."""
+
+from __future__ import annotations
+
+from tollspan.budget import Budget, Condition, RuleSet
+from tollspan.usage import TAG_PREFIX, format_amount, is_tag
+
+_WINDOWS = {
+    "lifetime": "in all, for good",
+    "hour": "in each hour",
+    "day": "on each day",
+    "week": "in each week from Monday",
+    "month": "in each calendar month",
+}
+_EXCEEDED = {
+    "deny": "a call that may not fit is refused",
+    "warn": "a call that may not fit goes through, and somebody is warned",
+    "shadow": "a call that may not fit goes through, and is only noted",
+}
+
+
+def sentence(budget: Budget) -> str:
+    """Say what a budget allows, for whom, and what becomes of a call that does not fit."""
+    parts = [_amount(budget), _calls(budget), _EXCEEDED[budget.on_exceed]]
+    if budget.warn_at:
+        shares = " and ".join(f"{(share * 100).normalize():f}" for share in budget.warn_at)
+        parts.append(f"warned at {shares} %")
+    return f"{budget.id}: {'; '.join(parts)}."
+
+
+def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
+    """Say what happens where budgets can't decide, as far as it differs from the defaults."""
+    found: list[str] = []
+    if rules.on_unavailable == "allow":
+        found.append("While the ledger can't answer, calls go through uncounted.")
+    if rules.on_unpriced == "allow":
+        found.append("Models without a price are let through, and cost nothing in the budgets.")
+    if rules.on_unpriced == "deny":
+        found.append("Models without a price are refused.")
+    if rules.on_unbounded == "deny":
+        found.append("Calls without a limit on their output are refused.")
+    if rules.on_unbounded_input == "deny":
+        found.append("Calls whose input has no bound are refused.")
+    return tuple(found)
+
+
+def _amount(budget: Budget) -> str:
+    if budget.limit == 0:
+        return "nothing"
+    window = _WINDOWS[budget.window.every]
+    zone = "" if budget.window.every == "lifetime" else f" ({budget.window.timezone})"
+    each = "".join(f" for each {_dimension(key)}" for key in budget.per)
+    return f"at most {format_amount(budget.limit, budget.unit)}{each} {window}{zone}"
+
+
+def _calls(budget: Budget) -> str:
+    if not budget.where:
+        return "over all calls"
+    return f"over calls whose {' and whose '.join(map(_condition, budget.where))}"
+
+
+def _condition(condition: Condition) -> str:
+    return f"{_dimension(condition.key)} is {' or '.join(condition.patterns)}"
+
+
+def _dimension(key: str) -> str:
+    return f"tag {key.removeprefix(TAG_PREFIX)}" if is_tag(key) else key

@@ -1,0 +1,282 @@
+"""Wires the rooms together, once for each process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+from opentelemetry import _logs, metrics
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from tollspan import attribution
+from tollspan.budget import BudgetGate, CallSink, Closer, RuleSet, Warner
+from tollspan.instrumentation import (
+    LISTENERS,
+    DecisionLog,
+    Funnel,
+    Lifecycle,
+    MetricsRecorder,
+    SpanEmitter,
+    Worker,
+)
+from tollspan.instrumentation.anthropic import ANTHROPIC
+from tollspan.instrumentation.mcp import PACKAGE as MCP
+from tollspan.instrumentation.mcp import McpHooks
+from tollspan.instrumentation.openai import OPENAI
+from tollspan.ledger import SQLiteLedger
+from tollspan.pricing import PriceBook
+from tollspan.processor import Door, Held
+from tollspan.usage import ConfigError, PriceBookError, TollspanError, UsageEvent
+
+from ._metering import Chooser, loggers, meters
+from ._observing import AfterCalls
+from ._prices import load_prices
+from ._rules import RuleWatcher
+from ._settings import Settings
+from ._states import LedgerStates
+from ._tracing import TracerChooser
+
+_logger = logging.getLogger("tollspan.launch")
+SDKS = (OPENAI, ANTHROPIC)
+"""Every SDK that the gate knows."""
+Hooks = Funnel | McpHooks
+"""What stands in one SDK."""
+
+
+class Telemetry(msgspec.Struct):
+    """Where spans, metrics and log events of decisions go.
+
+    Attributes:
+        tracing, metering, logging: Choose the tracer, the meter and the logger.
+        recorder: Records metrics, and has `after` told of calls.
+    """
+
+    tracing: TracerChooser
+    metering: Chooser[metrics.Meter]
+    logging: Chooser[_logs.Logger]
+    recorder: MetricsRecorder
+
+
+class Installed(msgspec.Struct, kw_only=True):
+    """What one process runs with.
+
+    Attributes:
+        settings: As read.
+        ledger: The books and the authority.
+        gate: Decides.
+        sink: Accounts.
+        lifecycle: Takes calls through their life.
+        hooks: What stands in each SDK, by package.
+        door: Takes in what only other people's spans tell.
+        telemetry: Where it is told.
+        look_at_rules: Reads the rules anew if their document has changed.
+        instrumented: The SDKs whose instrumentors were switched on, by package.
+        is_kept: A launcher or the program itself installed it: no instrumentor takes it off.
+        problem: Why the rules, the prices or the ledger can't be used; None when all is well.
+        is_ready: The ledger was opened and the threads run.
+    """
+
+    settings: Settings
+    ledger: SQLiteLedger
+    gate: BudgetGate
+    sink: CallSink
+    lifecycle: Lifecycle
+    hooks: dict[str, Hooks]
+    door: Door
+    telemetry: Telemetry
+    look_at_rules: Callable[[], None]
+    instrumented: set[str] = set()
+    is_kept: bool = False
+    problem: TollspanError | None = None
+    is_ready: bool = False
+
+    @property
+    def funnels(self) -> tuple[Funnel, ...]:
+        """The hooks in the providers' SDKs."""
+        return tuple(each for each in self.hooks.values() if isinstance(each, Funnel))
+
+    def report_to(
+        self,
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+        package: str | None = None,
+    ) -> None:
+        """Send spans (of one SDK, if it is named) and metrics where the program says."""
+        if tracer_provider is not None:
+            tracer = self.telemetry.tracing.always(tracer_provider)
+            if package is None:
+                self.lifecycle.spans.tracer = tracer  # of the program's own tools
+            for name, hooks in self.hooks.items():
+                if package in (None, name):
+                    hooks.spans.tracer = tracer
+        if meter_provider is not None:
+            self.telemetry.metering.always(meter_provider)
+
+
+def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
+    """Wire the rooms together, and put the hooks into the SDKs.
+
+    Args:
+        settings: As read.
+        on_change: Called when the program has set up a provider of OpenTelemetry's.
+    """
+    logging.getLogger("tollspan").setLevel(settings.log_level)
+    attribution.set_default(settings.attribution)
+    attribution.use_baggage(settings.baggage)
+    book, no_prices = _prices(settings)
+    ledger, gate = _books(settings, book)
+    sink = Closer(book, ledger)
+
+    def use(rules: RuleSet) -> None:
+        for hooked in funnels:
+            hooked.hosts.extend(rules.hosts)
+        gate.use(rules, no_prices=no_prices if rules.on_unavailable == "deny" else None)
+
+    watcher = RuleWatcher(settings.document, use)
+
+    def tick() -> None:
+        watcher.look()
+        telemetry.recorder.look()
+
+    after = AfterCalls(LISTENERS)
+    after.warner = Warner(lambda: gate.rules, ledger, ledger, after.warn)
+    worker = Worker(tick=tick)
+    telemetry = _telemetry(settings, worker, ledger, gate, after, on_change)
+    lifecycle = Lifecycle(
+        gate=gate,
+        sink=sink,
+        note=ledger.note,
+        attribution=attribution.capture,
+        spans=SpanEmitter(
+            tracer=telemetry.tracing,
+            recorder=telemetry.recorder,
+            is_enabled=settings.makes_spans,
+            tells_semconv_cost=settings.tells_semconv_cost,
+        ),
+        worker=worker,
+    )
+    funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
+    rules, problem = watcher.first()
+    use(rules)
+    if problem is not None:
+        gate.refuse_all(problem)
+    door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
+    after.seen.append(door.see)
+    return Installed(
+        settings=settings,
+        ledger=ledger,
+        gate=gate,
+        sink=sink,
+        lifecycle=lifecycle,
+        hooks=_hooks(settings, lifecycle, ledger, funnels),
+        door=door,
+        telemetry=telemetry,
+        look_at_rules=watcher.look,
+        problem=problem or no_prices,
+    )
+
+
+def _books(settings: Settings, book: PriceBook) -> tuple[SQLiteLedger, BudgetGate]:
+    """Set up the books, and the gate over them; a gate that enforces nothing is on the record."""
+    ledger = SQLiteLedger(
+        settings.home,
+        wait_seconds=settings.acquire_timeout_seconds,
+        is_durable=settings.is_durable,
+    )
+    if settings.mode != "enforce":
+        _logger.warning("tollspan's budgets stop nothing: TOLLSPAN_MODE is %s", settings.mode)
+        ledger.sight("mode", settings.mode)
+    gate = BudgetGate(
+        RuleSet(),
+        book,
+        ledger,
+        acquire_timeout_seconds=settings.acquire_timeout_seconds,
+        mode=settings.mode,
+    )
+    return ledger, gate
+
+
+def _hooks(
+    settings: Settings, lifecycle: Lifecycle, ledger: SQLiteLedger, funnels: tuple[Funnel, ...]
+) -> dict[str, Hooks]:
+    """Put the hooks into what is imported already, and the rest as it is imported."""
+    hooks: dict[str, Hooks] = {funnel.sdk.package: funnel for funnel in funnels}
+    hooks[MCP] = McpHooks(lifecycle, ledger.sight)
+    for package, each in hooks.items():
+        if package in settings.silenced:
+            each.spans.is_enabled = False
+        each.apply()
+    return hooks
+
+
+def _door(
+    settings: Settings,
+    lifecycle: Lifecycle,
+    sink: CallSink,
+    ledger: SQLiteLedger,
+    funnels: tuple[Funnel, ...],
+    telemetry: Telemetry,
+    after: AfterCalls,
+) -> Door:
+    """Make the door for calls that only other people's spans tell of."""
+
+    def tell(event: UsageEvent) -> None:
+        telemetry.recorder.count(event)
+        after.record(event)
+
+    def held() -> Held:
+        holding = [funnel for funnel in funnels if funnel.holds]
+        return Held(
+            frozenset(funnel.sdk.package for funnel in holding),
+            frozenset(name for funnel in holding for name in funnel.hosts.providers),
+        )
+
+    return Door(
+        gate=lifecycle.gate,
+        sink=sink,
+        note=ledger.note,
+        attribution=attribution.capture,
+        later=lifecycle.worker.do,
+        held=held,
+        tell=tell,
+        sight=ledger.sight,
+        asks=settings.foreign_spans == "gate",
+    )
+
+
+def _telemetry(
+    settings: Settings,
+    worker: Worker,
+    ledger: SQLiteLedger,
+    gate: BudgetGate,
+    after: AfterCalls,
+    on_change: Callable[[], None],
+) -> Telemetry:
+    """Set up where spans, metrics and decisions go."""
+    tracing = TracerChooser(
+        wants_tracing=settings.wants_tracing and settings.makes_spans, on_change=on_change
+    )
+    metering = meters(
+        is_wanted=settings.wants_metrics and settings.makes_spans, on_change=on_change
+    )
+    logger = loggers(is_wanted=settings.wants_logs and settings.makes_spans, on_change=on_change)
+    recorder = MetricsRecorder(
+        metering,
+        worker,
+        states=LedgerStates(ledger, gate, dimensions=settings.metric_dimensions),
+        log=DecisionLog(logger),
+        dimensions=settings.metric_dimensions,
+        observer=after,
+    )
+    return Telemetry(tracing, metering, logger, recorder)
+
+
+def _prices(settings: Settings) -> tuple[PriceBook, TollspanError | None]:
+    """Read the prices. Without them nothing is priced, and what has a budget is denied."""
+    try:
+        return load_prices(settings), None
+    except (ConfigError, PriceBookError) as error:
+        _logger.error("tollspan has no prices, calls in a budget are denied: %s", error)  # noqa: TRY400
+        return PriceBook.empty(), error

@@ -1,0 +1,222 @@
+"""`tollspan budgets` and `config check`: what is left, until when, and what the rules mean."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.integration.cli.conftest import Run
+from tollspan.budget import Account, Hold, Window, period
+from tollspan.cli import _periods
+from tollspan.ledger import LEDGER_FILE, SQLiteLedger
+from tollspan.usage import (
+    Attribution,
+    BudgetUnit,
+    Call,
+    Charge,
+    Cost,
+    DecisionNote,
+    Outcome,
+    Request,
+    UsageEvent,
+)
+
+KEYS = [
+    "budget", "scope", "period", "unit", "limit", "posted", "held", "leased", "unresolved",
+    "remaining", "resets_at",
+]  # fmt: skip
+RULES = """\
+version: 1
+budgets:
+  - {id: org, limit: 10 USD, window: month, warn_at: [0.5, 1]}
+  - {id: customer, per: [customer], limit: 0.0055 USD, window: {every: day, timezone: Asia/Tokyo}}
+  - {id: tools, where: {tool: search, tag.tier: [free, trial]}, limit: 100 calls, on_exceed: warn}
+  - {id: never, where: {model: o3}, limit: 0 calls}
+defaults: {on_unavailable: allow}
+"""
+SENTENCES = """\
+org: at most 10.00 USD in each calendar month (UTC); over all calls; a call that may not fit is \
+refused; warned at 50 and 100 %.
+customer: at most 0.0055 USD for each customer on each day (Asia/Tokyo); over all calls; a call \
+that may not fit is refused.
+tools: at most 100 calls in all, for good; over calls whose tool is search and whose tag tier is \
+free or trial; a call that may not fit goes through, and somebody is warned.
+never: nothing; over calls whose model is o3; a call that may not fit is refused.
+While the ledger can't answer, calls go through uncounted.
+"""
+DECIMAL = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}
+
+
+def charge(
+    budget: str,
+    posted: int,
+    *,
+    scope: str = "",
+    key: str = "",
+    unit: BudgetUnit = "usd",
+    unresolved: int = 0,
+) -> Charge:
+    return Charge(
+        budget_id=budget, scope=scope, period=key, unit=unit, posted=posted, unresolved=unresolved
+    )
+
+
+@pytest.fixture
+def spent(home: Path) -> Path:
+    """A home with rules, and a ledger that was charged in this month and in a past one."""
+    (home / "tollspan.yaml").write_text(RULES)
+    now = time.time_ns()
+    today, _ = period(Window(every="day", timezone="Asia/Tokyo"), now)
+    month, _ = period(Window(every="month"), now)
+    ledger = SQLiteLedger(home)
+    for number, charges in enumerate(
+        (
+            (charge("org", 2_500_000_000, key=month, unresolved=1),),
+            (charge("org", 1_000_000_000, key="2020-02"),),
+            (charge("customer", 4_015_300, scope='{"customer":"acme"}', key=today),),
+            (charge("customer", 9_000_000, scope='{"customer":null}', key=today),),
+            (charge("tools", 12, unit="calls"),),
+            (charge("gone", 5, key="2020-W01"),),
+        )
+    ):
+        call = Call(
+            id=f"{number:032x}",
+            started_at_unix_ns=now,
+            request=Request(provider="openai", operation="chat", model="gpt-4o-mini"),
+            attribution=Attribution(),
+        )
+        ledger.post(
+            UsageEvent(
+                call=call,
+                decision=DecisionNote(),
+                outcome=Outcome(status="ok"),
+                usage=None,
+                cost=Cost(status="not_billed", amount_nanousd=0),
+                charges=charges,
+            ),
+            None,
+        )
+    ledger.close()
+    return home
+
+
+def rows(run: Run, *options: str) -> list[dict[str, Any]]:
+    code, output, errors = run("budgets", "--json", *options)
+    assert (code, errors) == (0, "")
+    found: list[dict[str, Any]] = json.loads(output)
+    return found
+
+
+def test_every_row_has_exactly_the_promised_keys(spent: Path, run: Run) -> None:
+    for row in rows(run, "--all"):
+        assert list(row) == KEYS
+        assert row["unit"] in {"USD", "tokens", "calls"}
+        assert row["leased"] == "0"
+        for key in ("limit", "posted", "held", "leased", "unresolved", "remaining"):
+            jsonschema.validate(row[key], DECIMAL)
+
+
+def test_amounts_are_exact_decimals_in_the_unit(spent: Path, run: Run) -> None:
+    org, acme, nobody, tools, never = rows(run)
+    assert (org["limit"], org["posted"], org["unresolved"]) == ("10", "2.5", "0.000000001")
+    assert org["remaining"] == "7.499999999"
+    assert (acme["scope"], acme["unit"], acme["limit"]) == ({"customer": "acme"}, "USD", "0.0055")
+    assert (acme["posted"], acme["remaining"]) == ("0.0040153", "0.0014847")
+    assert (nobody["scope"], nobody["remaining"]) == ({"customer": None}, "-0.0035")
+    assert (tools["unit"], tools["limit"], tools["posted"]) == ("calls", "100", "12")
+    assert tools["resets_at"] is None
+    assert (never["budget"], never["posted"], never["limit"]) == ("never", "0", "0")
+
+
+def test_a_period_ends_by_the_budgets_own_clock(spent: Path, run: Run) -> None:
+    org, acme, *_ = rows(run)
+    now = datetime.now(UTC)
+    for row, hour in ((org, "00:00:00.000000Z"), (acme, "15:00:00.000000Z")):
+        assert row["resets_at"].endswith(hour)
+        assert datetime.fromisoformat(row["resets_at"]) > now
+
+
+def test_past_periods_are_shown_when_asked_for(spent: Path, run: Run) -> None:
+    past = [row for row in rows(run, "--all") if row["period"].startswith("2020")]
+    assert [(row["budget"], row["resets_at"]) for row in past] == [
+        ("org", "2020-03-01T00:00:00.000000Z"),
+        ("gone", "2020-01-06T00:00:00.000000Z"),
+    ]
+    assert not any(row["period"].startswith("2020") for row in rows(run))
+
+
+def test_people_see_who_is_over_and_what_only_warns(spent: Path, run: Run) -> None:
+    code, output, _ = run("budgets")
+    assert code == 0
+    table = {line.split()[0] + line.split()[1]: line for line in output.splitlines()[2:]}
+    assert " 164%" in table["customercustomer"]
+    assert "customer unattributed" in table["customercustomer"]
+    assert "only warns" in table["toolslifetime"]
+    assert " 25%" in next(line for line in output.splitlines() if line.startswith("org"))
+
+
+def test_rules_that_cannot_be_read_leave_what_the_ledger_knows(spent: Path, run: Run) -> None:
+    (spent / "tollspan.yaml").write_text("version: 2\n")
+    code, output, errors = run("budgets", "--json")
+    assert code == 0
+    assert errors.startswith("tollspan budgets: ")
+    assert "shown is what the ledger knows" in errors
+    assert {row["budget"] for row in json.loads(output)} == {"org", "customer", "tools"}
+
+
+def test_unresolved_calls_are_listed(spent: Path, run: Run) -> None:
+    ledger = SQLiteLedger(spent)
+    account = Account(budget_id="org", scope="", period="", limit=10**9)
+    hold = Hold(call_id="f" * 32, started_at_unix_ns=time.time_ns(), legs=((account, 7_000_000),))
+    assert ledger.hold(hold) is None
+    ledger.close()  # the owner left, and its hold with nobody
+    (row,) = rows(run, "--unresolved")
+    assert (row["call_id"], row["budget"], row["amount"]) == ("f" * 32, "org", "0.007")
+    assert "f" * 32 in run("budgets", "--unresolved")[1]
+    assert run("doctor")[1].count("org 0.007 USD") == 1
+
+
+def test_every_budget_is_said_in_a_sentence(spent: Path, run: Run) -> None:
+    code, output, _ = run("config", "check")
+    assert code == 0
+    assert [line.strip() for line in output.splitlines()[1:-1]] == SENTENCES.splitlines()
+
+
+def test_all_that_is_in_force_is_checked(
+    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("config", "check")[0] == 1  # no rules
+    (home / "tollspan.yaml").write_text("version: 1\n")
+    assert run("config", "check")[0] == 0
+    (home / "prices.yaml").write_text("version: 1\nmodls: {}\n")
+    monkeypatch.setenv("TOLLSPAN_STRICT", "perhaps")
+    code, output, _ = run("config", "check")
+    assert code == 1
+    assert "TOLLSPAN_STRICT is 'perhaps'; expected true or false" in output
+    assert "prices.yaml:2: unknown key `modls`" in output
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu"])
+@pytest.mark.parametrize("every", ["hour", "day", "week", "month"])
+def test_a_periods_key_says_when_it_ends(zone: str, every: Any) -> None:
+    window = Window(every=every, timezone=zone)
+    for day in range(0, 1_200, 7):
+        moment = (1_704_067_200 + day * 86_400 + day * 977) * 10**9
+        key, end = period(window, moment)
+        assert _periods.end_of(key, zone) == end
+
+
+@pytest.mark.parametrize("key", ["", "someday", "2026", "2026-W"])
+def test_what_is_no_period_has_no_end(key: str) -> None:
+    assert _periods.end_of(key, "UTC") is None
+
+
+def test_a_ledger_that_nobody_made_is_not_made_by_looking(home: Path, run: Run) -> None:
+    assert run("budgets")[0] == 1
+    assert not (home / LEDGER_FILE).exists()

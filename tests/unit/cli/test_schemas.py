@@ -1,0 +1,146 @@
+"""The published schemas: current, and of one mind with the parser and with what is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import schemas
+from tollspan.budget import parse_rules
+from tollspan.cli import config_schema, event_schema, main
+from tollspan.usage import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = jsonschema.Draft202012Validator(config_schema())
+DOCUMENTS = sorted(
+    path for folder in ("examples", "docs") for path in (ROOT / folder).rglob("*tollspan*.yaml")
+)
+
+
+def is_accepted(document: object) -> bool:
+    """Say whether the parser takes a document."""
+    try:
+        parse_rules(yaml.safe_dump(document, allow_unicode=True))
+    except ConfigError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("path", "text"), schemas.files().items(), ids=lambda one: str(one)[-30:])
+def test_the_published_schemas_are_current(path: Path, text: str) -> None:
+    assert path.read_text() == text, "run scripts/schemas.py"
+
+
+@pytest.mark.parametrize("schema", [config_schema(), event_schema()], ids=["config", "event"])
+def test_schemas_are_schemas(schema: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == config_schema()
+    assert main(["config", "schema", "--event"]) == 0
+    assert json.loads(capsys.readouterr().out) == event_schema()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_document_that_we_show_is_valid(path: Path) -> None:
+    CONFIG.validate(yaml.safe_load(path.read_text()))
+
+
+def test_every_key_of_an_event_is_described() -> None:
+    found: Any = event_schema()["$defs"]
+    for kind in ("EventLine", "ChargeLine"):
+        properties = found[kind]["properties"]
+        assert [key for key, value in properties.items() if not value.get("description")] == []
+
+
+amounts = st.sampled_from(
+    ["5 USD", "0 USD", "49.50 USD", "2,000.5USD", "1_000 USD", " 7 USD ", "1000000000 USD",
+     "1,000,000,000.000 USD", "1000000000.1 USD", "1000000001 USD", "00012 USD", "0.123456789 USD",
+     "0.1234567890 USD", "0.0000000001 USD", "-1 USD", "5", "5 EUR", "5 usd", "USD", "", ".5 USD",
+     "5. USD", "1e3 USD", "NaN USD", "99999999999999999999 USD", "1 call", "100 calls", "5 tokens",
+     "5.0 tokens", "5.5 tokens", "1000000000000000 calls", "1000000000000001 calls", "5 hours",
+     "-1 calls", 5, -5, None, ["5 USD"], True]
+)  # fmt: skip
+choices = st.sampled_from(
+    ["lifetime", "hour", "day", "week", "month", "year", "allow", "deny", "ceiling", "window",
+     "model_max", "warn", "shadow", "", "DENY"]
+)  # fmt: skip
+names = st.sampled_from(
+    ["a", "org-month", "0", "A.b_c", "-a", "", "a b", "é", "x" * 128, "x" * 129, 7]
+)
+whom = st.sampled_from(["customer", "session", "tag.tier", "tag.", "tag", "model", "colour", ""])
+windows = st.one_of(
+    choices,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "every": choices,
+            "timezone": st.sampled_from(["UTC", "Europe/Berlin"]),
+            "anchor": st.just("2026-11-14"),
+        },
+    ),
+)
+patterns = st.sampled_from(["gpt-4o*", "", "free", 7, True, [], ["a", "b*"], ["a", ""], {"a": 1}])
+parts = {
+    "window": windows,
+    "per": st.one_of(whom, st.lists(whom, max_size=3)),
+    "where": st.one_of(
+        st.dictionaries(
+            st.sampled_from(
+                ["model", "provider", "tool", "operation", "customer", "tag.x", "colour"]
+            ),
+            patterns,
+            max_size=2,
+        ),
+        st.just("gpt-4o"),
+    ),
+    "on_exceed": choices,
+    "warn_at": st.sampled_from([0.5, [0.5, 0.8], [1], 0, 1.5, [], [-0.5], "half", [[0.5]]]),
+    "message": st.sampled_from(["Used up.", "", "%s {x}", 7, ["a"]]),
+    "upgrade_url": st.just("https://example.com/plans"),
+    "lmit": st.just("1 USD"),
+}
+budgets = st.fixed_dictionaries({}, optional={"id": names, "limit": amounts, **parts})
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        "version": st.sampled_from([1, "1", 2, "v1", None, [1]]),
+        "defaults": st.one_of(
+            st.dictionaries(
+                st.sampled_from(
+                    ["on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced", "on"]
+                ),
+                choices,
+                max_size=3,
+            ),
+            st.just("deny"),
+        ),
+        "budgets": st.one_of(st.lists(budgets, max_size=1), st.just({"id": "a"})),
+        "hosts": st.one_of(
+            st.dictionaries(st.sampled_from(["h", "h:80"]), st.just("openai")), st.just("h")
+        ),
+        "policies": st.just([]),
+    },
+)
+# One part at a time is odd, so that what is wrong with it is not hidden by another.
+nearly_valid = st.one_of(
+    *(
+        st.fixed_dictionaries({"id": st.just("a"), "limit": st.just("1 USD"), name: odd})
+        for name, odd in {**parts, "id": names, "limit": amounts}.items()
+    )
+).map(lambda budget: {"version": 1, "budgets": [budget]})
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(nearly_valid, documents))
+def test_the_schema_and_the_parser_are_of_one_mind(document: object) -> None:
+    assert CONFIG.is_valid(document) == is_accepted(document)
