@@ -171,7 +171,8 @@ class Session:
             if short and self._holds(hold, self._past_soft(legs), owner):
                 return _refusal(short, is_held=True)
         # Others were quicker each time; what refuses is never a soft account.
-        return self._refuse(hold, [one for one in standing if not one[0].account.is_soft])
+        hard = [one for one in standing if not one[0].account.is_soft]
+        return self._refuse(hold, hard or standing)
 
     def _holds(self, hold: Hold, legs: tuple[Leg, ...], owner: str) -> bool:
         """Try to hold; `legs` are those of the hold, or with other limits."""
