@@ -200,10 +200,12 @@ def test_another_instrumentor_keeps_its_span_and_is_told_the_cost(
     report = gated_run(fake, tmp_path, [*APP, "provider", *steps, f"calls:{CALLS}"])
     theirs, ours = report.of_scope(SCOPES[foreign]), report.of_scope("tollspan")
     if is_first and foreign == "openinference":
-        # It overrides the funnel in the clients' classes, and calls the SDK's past ours: a known
-        # gap. What is refused never reaches it, so the refusal's span is ours.
+        # It overrides the funnel in the clients' classes, and calls the SDK's past ours: its spans
+        # name the call, but are not told its cost. What is refused never reaches it, so the
+        # refusal's span is ours.
         assert len(theirs) == ADMITTED
-        assert not any(CALL_ID in span.attributes for span in theirs)
+        assert len({span.attributes[CALL_ID] for span in theirs}) == ADMITTED
+        assert not any("tollspan.cost.nanousd" in span.attributes for span in theirs)
         assert [span.attributes["error.type"] for span in ours] == ["tollspan.budget_exceeded"] * 5
     else:
         assert ours == []

@@ -33,8 +33,8 @@ ASKED: dict[str, Any] = {"max_tokens": 20}
 
 @contextmanager
 def open_stage(home: Path, fake: FakeOpenAI, *, budgets: str) -> Iterator[Stage]:
-    """Have tollspan in this process, with some budgets."""
-    with harness.installed(home, budgets=budgets) as installed:
+    """Have tollspan in this process, with some budgets; crowds are judged, however slowly."""
+    with harness.installed(home, budgets=budgets, TOLLSPAN_ACQUIRE_TIMEOUT="20") as installed:
         stage = Stage(fake=fake, home=home, installed=installed)
         yield stage
         stage.close()

@@ -43,12 +43,14 @@ class CallInFlight(msgspec.Struct):
         asked: What the wrapper that made it was asked, as the instrumentor keeps it.
         retries: How often the SDK tried again.
         maybe_billed: How many of the failed attempts were sent and never answered.
+        traceparent: The first span that somebody else has made of it, in W3C's form; None for none.
     """
 
     call: Call
     asked: object = None
     retries: int = 0
     maybe_billed: int = 0
+    traceparent: str | None = None
 
 
 current_call: ContextVar[CallInFlight | None] = ContextVar("tollspan_current_call", default=None)

@@ -38,7 +38,7 @@ def closing_of(
             first_chunk_ns=first_chunk_at_ns - started_at_ns if first_chunk_at_ns else None,
             response=reading.response,
         ),
-        span.traceparent if span is not None else None,
+        (span.traceparent if span is not None else None) or flight.traceparent,
         reading.is_incomplete,
     )
 
@@ -63,7 +63,7 @@ def failed_closing(run: Run, error: BaseException) -> Closing:
             maybe_billed_attempts=run.flight.maybe_billed,
             response=reading.response,
         ),
-        span.traceparent if span is not None else None,
+        (span.traceparent if span is not None else None) or run.flight.traceparent,
     )
 
 

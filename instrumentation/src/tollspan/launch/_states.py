@@ -36,10 +36,11 @@ class LedgerStates:
 
     def budgets(self) -> list[BudgetState]:
         """Return the accounts in force; those of the last time when the ledger can't be read."""
-        if time.monotonic() - self._read_at >= _KEPT_SECONDS:
-            self._read_at = time.monotonic()
+        now = time.monotonic()
+        if now - self._read_at >= _KEPT_SECONDS:
             with contextlib.suppress(LedgerError):  # nothing ran yet, or others say what is wrong
                 self._kept = self._read()
+            self._read_at = now  # not before: another thread that looks meanwhile reads them too
         return self._kept
 
     def outbox(self) -> tuple[int, int | None]:

@@ -89,6 +89,8 @@ class BudgetSpanProcessor(SpanProcessor):
             if read_span(scope, span.attributes or {}) is not None:
                 span.set_attribute(semconv.TOLLSPAN_CALL_ID, flight.call.id)
                 span.set_attribute(semconv.TOLLSPAN_DECISION, "allow")
+                if flight.traceparent is None:
+                    flight.traceparent = _traceparent(span)
             return None
         parent = span.parent
         started = door.start(
@@ -112,6 +114,13 @@ def _end_as_refused(span: Span, denial: CallDeniedError) -> None:
         span.set_attribute(semconv.TOLLSPAN_RULE_ID, denial.rule_id)
     span.set_status(Status(StatusCode.ERROR, str(denial)))
     span.end()
+
+
+def _traceparent(span: ReadableSpan) -> str | None:
+    of = span.get_span_context()
+    if of is None:
+        return None
+    return f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}"
 
 
 def _key(span: ReadableSpan) -> Key:
