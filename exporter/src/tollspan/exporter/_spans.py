@@ -21,6 +21,7 @@ from tollspan.usage import (
     merge_attributions,
     read_attribution,
     read_span,
+    traceparent,
 )
 
 from ._books import Books
@@ -104,8 +105,8 @@ class UsageEventExporter(SpanExporter):
             duration_ns=ended - started,
             is_error=span.status.status_code is StatusCode.ERROR,
         )
-        traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-        books.sink.close(Closing(call, books.gate.spent(call), usage, outcome, traceparent))
+        name = traceparent(context.trace_id, context.span_id, context.trace_flags)
+        books.sink.close(Closing(call, books.gate.spent(call), usage, outcome, name))
 
 
 def _owner(span: ReadableSpan, default: Attribution) -> Attribution:

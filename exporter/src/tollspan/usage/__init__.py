@@ -71,7 +71,7 @@ from .events import (
     encode_event,
     rfc3339,
 )
-from .ids import new_call_id
+from .ids import new_call_id, traceparent
 from .outcome import Outcome, OutcomeStatus, Response
 from .refusals import refusal
 from .usage import (
@@ -173,5 +173,6 @@ __all__ = [
     "rfc3339",
     "sum_of",
     "to_decimal",
+    "traceparent",
     "value_of",
 ]

@@ -26,6 +26,7 @@ from tollspan.usage import (
     named,
     read_span,
     refusal,
+    traceparent,
 )
 
 Key = tuple[int, int]
@@ -290,7 +291,7 @@ class Door:
         self, call: Call, decision: Decision, denial: CallDeniedError, key: Key
     ) -> CallDeniedError:
         denial.source = "foreign_span"
-        self._note(refusal(call, decision.note, denial, _traceparent(key)))
+        self._note(refusal(call, decision.note, denial, traceparent(*key)))
         return denial
 
     def _unseen(self, found: ForeignSpan, key: Key, started_at_unix_ns: int) -> _Live:
@@ -332,13 +333,9 @@ class Door:
                 decision,
                 usage,
                 outcome,
-                _traceparent(live.key),
+                traceparent(*live.key),
                 marks=(_DUPLICATE,) if may_be else (),
             )
         )
         self.recent.record(event, found.dialect.scope)
         self._tell(event)
-
-
-def _traceparent(key: Key) -> str:
-    return f"00-{key[0]:032x}-{key[1]:016x}-00"

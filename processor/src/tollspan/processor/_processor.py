@@ -11,7 +11,7 @@ from opentelemetry.trace import Status, StatusCode
 from tollspan import semconv
 from tollspan.attribution import current_call
 from tollspan.safety import Guard
-from tollspan.usage import OURS, CallDeniedError, read_span
+from tollspan.usage import OURS, CallDeniedError, read_span, traceparent
 
 from ._door import Door, Key
 
@@ -118,9 +118,7 @@ def _end_as_refused(span: Span, denial: CallDeniedError) -> None:
 
 def _traceparent(span: ReadableSpan) -> str | None:
     of = span.get_span_context()
-    if of is None:
-        return None
-    return f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}"
+    return traceparent(of.trace_id, of.span_id, of.trace_flags) if of is not None else None
 
 
 def _key(span: ReadableSpan) -> Key:
