@@ -175,7 +175,7 @@ class BudgetGate:
             on_unpriced = "allow" if request.is_assumed else "ceiling"
         bound = self._bounds.bound(request, at_unix_ns, ceiling=on_unpriced == "ceiling")
         amount = bound.amount_nanousd
-        if not plan.is_money:
+        if not plan.is_plain:
             return self._prepare_units(call, plan, bound, on_unpriced)
         if amount is None:
             if "unpriced" not in bound.reasons or on_unpriced == "deny":

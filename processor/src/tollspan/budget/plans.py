@@ -31,13 +31,15 @@ _Test = Callable[[Call], bool]
 _Entry = tuple[int, Budget, tuple[_Test, ...]]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The accounts of calls of one kind, for as long as every one of their periods lasts.
 
     Attributes:
         accounts: In the order of the document.
         rule_ids: The budgets, in the same order.
         is_money: All of them count USD.
+        is_plain: They need no more than the call's bound in each; what else a rule may ask of a
+            call is on the gate's longer path.
         hard_units: What those of them count that refuse what does not fit.
         since_unix_ns, until_unix_ns: The plan holds from the one until just before the other.
     """
@@ -45,12 +47,21 @@ class Plan(msgspec.Struct, frozen=True):
     accounts: tuple[Account, ...]
     rule_ids: tuple[str, ...]
     is_money: bool
+    is_plain: bool
     hard_units: frozenset[BudgetUnit]
     since_unix_ns: int
     until_unix_ns: int
 
 
-NOWHEN = Plan((), (), is_money=True, hard_units=frozenset(), since_unix_ns=1, until_unix_ns=0)
+NOWHEN = Plan(
+    accounts=(),
+    rule_ids=(),
+    is_money=True,
+    is_plain=True,
+    hard_units=frozenset(),
+    since_unix_ns=1,
+    until_unix_ns=0,
+)
 """A plan that never holds."""
 
 
@@ -118,7 +129,15 @@ class Planner:
         rule_ids = tuple([account.budget_id for account in accounts])
         is_money = all(account.unit == "usd" for account in accounts)
         hard: set[BudgetUnit] = {account.unit for account in accounts if not account.is_soft}
-        return Plan(tuple(accounts), rule_ids, is_money, frozenset(hard), at_unix_ns, until)
+        return Plan(
+            accounts=tuple(accounts),
+            rule_ids=rule_ids,
+            is_money=is_money,
+            is_plain=is_money,
+            hard_units=frozenset(hard),
+            since_unix_ns=at_unix_ns,
+            until_unix_ns=until,
+        )
 
     def _near(self, call: Call) -> Iterable[_Entry]:
         """Return the budgets that may count a call, in the document's order, without the most."""
