@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from tollspan.budget import Account, Authority, Balance, Books, MemoryLedger, Milestones
+import msgspec
+
+from tollspan.budget import (
+    Account,
+    Authority,
+    Balance,
+    Books,
+    LeasedLedger,
+    LeaseSettings,
+    MemoryLedger,
+    Milestones,
+)
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger
 from tollspan.usage import UsageEvent
 
@@ -89,6 +101,60 @@ class SQLiteKit:
         return None
 
 
+class OneByOne(LeasedLedger):
+    """Leases of single calls, which stand in the accounts as holds of their own would."""
+
+    def __init__(self, under: MemoryLedger | SQLiteLedger) -> None:
+        super().__init__(
+            under,
+            under,
+            under,
+            holder=under.holder if isinstance(under, SQLiteLedger) else lambda: "memory",
+            settings=LeaseSettings(first=1, most=1, idle_seconds=0),
+        )
+        self._under = under
+
+    def is_first(self, account: Account, share: Decimal) -> bool:
+        return self._under.is_first(account, share)
+
+
+class LeasedMemoryKit(MemoryKit):
+    """Leases of the memory authority."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leased = OneByOne(self.memory)
+        self.ledger = self.leased
+
+    def events(self) -> list[UsageEvent]:
+        return [without_lease(one) for one in super().events()]
+
+    def drain(self) -> None:
+        self.leased.close()
+
+
+class LeasedSQLiteKit(SQLiteKit):
+    """Leases of the SQLite ledger."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.leased = OneByOne(self.sqlite)
+        self.ledger = self.leased
+
+    def events(self) -> list[UsageEvent]:
+        return [without_lease(one) for one in super().events()]
+
+    def drain(self) -> None:
+        self.leased.close()
+        super().drain()
+
+
+def without_lease(event: UsageEvent) -> UsageEvent:
+    """Return an event as it was handed over, before its lease was named in it."""
+    charges = tuple([msgspec.structs.replace(one, drawn=None) for one in event.charges])
+    return msgspec.structs.replace(event, lease_id=None, charges=charges)
+
+
 def name(account: Account) -> tuple[str, str, str, str]:
     """Return what names an account."""
     return account.budget_id, account.scope, account.period, account.unit
@@ -113,4 +179,26 @@ def sqlite(home: Path) -> Iterator[Kit]:
         kit.sqlite.close()
 
 
-KITS = {"memory": memory, "sqlite": sqlite}
+@contextmanager
+def leased_memory(home: Path) -> Iterator[Kit]:
+    kit = LeasedMemoryKit()
+    yield kit
+    kit.leased.close()
+
+
+@contextmanager
+def leased_sqlite(home: Path) -> Iterator[Kit]:
+    kit = LeasedSQLiteKit(home)
+    try:
+        yield kit
+    finally:
+        kit.leased.close()
+        kit.sqlite.close()
+
+
+KITS = {
+    "memory": memory,
+    "sqlite": sqlite,
+    "leased-memory": leased_memory,
+    "leased-sqlite": leased_sqlite,
+}

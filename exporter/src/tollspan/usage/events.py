@@ -52,6 +52,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         posted: Spent.
         unresolved: Kept counted because nobody knows whether it was spent.
         overrun: The part of `posted` that the hold did not cover.
+        drawn: What was taken out of the event's lease; None for all that is posted and unresolved.
     """
 
     budget_id: str
@@ -61,6 +62,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     posted: int = 0
     unresolved: int = 0
     overrun: int = 0
+    drawn: int | None = None
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="usage"):
@@ -73,6 +75,8 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         usage: What it used; None when the provider did no billable work.
         cost: What it cost.
         charges: What it put into each account that it touched.
+        lease_id: The lease that held for it, in each of them; None when the call had a hold of its
+            own, or none.
         traceparent: W3C trace context of the call's span, None without one.
         marks: What to look at: `overrun`, `suspected_duplicate`, `late`, ….
     """
@@ -83,6 +87,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     usage: Usage | None
     cost: Cost
     charges: tuple[Charge, ...] = ()
+    lease_id: str | None = None
     traceparent: str | None = None
     marks: tuple[str, ...] = ()
 

@@ -46,7 +46,7 @@ _INSERT_ACCOUNT = (
 )
 _INSERT_HOLD = (
     "INSERT OR IGNORE INTO holds (call_id, account_id, amount, owner,"
-    " started_at_unix_ns, state) SELECT ?, id, ?, ?, ?, ? FROM accounts"
+    " started_at_unix_ns, state, granted) SELECT ?, id, ?, ?, ?, ?, ? FROM accounts"
     " WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?"
 )
 
@@ -197,7 +197,7 @@ def _copy_holds(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     new.executemany(
         _INSERT_HOLD,
         old.execute(
-            "SELECT call_id, amount, owner, started_at_unix_ns, state,"
+            "SELECT call_id, amount, owner, started_at_unix_ns, state, granted,"
             " budget_id, scope, period, unit FROM holds JOIN accounts ON accounts.id = account_id"
         ),
     )
@@ -364,8 +364,8 @@ def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
     fresh.connection.executemany(
         _INSERT_HOLD,
         [
-            (call, amount, owner, started_at, state, *found.accounts[account][:4])
-            for call, account, amount, owner, started_at, state in known
+            (call, amount, owner, started_at, state, granted, *found.accounts[account][:4])
+            for call, account, amount, owner, started_at, state, granted in known
         ],
     )
     fresh.connection.executemany(_INSERT_MILESTONE, found.milestones)

@@ -27,13 +27,13 @@ class Salvaged(msgspec.Struct, kw_only=True):
     Attributes:
         events: The event in JSON → its number.
         accounts: Account id → (budget, scope, period, unit, limit); limit 0 where it is lost.
-        holds: (call, account id, amount, owner, start, state).
+        holds: (call, account id, amount, owner, start, state, granted).
         milestones: (budget, scope, period, unit, share).
     """
 
     events: dict[bytes, int]
     accounts: dict[int, tuple[str, str, str, str, int]]
-    holds: list[tuple[str, int, int, str, int, int]]
+    holds: list[tuple[str, int, int, str, int, int, int]]
     milestones: set[tuple[str, str, str, str, str]]
 
 
@@ -49,7 +49,7 @@ def salvage(path: Path) -> Salvaged:
         for rowid, row in _table_rows(number, page, newest):
             _keep_event(found, rowid, row)
     named: dict[int, tuple[str, str, str, str, int]] = {}
-    holds: dict[tuple[str, int], tuple[str, int, int, str, int, int]] = {}
+    holds: dict[tuple[str, int], tuple[str, int, int, str, int, int, int]] = {}
     free = _free_pages(newest)
     for number, page in newest.items():
         for rowid, row in _table_rows(number, page, newest):
@@ -72,8 +72,16 @@ def salvage(path: Path) -> Salvaged:
             continue
         for row in _index_rows(number, page, newest):
             match row:
-                case (str(call), int(account), int(amount), str(owner), int(start), int(state)):
-                    holds[call, account] = (call, account, amount, owner, start, state)
+                case (
+                    str(call),
+                    int(account),
+                    int(amount),
+                    str(owner),
+                    int(start),
+                    int(state),
+                    int(granted),
+                ):
+                    holds[call, account] = (call, account, amount, owner, start, state, granted)
                 case (str(budget), str(scope), str(period), str(unit), int(account)):
                     named[account] = (budget, scope, period, unit, 0)
                 case _:

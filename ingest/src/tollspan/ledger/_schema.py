@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 3
+VERSION = 4
 
 _TABLES = """
 CREATE TABLE meta (
@@ -31,6 +31,7 @@ CREATE TABLE accounts (
 );
 
 -- A row is a hold in one account: open (state 0), or unresolved (state 1) when its process died.
+-- The hold of a lease has the lease's id for its call, and shrinks by what is spent out of it.
 CREATE TABLE holds (
     call_id            TEXT NOT NULL,
     account_id         INTEGER NOT NULL,
@@ -38,6 +39,7 @@ CREATE TABLE holds (
     owner              TEXT NOT NULL,
     started_at_unix_ns INTEGER NOT NULL,
     state              INTEGER NOT NULL DEFAULT 0,
+    granted            INTEGER NOT NULL DEFAULT 0, -- all that a lease ever got here
     PRIMARY KEY (call_id, account_id)
 ) WITHOUT ROWID;
 
@@ -95,6 +97,40 @@ CREATE TRIGGER orphaned AFTER UPDATE OF state ON holds WHEN old.state = 0 AND ne
         held = held - old.amount,
         unresolved = unresolved + old.amount
     WHERE id = old.account_id;
+END
+""",
+    """
+CREATE TRIGGER changed AFTER UPDATE OF amount ON holds BEGIN
+    UPDATE accounts SET
+        held = held + (new.amount - old.amount) * (new.state = 0),
+        unresolved = unresolved + (new.amount - old.amount) * (new.state = 1)
+    WHERE id = new.account_id;
+    DELETE FROM holds
+    WHERE call_id = new.call_id AND account_id = new.account_id
+      AND new.amount = 0 AND new.state = 1;
+END
+""",
+    # What an event says of its lease goes out of that. The text is looked at before it is parsed:
+    # most events have none.
+    """
+CREATE TRIGGER drawn AFTER INSERT ON events
+WHEN new.kind = 'usage' AND instr(new.data, CAST('"lease_id":"' AS BLOB)) BEGIN
+    UPDATE holds SET amount = max(0, holds.amount - spent.amount)
+    FROM (
+        SELECT accounts.id AS account_id,
+               min(coalesce(
+                   json_extract(value, '$.drawn'),
+                   coalesce(json_extract(value, '$.posted'), 0)
+                       + coalesce(json_extract(value, '$.unresolved'), 0)
+               ), 1 << 60) AS amount
+        FROM json_each(CAST(new.data AS TEXT), '$.charges') JOIN accounts
+          ON budget_id = json_extract(value, '$.budget_id')
+         AND scope = coalesce(json_extract(value, '$.scope'), '')
+         AND period = coalesce(json_extract(value, '$.period'), '')
+         AND unit = coalesce(json_extract(value, '$.unit'), 'usd')
+    ) AS spent
+    WHERE holds.call_id = json_extract(CAST(new.data AS TEXT), '$.lease_id')
+      AND holds.account_id = spent.account_id;
 END
 """,
     # What one charge counts, and what a sum can reach, has an end: SQLite has 63 bits.

@@ -11,7 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from tollspan.budget import Account, Balance, Hold, Leg, Refusal
+from tollspan.budget import (
+    ROOM_SHARE,
+    Account,
+    Balance,
+    GivenBack,
+    Grant,
+    Hold,
+    Lease,
+    Leg,
+    Refusal,
+    Want,
+)
 from tollspan.usage import (
     DecisionEvent,
     Event,
@@ -48,6 +59,23 @@ _HOLD_ALL = (
     " JOIN accounts ON accounts.id = legs.account_id"
     " WHERE (posted + held + unresolved + amount <= legs.most"
     " OR legs.most = 9223372036854775807) AND legs.most > 0)"
+)
+# All or none; in each account so much as `size` of the leases says.
+# All or none; in each account so much as `size` of the leases says.
+_GRANT = (
+    "INSERT INTO holds (account_id, amount, granted, call_id, owner, started_at_unix_ns)"
+    " WITH legs (account_id, need, wish, most) AS (VALUES {legs}),"
+    " standing AS (SELECT account_id, need, wish, legs.most,"
+    "  CASE legs.most WHEN 9223372036854775807 THEN legs.most"
+    "   ELSE legs.most - posted - held - unresolved END"
+    "   AS room"
+    "  FROM legs JOIN accounts ON accounts.id = legs.account_id),"
+    " sized AS (SELECT account_id, max(need, min(wish, room / {share})) AS amount FROM standing"
+    "  WHERE {count} = (SELECT count(*) FROM standing WHERE need <= room AND most > 0))"
+    " SELECT account_id, amount, amount, ?, ?, ? FROM sized WHERE true"
+    " ON CONFLICT (call_id, account_id) DO UPDATE SET"
+    "  amount = amount + excluded.amount, granted = granted + excluded.granted"
+    " RETURNING account_id, granted"
 )
 _INSERT_EVENT = (
     "INSERT INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
@@ -189,6 +217,62 @@ class Session:
         except OverflowError:
             return False  # more than SQLite can count is more than any limit
         return done == count
+
+    def grant(self, lease: Lease, wants: Sequence[Want], owner: str) -> Grant | Refusal:
+        """Grant a lease more in every account or in none."""
+        legs = tuple([(want.account, want.need) for want in wants])
+        asked = Hold(call_id=lease.id, started_at_unix_ns=time.time_ns(), legs=legs)
+        standing: list[tuple[Balance, int]] = []
+        for _ in range(_TRIES_TO_SAY_WHY):
+            totals = self._grants(asked, legs, wants, owner)
+            if totals is not None:
+                return Grant(totals=totals)
+            standing = self._balances(asked)
+            short = [(balance, need) for balance, need in standing if not balance.fits(need)]
+            hard = [one for one in short if not one[0].account.is_soft]
+            if hard:
+                return _refusal(hard)
+            if short:
+                totals = self._grants(asked, self._past_soft(legs), wants, owner)
+                if totals is not None:
+                    return Grant(totals=totals, short=_refusal(short, is_held=True))
+        hard = [one for one in standing if not one[0].account.is_soft]
+        return _refusal(hard or standing)
+
+    def _grants(
+        self, asked: Hold, legs: tuple[Leg, ...], wants: Sequence[Want], owner: str
+    ) -> tuple[int, ...] | None:
+        """Try to grant; `legs` are those of the lease, or with other limits."""
+        ids = [self._ids.get(account) or self._register(account) for account, _ in legs]
+        values: list[int | str] = []
+        for number, (account, need), want in zip(ids, legs, wants, strict=True):
+            # Beyond a soft limit nothing is granted in advance: each call is to be told of.
+            wish = want.wish if account is want.account else need
+            values += (number, need, wish, account.limit)
+        values += (asked.call_id, owner, asked.started_at_unix_ns)
+        try:
+            rows = self._execute(_grant_all(len(legs)), values).fetchall()
+        except OverflowError:
+            return None  # more than SQLite can count is more than any limit
+        totals: dict[int, int] = dict(rows)
+        return tuple([totals[number] for number in ids]) if rows else None
+
+    def give_back(self, lease: Lease, parts: Sequence[GivenBack]) -> None:
+        """Take back what a lease does not need; in a transaction of its own when there are many."""
+        for part in parts:
+            account = part.account
+            number = self._ids.get(account) or self._register(account)
+            if part.amount:
+                self._execute(
+                    "UPDATE holds SET amount = max(0, amount - ?)"
+                    " WHERE call_id = ? AND account_id = ? AND state = 0",
+                    (part.amount, lease.id, number),
+                )
+            if part.is_last:
+                self._execute(
+                    "DELETE FROM holds WHERE call_id = ? AND account_id = ? AND state = 0",
+                    (lease.id, number),
+                )
 
     def post(self, event: UsageEvent) -> None:
         """Store an event once, charge its accounts, and settle what its call held."""
@@ -357,6 +441,12 @@ def _refusal(short: list[tuple[Balance, int]], *, is_held: bool = False) -> Refu
 def _hold_all(count: int) -> str:
     """Write the statement that holds in so many accounts."""
     return _HOLD_ALL.format(legs=", ".join(["(?, ?, ?)"] * count), count=count)
+
+
+@functools.cache
+def _grant_all(count: int) -> str:
+    """Write the statement that grants in so many accounts."""
+    return _GRANT.format(legs=", ".join(["(?, ?, ?, ?)"] * count), count=count, share=ROOM_SHARE)
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:

@@ -18,7 +18,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from tollspan.budget import BUSY, Account, Balance, Busy, Hold, Refusal
+from tollspan.budget import (
+    BUSY,
+    Account,
+    Balance,
+    Busy,
+    GivenBack,
+    Grant,
+    Hold,
+    Lease,
+    Refusal,
+    Want,
+)
 from tollspan.usage import DecisionEvent, Event, LedgerError, LedgerUnavailableError, UsageEvent
 
 from . import _processes
@@ -133,6 +144,47 @@ class SQLiteLedger:
             LedgerError: The ledger can't be used.
         """
         return self._run(Session.is_first, (account, f"{share.normalize():f}"), self._wait_seconds)
+
+    # -- leases --
+
+    def grant(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal:
+        """Grant in every account or in none; a lease lives as long as its process.
+
+        Raises:
+            LedgerError: The ledger can't answer; nothing was granted.
+        """
+        return self._run(self._grant_in, (lease, wants), self._wait_seconds)
+
+    def grant_now(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal | Busy:
+        """Grant if nobody else has the file this instant, else `BUSY`.
+
+        Raises:
+            LedgerError: As in `grant`.
+        """
+        return self._run_now(self._grant_in, (lease, wants))
+
+    def give_back(self, lease: Lease, parts: Sequence[GivenBack]) -> None:
+        """Take back what a lease does not need.
+
+        Raises:
+            LedgerError: The ledger can't answer.
+        """
+        for part in parts:
+            self._run(_give_back_in, (lease, part), self._post_wait_seconds)
+
+    def _grant_in(self, session: Session, asked: tuple[Lease, Sequence[Want]]) -> Grant | Refusal:
+        return session.grant(*asked, self._owner_name())
+
+    def holder(self) -> str:
+        """Name this process, whose leases become unresolved when it dies.
+
+        Raises:
+            LedgerUnavailableError: The home takes no file that proves that it is alive.
+        """
+        try:
+            return self._owner_name()
+        except OSError as error:
+            raise ledger_error(error, self.home) from error
 
     # -- books --
 
@@ -471,6 +523,11 @@ def _carry_over(target: Session, lost: Session, owner: str, wait: float) -> None
 
 def _owners(session: Session, _: None) -> list[str]:
     return session.owners()
+
+
+def _give_back_in(session: Session, asked: tuple[Lease, GivenBack]) -> None:
+    lease, part = asked
+    session.give_back(lease, [part])
 
 
 def _nothing(session: Session, _: None) -> None:

@@ -10,6 +10,22 @@ from .document import (
     read_rules,
 )
 from .gate import Bounds, BudgetGate
+from .leased import LeasedLedger
+from .leases import (
+    LIMIT_SHARE,
+    ROOM_SHARE,
+    GivenBack,
+    Grant,
+    Lease,
+    LeaseLostError,
+    LeaseSettings,
+    Lessor,
+    Settlement,
+    SharedAuthority,
+    Unresolved,
+    Want,
+    size,
+)
 from .memory import MemoryLedger
 from .plans import read_scope
 from .ports import (
@@ -39,8 +55,10 @@ __all__ = [
     "EVERY",
     "FOREVER_UNIX_NS",
     "LIFETIME",
+    "LIMIT_SHARE",
     "OWNERS",
     "REPORT",
+    "ROOM_SHARE",
     "SUBJECTS",
     "WINDOW_KEYS",
     "Account",
@@ -59,8 +77,15 @@ __all__ = [
     "Decision",
     "Every",
     "Gate",
+    "GivenBack",
+    "Grant",
     "Hold",
+    "Lease",
+    "LeaseLostError",
+    "LeaseSettings",
+    "LeasedLedger",
     "Leg",
+    "Lessor",
     "MemoryLedger",
     "Milestones",
     "OnExceed",
@@ -71,6 +96,10 @@ __all__ = [
     "Rates",
     "Refusal",
     "RuleSet",
+    "Settlement",
+    "SharedAuthority",
+    "Unresolved",
+    "Want",
     "Warner",
     "WarningReason",
     "Window",
@@ -80,4 +109,5 @@ __all__ = [
     "period",
     "read_rules",
     "read_scope",
+    "size",
 ]

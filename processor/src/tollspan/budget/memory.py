@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from tollspan.usage import DecisionEvent, UsageEvent
 
+from .leases import GivenBack, Grant, Lease, Want, size
 from .ports import Busy
 from .values import Account, Balance, Hold, Refusal
 
@@ -33,6 +34,7 @@ class MemoryLedger:
         self._lock = threading.Lock()
         self._rows: dict[_Key, _Row] = {}
         self._holds: dict[str, Hold] = {}
+        self._leases: dict[tuple[str, _Key], int] = {}
         self._events: dict[str, UsageEvent] = {}
         self._refusals: list[DecisionEvent] = []
         self._milestones: set[tuple[str, str, str, str, Decimal]] = set()
@@ -78,6 +80,47 @@ class MemoryLedger:
             for account, amount in hold.legs if hold else ():
                 self._row(account).held -= amount
 
+    def grant(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal:
+        """Grant in every account or in none. An answer can't get lost here."""
+        with self._lock:
+            standing = [(want, self._balance(want.account)) for want in wants]
+            short = [(want, balance) for want, balance in standing if not balance.fits(want.need)]
+            hard = [one for one in short if not one[0].account.is_soft]
+            if hard:
+                return _refusal(hard)
+            totals: list[int] = []
+            for want, balance in standing:
+                room = want.account.limit - balance.counted
+                granted = size(need=want.need, wish=want.wish, room=room)
+                self._row(want.account).held += granted
+                place = (lease.id, _key(want.account))
+                self._leases[place] = self._leases.get(place, 0) + granted
+                totals.append(want.known + granted)
+            return Grant(
+                totals=tuple(totals), short=_refusal(short, is_held=True) if short else None
+            )
+
+    def grant_now(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal | Busy:
+        """Grant at once."""
+        return self.grant(lease, wants)
+
+    def give_back(self, lease: Lease, parts: Sequence[GivenBack]) -> float | None:
+        """Take back what a lease does not need."""
+        with self._lock:
+            for part in parts:
+                self._draw((lease.id, _key(part.account)), part.amount)
+                if part.is_last:
+                    self._leases.pop((lease.id, _key(part.account)), None)
+        return None
+
+    def _draw(self, place: tuple[str, _Key], amount: int) -> None:
+        """Take out of a lease what is spent or goes back; never more than is in it."""
+        held = self._leases.get(place, 0)
+        taken = min(held, amount)
+        if taken:
+            self._leases[place] = held - taken
+            self._rows[place[1]].held -= taken
+
     def post(self, event: UsageEvent, hold: Hold | None) -> None:  # noqa: ARG002 - the port's
         """Keep the event once and settle its hold."""
         with self._lock:
@@ -92,6 +135,11 @@ class MemoryLedger:
                 row = self._rows.setdefault(key, _Row())
                 row.posted += charge.posted
                 row.unresolved += charge.unresolved
+                if event.lease_id is not None:
+                    used = charge.posted + charge.unresolved
+                    self._draw(
+                        (event.lease_id, key), used if charge.drawn is None else charge.drawn
+                    )
 
     def post_now(self, event: UsageEvent, hold: Hold | None) -> Busy | None:
         """Post at once."""
@@ -138,7 +186,7 @@ class MemoryLedger:
             return tuple(self._events.values())
 
     def _row(self, account: Account) -> _Row:
-        key = (account.budget_id, account.scope, account.period, account.unit)
+        key = _key(account)
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = _Row()
@@ -152,3 +200,15 @@ class MemoryLedger:
             held=row.held,
             unresolved=row.unresolved,
         )
+
+
+def _key(account: Account) -> _Key:
+    return account.budget_id, account.scope, account.period, account.unit
+
+
+def _refusal(short: Sequence[tuple[Want, Balance]], *, is_held: bool = False) -> Refusal:
+    return Refusal(
+        balances=tuple([balance for _, balance in short]),
+        asked=tuple([want.need for want, _ in short]),
+        is_held=is_held,
+    )

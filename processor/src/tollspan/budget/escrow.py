@@ -1,0 +1,374 @@
+"""What one process has of leases: a state machine without threads, clocks or questions of its own.
+
+Its owner locks it, asks the authority what it wants asked, and tells it the answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from tollspan.usage import UsageEvent
+
+from .leases import LIMIT_SHARE, GivenBack, Grant, Lease, LeaseSettings, Want
+from .ports import BUSY, Busy
+from .values import Account, Hold, Refusal
+
+_Name = tuple[str, str, str, str]
+_LONG_AGO: Final = -1e18
+
+
+class Part:
+    """What a lease has in one account.
+
+    Attributes:
+        account: The account, with the limit of the rules in force.
+        number: As in `Want.part`.
+        known, returned: All that was ever granted there, and all that went back.
+        left: What no call holds.
+        due: What goes back with the next message.
+        calls_open: How many calls in flight hold something.
+        calls: How many calls the next grant is for.
+        refill_below: With less left, more is asked for in advance.
+        is_asked, asked_at: Somebody asks for more just now; when somebody did last.
+        wanted: What those need who wait for that.
+        is_short: A soft account without room: each of its calls is granted by itself.
+    """
+
+    __slots__ = (
+        "account",
+        "asked_at",
+        "calls",
+        "calls_open",
+        "due",
+        "is_asked",
+        "is_short",
+        "known",
+        "left",
+        "number",
+        "refill_below",
+        "returned",
+        "wanted",
+    )
+
+    def __init__(self, account: Account, number: int, calls: int) -> None:
+        self.account = account
+        self.number = number
+        self.known = self.returned = self.left = self.due = 0
+        self.calls_open = self.wanted = 0
+        self.refill_below = 0.0
+        self.calls = calls
+        self.is_asked = self.is_short = False
+        self.asked_at = _LONG_AGO
+
+    def lacks(self, amount: int) -> bool:
+        """Say whether a call must be asked for; where nothing is left, one that costs nothing."""
+        return self.left < (amount or 1) or self.account.limit <= 0
+
+
+class Ask(msgspec.Struct):
+    """A question to the authority.
+
+    Attributes:
+        lease: Whose.
+        wants: What is asked for, for the parts in `missing`.
+        missing: The parts that have too little.
+        parts, amounts, reserved: What the call holds, in which parts, and what of it was taken out
+            of them already; nothing when no call waits for the answer.
+    """
+
+    lease: Lease
+    wants: list[Want]
+    missing: list[Part]
+    parts: list[Part] = []
+    amounts: list[int] = []
+    reserved: list[int] = []
+
+
+class _Open(msgspec.Struct):
+    """A call in flight: whose lease it drew from, and how much in which part."""
+
+    lease: Lease
+    parts: list[Part]
+    amounts: list[int]
+
+
+class Escrow:
+    """The leases of one process. Not safe for threads.
+
+    Args:
+        holder: Names the process.
+        settings: Sizes and times.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, holder: Callable[[], str], settings: LeaseSettings, clock: Callable[[], float]
+    ) -> None:
+        self._holder = holder
+        self._settings = settings
+        self._clock = clock
+        self._fence = 0
+        self._numbers = 0
+        self._open: dict[str, _Open] = {}
+        self._dry: list[Ask] = []
+        self._begin_lease()
+
+    def _begin_lease(self) -> None:
+        self._fence += 1
+        self.lease: Lease | None = None
+        self.ends_at = self.renew_at = math.inf
+        self._parts: dict[Account, Part] = {}
+        self._names: dict[_Name, Part] = {}
+
+    # -- calls --
+
+    def take(self, hold: Hold) -> bool:
+        """Hold from the lease alone, in every account or in none; False when it has too little."""
+        lease = self.lease
+        if lease is None or self._clock() >= self.ends_at:
+            return False
+        known = self._parts
+        parts: list[Part] = []
+        amounts: list[int] = []
+        for account, amount in hold.legs:
+            part = known.get(account)
+            if part is None or part.lacks(amount):
+                return False
+            parts.append(part)
+            amounts.append(amount)
+        if hold.call_id in self._open:
+            return True
+        self._open[hold.call_id] = _Open(lease, parts, amounts)
+        for part, amount in zip(parts, amounts, strict=True):
+            part.left -= amount
+            part.calls_open += 1
+            if part.left < part.refill_below and not part.is_asked:
+                self._dry.append(self._refill(lease, part))
+        return True
+
+    def begin(self, hold: Hold) -> Ask | Busy | None:
+        """Take the hold, or make a question of it; `BUSY` while others ask for the same."""
+        if self._clock() >= self.ends_at:
+            self._begin_lease()
+        if hold.call_id in self._open or self.take(hold):
+            return None
+        lease = self.lease
+        if lease is None:
+            lease = self.lease = Lease(holder=self._holder(), fence=self._fence)
+        parts = [self._part(account) for account, _ in hold.legs]
+        amounts = [amount for _, amount in hold.legs]
+        short = [pair for pair in zip(parts, amounts, strict=True) if pair[0].lacks(pair[1])]
+        if any(part.is_asked for part, _ in short):
+            return BUSY
+        wants = [self._want(part, amount) for part, amount in short]
+        reserved: list[int] = []
+        for part, amount in zip(parts, amounts, strict=True):
+            reserved.append(min(part.left, amount))
+            part.left -= reserved[-1]
+            part.calls_open += 1
+        return Ask(lease, wants, [part for part, _ in short], parts, amounts, reserved)
+
+    def finish(self, hold: Hold, ask: Ask, grant: Grant) -> bool:
+        """Take in a grant and serve the call that asked; False if its lease was lost meanwhile."""
+        if ask.lease is not self.lease:
+            self.undo(ask)
+            return False
+        self.apply(ask, grant)
+        for part, amount, reserved in zip(ask.parts, ask.amounts, ask.reserved, strict=True):
+            part.left -= amount - reserved
+        self._open[hold.call_id] = _Open(ask.lease, ask.parts, ask.amounts)
+        return True
+
+    def apply(self, ask: Ask, grant: Grant) -> None:
+        """Take in what was granted to a lease that is still this process's."""
+        if ask.lease is not self.lease:
+            self.undo(ask)
+            return
+        short = [one.account for one in grant.short.balances] if grant.short else []
+        for part, want, total in zip(ask.missing, ask.wants, grant.totals, strict=True):
+            granted = total - part.known
+            part.known = total
+            part.left += granted
+            part.is_asked = False
+            part.is_short = want.account in short
+            # Where the authority gives less than is wished, or one call's worth, little is left
+            # there: nobody asks in advance any more.
+            is_ample = granted >= want.wish > want.need
+            part.refill_below = granted * self._settings.renew_share if is_ample else 0.0
+        if ask.missing:
+            self.live(ask.missing[0].asked_at, grant.life_seconds)
+
+    def undo(self, ask: Ask) -> None:
+        """Put back what was reserved for a question that came to nothing."""
+        for part, amount in zip(ask.parts, ask.reserved, strict=True):
+            part.left += amount
+            part.calls_open -= 1
+        for part in ask.missing:
+            part.is_asked = False
+
+    def dry(self) -> list[Ask]:
+        """Return the questions to ask before anybody has to wait for them; each once."""
+        dry, self._dry = self._dry, []
+        return dry
+
+    def waiting(self, hold: Hold) -> list[tuple[Part, int]]:
+        """Return where others ask for what a call needs too, and how much it needs."""
+        return [
+            (part, amount)
+            for account, amount in hold.legs
+            if (part := self._parts.get(account)) is not None and part.is_asked
+        ]
+
+    # -- ends of calls --
+
+    def named(self, event: UsageEvent) -> UsageEvent:
+        """Name the lease in the event of a call that drew from one: its charges go out of that."""
+        opened = self._open.get(event.call.id)
+        if opened is None:
+            return event
+        charges = event.charges
+        pairs = list(zip(charges, opened.amounts, strict=False))
+        if any(one.posted + one.unresolved > amount for one, amount in pairs):
+            # What it cost beyond its hold is not out of the lease, which other calls hold.
+            charges = tuple(
+                [
+                    msgspec.structs.replace(one, drawn=min(amount, one.posted + one.unresolved))
+                    for one, amount in pairs
+                ]
+            )
+        return msgspec.structs.replace(event, lease_id=opened.lease.id, charges=charges)
+
+    def settle(self, call_id: str, event: UsageEvent | None) -> bool:
+        """Return to the lease what a call held and did not use; False for a call it knows not.
+
+        Args:
+            call_id: The call.
+            event: What it used; None when it was never made.
+        """
+        opened = self._open.pop(call_id, None)
+        if opened is None:
+            return False
+        charges = event.charges if event is not None else ()
+        used = [one.posted + one.unresolved for one in charges] or [0] * len(opened.parts)
+        if event is not None and len(charges) != len(opened.parts):
+            used = opened.amounts  # not charged as it was held: nothing comes back
+        for part, amount, spent in zip(opened.parts, opened.amounts, used, strict=True):
+            part.calls_open -= 1
+            rest = max(0, amount - spent)
+            if part.is_short or self._settings.most == 1:
+                part.due += rest
+            else:
+                part.left += rest
+        return True
+
+    # -- the lease --
+
+    def live(self, asked_at: float, life_seconds: float | None) -> None:
+        """Go by the lease's life, counted from before it was asked for."""
+        if life_seconds is not None:
+            self.ends_at = asked_at + life_seconds - self._settings.drift_seconds
+            self.renew_at = asked_at + life_seconds / 2
+
+    def lose(self, lease: Lease) -> None:
+        """Take a lease for gone: what it has left is the authority's to count."""
+        if lease is self.lease:
+            self._begin_lease()
+
+    def collect(self, *, idle_seconds: float) -> list[GivenBack]:
+        """Take out what goes back, and forget the parts of which nothing is needed any more."""
+        asked_before = self._clock() - idle_seconds
+        found: list[GivenBack] = []
+        for name, part in list(self._names.items()):
+            if part.is_asked:
+                continue
+            is_idle = part.asked_at <= asked_before and part.calls_open == 0
+            amount, part.due = part.due, 0
+            if is_idle:
+                amount += part.left
+                del self._names[name]
+                del self._parts[part.account]
+            elif amount == 0:
+                continue
+            part.returned += amount
+            found.append(
+                GivenBack(
+                    account=part.account,
+                    amount=amount,
+                    total=part.returned,
+                    is_last=is_idle,
+                    part=part.number,
+                )
+            )
+        return found
+
+    # -- inside --
+
+    def _part(self, account: Account) -> Part:
+        """Find or make the part of an account; another limit than before makes it ask anew."""
+        part = self._parts.get(account)
+        if part is not None:
+            return part
+        name = (account.budget_id, account.scope, account.period, account.unit)
+        part = self._names.get(name)
+        if part is None:
+            self._numbers += 1
+            part = self._names[name] = Part(account, self._numbers, self._settings.first)
+        else:
+            del self._parts[part.account]
+            part.due += part.left
+            part.left = 0
+            part.account = account
+            part.is_short = False
+            part.refill_below = 0.0
+        self._parts[account] = part
+        return part
+
+    def _want(self, part: Part, amount: int) -> Want:
+        """Say what a part needs; it is asked for from now on."""
+        settings = self._settings
+        now = self._clock()
+        if now - part.asked_at < settings.hurry_seconds:
+            part.calls = min(part.calls * 2, settings.most)
+        else:
+            part.calls = max(settings.first, part.calls // 2)
+        part.is_asked = True
+        part.asked_at = now
+        need = max(0, amount - part.left)
+        wish = max(amount * part.calls, amount + part.wanted)
+        wish = min(wish, part.account.limit // LIMIT_SHARE)
+        if part.is_short or settings.most == 1:
+            wish = need
+        return Want(
+            account=part.account,
+            known=part.known,
+            need=need,
+            wish=max(need, wish),
+            part=part.number,
+        )
+
+    def _refill(self, lease: Lease, part: Part) -> Ask:
+        want = self._want(part, int(part.refill_below))
+        part.refill_below = 0.0
+        return Ask(lease, [msgspec.structs.replace(want, need=0)], [part])
+
+
+def in_calls_words(refusal: Refusal, hold: Hold) -> Refusal:
+    """Say of each account what the call asked, of which its lease had a part already."""
+    asked = dict(hold.legs)
+    return msgspec.structs.replace(
+        refusal, asked=tuple([asked.get(one.account, 0) for one in refusal.balances])
+    )
+
+
+def by_lease(
+    unsent: Sequence[tuple[Lease, GivenBack]],
+) -> dict[Lease, list[GivenBack]]:
+    """Sort what was not sent by the lease that it belongs to, in order."""
+    found: dict[Lease, list[GivenBack]] = {}
+    for lease, part in unsent:
+        found.setdefault(lease, []).append(part)
+    return found

@@ -1,0 +1,342 @@
+"""Decides from leases: holds are taken from what an authority granted to this process before.
+
+The authority sees a grant and what is left of it, not each call. Calls are charged where they are
+stored: their events name the lease, and what they cost is taken out of it there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+
+from tollspan.usage import DecisionEvent, LedgerError, LedgerUnavailableError, UsageEvent
+
+from .errands import Errands
+from .escrow import Ask, Escrow, by_lease, in_calls_words
+from .leases import GivenBack, Grant, Lease, LeaseLostError, LeaseSettings, Lessor
+from .ports import BUSY, Authority, Books, Busy
+from .values import Account, Balance, Hold, Refusal
+
+_DEFAULTS = LeaseSettings()
+
+
+class LeasedLedger:
+    """An authority that decides from leases, and books that take calls out of them.
+
+    Safe for threads and tasks; forked children call `forget`.
+
+    Args:
+        lessor: Grants.
+        books: Store events and charge accounts.
+        direct: Has the holds of calls that were made before there were leases.
+        holder: Names this process; asked for once, and again after a fork.
+        settings: Sizes and times.
+        clock: Monotonic seconds.
+        run_soon: Runs a function in another thread; None for threads of its own.
+    """
+
+    def __init__(
+        self,
+        lessor: Lessor,
+        books: Books,
+        direct: Authority | None = None,
+        *,
+        holder: Callable[[], str],
+        settings: LeaseSettings = _DEFAULTS,
+        clock: Callable[[], float] = time.monotonic,
+        run_soon: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
+        self._lessor = lessor
+        self._books = books
+        self._direct = direct
+        self._holder = holder
+        self._settings = settings
+        self._clock = clock
+        self._run_soon = run_soon
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a holder of its own: in a forked child the leases stay the parent's."""
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._errands = Errands()
+        self._soon = self._run_soon or self._errands.run
+        self._escrow = Escrow(self._holder, self._settings, self._clock)
+        self._asking: set[str] = set()
+        self._given_up: set[str] = set()
+        self._unsent: list[tuple[Lease, GivenBack]] = []
+        self._is_sending = False
+
+    # -- authority --
+
+    def hold(self, hold: Hold) -> Refusal | None:
+        """Hold from the lease; where it has too little, ask the authority for more, and wait.
+
+        Raises:
+            LedgerError: There is too little, and no answer in time; nothing is held.
+        """
+        if self._take(hold):
+            return None
+        return self._ask_until(hold, self._clock() + self._settings.wait_seconds)
+
+    def hold_now(self, hold: Hold) -> Refusal | Busy | None:
+        """Hold from the lease, or from an authority that answers without any waiting.
+
+        Raises:
+            LedgerError: The authority can't answer; nothing is held.
+        """
+        if self._take(hold):
+            return None
+        with self._lock:
+            ask = self._escrow.begin(hold)
+            dry = self._escrow.dry()
+        self._refill_soon(dry)
+        if not isinstance(ask, Ask):
+            return ask
+        answer: Grant | Refusal | Busy | None = None
+        try:
+            answer = self._lessor.grant_now(ask.lease, ask.wants)
+        except LeaseLostError:
+            self._lose(ask.lease)
+        finally:
+            if answer is None or isinstance(answer, Busy):
+                self._undo(ask)
+        if answer is None or isinstance(answer, Busy):
+            return BUSY
+        return self._finish(hold, ask, answer)
+
+    def hold_soon(self, hold: Hold) -> Future[Refusal | None]:
+        """Hand the hold to another thread; a future cancelled in time holds nothing."""
+        future: Future[Refusal | None] = Future()
+        ends_at = self._clock() + self._settings.wait_seconds
+        with self._lock:
+            self._asking.add(hold.call_id)
+        self._soon(partial(self._hold_for, future, hold, ends_at))
+        return future
+
+    def _hold_for(self, future: Future[Refusal | None], hold: Hold, ends_at: float) -> None:
+        """Hold for somebody who waits; give back at once what he does not wait for any more."""
+        try:
+            if future.set_running_or_notify_cancel():
+                future.set_result(self._ask_until(hold, ends_at))
+        except BaseException as error:
+            future.set_exception(error)
+            if not isinstance(error, LedgerError):
+                raise
+        finally:
+            with self._lock:
+                self._asking.discard(hold.call_id)
+                is_given_up = hold.call_id in self._given_up
+                self._given_up.discard(hold.call_id)
+            if is_given_up:
+                self.release_soon(hold.call_id)
+
+    def release_soon(self, call_id: str) -> None:
+        """Give back what the call holds."""
+        with self._lock:
+            if call_id in self._asking:
+                self._given_up.add(call_id)
+                return
+            is_ours = self._escrow.settle(call_id, None)
+        if is_ours:
+            self._after_settling()
+        elif self._direct is not None:
+            self._direct.release_soon(call_id)
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand at the authority: what is leased counts as held."""
+        return self._lessor.balances(accounts)
+
+    # -- books --
+
+    def post(self, event: UsageEvent, hold: Hold | None) -> None:
+        """Store the event and charge its accounts; what it held beyond that is the lease's again.
+
+        Raises:
+            LedgerError: Nothing was stored; the call holds what it held.
+        """
+        self._books.post(self._escrow.named(event), hold)
+        self._settle(event)
+
+    def post_now(self, event: UsageEvent, hold: Hold | None) -> Busy | None:
+        """Do as `post` does, but never wait."""
+        answer = self._books.post_now(self._escrow.named(event), hold)
+        if answer is None:
+            self._settle(event)
+        return answer
+
+    def post_soon(self, event: UsageEvent, hold: Hold | None) -> Future[None]:
+        """Hand the event to another thread, which rescues it if it must."""
+        future = self._books.post_soon(self._escrow.named(event), hold)
+        self._settle(event)  # it will be charged, now or when it is rescued: the lease goes by that
+        return future
+
+    def rescue(self, event: UsageEvent, hold: Hold | None) -> None:
+        """Keep an event that could not be stored."""
+        self._books.rescue(self._escrow.named(event), hold)
+        self._settle(event)
+
+    def note(self, event: DecisionEvent) -> None:
+        """Store a refusal, later."""
+        self._books.note(event)
+
+    def _settle(self, event: UsageEvent) -> None:
+        with self._lock:
+            is_ours = self._escrow.settle(event.call.id, event)
+        if is_ours:
+            self._after_settling()
+
+    def _after_settling(self) -> None:
+        if self._settings.most == 1:
+            self.give_back()
+
+    # -- life --
+
+    def tick(self) -> None:
+        """Give back what lies unused, and keep the lease alive; call it about once a second."""
+        self.give_back(idle_seconds=self._settings.idle_seconds)
+        with self._lock:
+            lease, renew_at = self._escrow.lease, self._escrow.renew_at
+        if lease is not None and self._clock() >= renew_at:
+            self._send(lease, [])
+
+    def give_back(self, *, idle_seconds: float = 0.0) -> None:
+        """Give back what no call holds, where nobody has asked for it so long.
+
+        What can't be sent now is sent the next time.
+        """
+        with self._lock:
+            lease = self._escrow.lease
+            if lease is None or self._is_sending:
+                return
+            self._is_sending = True
+            parts = self._escrow.collect(idle_seconds=idle_seconds)
+            unsent, self._unsent = [*self._unsent, *((lease, part) for part in parts)], []
+        try:
+            for whose, those in by_lease(unsent).items():
+                self._send(whose, those)
+        finally:
+            with self._lock:
+                self._is_sending = False
+
+    def close(self, wait_seconds: float = 5.0) -> None:
+        """Give everything back that no call holds, and end the threads."""
+        self._errands.end(wait_seconds)
+        self.give_back()
+
+    # -- inside --
+
+    def _take(self, hold: Hold) -> bool:
+        """Hold from the lease alone; False when it has too little."""
+        escrow = self._escrow
+        with self._lock:
+            is_taken = escrow.take(hold)
+            dry = escrow.dry()
+        self._refill_soon(dry)
+        return is_taken
+
+    def _ask_until(self, hold: Hold, ends_at: float) -> Refusal | None:
+        """Ask the authority for what is missing, or wait for another thread that does."""
+        while True:
+            with self._lock:
+                ask = self._escrow.begin(hold)
+                if isinstance(ask, Busy):
+                    self._wait(hold, ends_at)
+                    continue
+                dry = self._escrow.dry()
+            self._refill_soon(dry)
+            if ask is None:
+                return None
+            answer: Grant | Refusal | None = None
+            try:
+                answer = self._lessor.grant(ask.lease, ask.wants)
+            except LeaseLostError:
+                self._lose(ask.lease)
+                if self._clock() >= ends_at:
+                    raise
+            finally:
+                if answer is None:
+                    self._undo(ask)
+            if answer is not None:
+                answered = self._finish(hold, ask, answer)
+                if not isinstance(answered, Busy):
+                    return answered
+
+    def _wait(self, hold: Hold, ends_at: float) -> None:
+        """Wait until somebody's question is answered, and have it ask for us too; with the lock.
+
+        Raises:
+            LedgerUnavailableError: Nobody was answered in time.
+        """
+        seconds = ends_at - self._clock()
+        waiting = self._escrow.waiting(hold)
+        for part, amount in waiting:
+            part.wanted += amount
+        try:
+            if seconds <= 0 or not self._changed.wait(seconds):
+                raise LedgerUnavailableError(f"no grant within {self._settings.wait_seconds} s")
+        finally:
+            for part, amount in waiting:
+                part.wanted -= amount
+
+    def _finish(self, hold: Hold, ask: Ask, answer: Grant | Refusal) -> Refusal | Busy | None:
+        """Take in an answer; `BUSY` when the lease was lost meanwhile, and all must begin anew."""
+        with self._lock:
+            try:
+                if isinstance(answer, Refusal):
+                    self._escrow.undo(ask)
+                    return in_calls_words(answer, hold)
+                if not self._escrow.finish(hold, ask, answer):
+                    return BUSY
+                return in_calls_words(answer.short, hold) if answer.short is not None else None
+            finally:
+                self._changed.notify_all()
+
+    def _refill_soon(self, dry: list[Ask]) -> None:
+        for ask in dry:
+            self._soon(partial(self._refill, ask))
+
+    def _refill(self, ask: Ask) -> None:
+        """Ask for more before it is needed, in another thread than a caller's."""
+        answer: Grant | Refusal | None = None
+        try:
+            answer = self._lessor.grant(ask.lease, ask.wants)
+        except LeaseLostError:
+            self._lose(ask.lease)
+        except LedgerError:
+            pass  # whoever needs it asks again
+        finally:
+            with self._lock:
+                if isinstance(answer, Grant):
+                    self._escrow.apply(ask, answer)
+                else:
+                    self._escrow.undo(ask)
+                self._changed.notify_all()
+
+    def _undo(self, ask: Ask) -> None:
+        with self._lock:
+            self._escrow.undo(ask)
+            self._changed.notify_all()
+
+    def _lose(self, lease: Lease) -> None:
+        with self._lock:
+            self._escrow.lose(lease)
+            self._changed.notify_all()
+
+    def _send(self, lease: Lease, parts: list[GivenBack]) -> None:
+        """Tell the authority what goes back; not with the lock."""
+        asked_at = self._clock()
+        try:
+            life_seconds = self._lessor.give_back(lease, parts)
+        except LeaseLostError:
+            self._lose(lease)
+        except LedgerError:
+            with self._lock:
+                self._unsent += [(lease, part) for part in parts]
+        else:
+            with self._lock:
+                if lease is self._escrow.lease:
+                    self._escrow.live(asked_at, life_seconds)

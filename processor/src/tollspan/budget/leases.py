@@ -1,0 +1,294 @@
+"""The values of leases: what a process asks of an authority beforehand, to decide by itself then.
+
+A lease is an escrow. What is granted is held in the authority's accounts at once, so that
+`posted + held + unresolved <= limit` there; a process that never holds more than it was granted
+can't overspend, whatever the network does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final, Protocol
+
+import msgspec
+
+from tollspan.usage import Charge, ConfigError, LedgerError
+
+from .ports import Busy
+from .values import Account, Balance, Refusal
+
+ROOM_SHARE: Final = 16
+"""A grant takes no more than this part of what an account has left, unless one call needs more."""
+LIMIT_SHARE: Final = 256
+"""A lease asks for no more than this part of a limit at once, unless one call needs more."""
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """Who borrows: one process, until its lease expires or it forks.
+
+    Attributes:
+        holder: The process, by a name that no other has.
+        fence: Counts the leases of a holder. What was granted under an older one is gone for it:
+            calls that were made with it are counted as spent, and nothing of them comes back.
+    """
+
+    holder: str
+    fence: int = 1
+
+    @property
+    def id(self) -> str:
+        """The lease's name, in accounts and events."""
+        return f"{self.holder}/{self.fence}"
+
+
+class Want(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lease should have more in one account.
+
+    Attributes:
+        account: The account, with the limit by which it is asked.
+        known: All that was ever granted to this lease there, as far as the holder knows. Where the
+            authority knows of more, its last answer was lost: that is told again, and granted once.
+        need: The least that must come, in the account's unit.
+        wish: What is wanted, `need` or more.
+        part: Numbers what the lease has there: once it was given up, the next has another number,
+            so that an old message that arrives late is not taken for one about the new.
+    """
+
+    account: Account
+    known: int
+    need: int
+    wish: int
+    part: int = 0
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """What an authority granted: `need` or more in every account, or nothing at all.
+
+    Attributes:
+        totals: All that was ever granted to the lease in each account, in the order of the wants.
+        life_seconds: How long the lease lives from the moment at which this was asked for; None for
+            as long as its process.
+        short: Soft accounts that had no room, and got `need` all the same.
+    """
+
+    totals: tuple[int, ...]
+    life_seconds: float | None = None
+    short: Refusal | None = None
+
+
+class GivenBack(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lease does not need any more in one account.
+
+    Attributes:
+        account: The account.
+        amount: What goes back now.
+        total: All that ever went back, this included: told twice, it counts once.
+        is_last: The lease has nothing left there, and no call that may be charged to it.
+        part: As in `Want`.
+    """
+
+    account: Account
+    amount: int
+    total: int
+    is_last: bool = False
+    part: int = 0
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished call puts into its accounts.
+
+    Attributes:
+        call_id: The call; settled twice, it counts once.
+        lease_id: From whose lease it was held; None for none.
+        charges: What it posts, account by account.
+    """
+
+    call_id: str
+    lease_id: str | None
+    charges: tuple[Charge, ...]
+
+
+class LeaseLostError(LedgerError):
+    """The authority no longer knows a lease: it expired, or the authority lost its state."""
+
+
+class Lessor(Protocol):
+    """An authority that grants leases."""
+
+    def grant(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal:
+        """Grant in every account or in none; see `size` for how much.
+
+        Waits a bounded time. Accounts come once each.
+
+        Raises:
+            LeaseLostError: The lease is over; nothing was granted.
+            LedgerError: The authority can't answer. What it granted all the same, it says again.
+        """
+        ...
+
+    def grant_now(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal | Busy:
+        """Do as `grant` does, but never wait; `BUSY` where that can't be had."""
+        ...
+
+    def give_back(self, lease: Lease, parts: Sequence[GivenBack]) -> float | None:
+        """Take back what a lease does not need, and let it live on.
+
+        Returns:
+            As `Grant.life_seconds`.
+
+        Raises:
+            LeaseLostError: The lease is over: what it held is not the holder's to give back.
+            LedgerError: The authority can't answer; told again, it counts once.
+        """
+        ...
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand, in this order.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
+        ...
+
+
+class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
+    """Money of a lease that is over, of which nobody knows yet whether it was spent.
+
+    Attributes:
+        lease_id: The lease.
+        account: Where it is counted, with limit 0.
+        amount: How much, in the account's unit; events of its calls that come late take it down.
+        since_unix_ns: When the lease ended, by the authority's clock.
+    """
+
+    lease_id: str
+    account: Account
+    amount: int
+    since_unix_ns: int
+
+
+class SharedAuthority(Lessor, Protocol):
+    """An authority for many hosts: it keeps accounts and leases, but no events.
+
+    Leases expire there. What they still hold then becomes unresolved; when the horizon is over it
+    is taken for spent, and an event that comes later still is counted once. Its clock counts.
+
+    It grants nothing before it was opened, and nothing once it has lost what it knew: when its
+    epoch is gone, or when it knows less than a holder was told (`LeaseLostError`, after which it is
+    closed until somebody opens it anew).
+    """
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Charge finished calls, each once however often it is told, whatever their lease became.
+
+        What a charge says to be drawn (else all that it posts and leaves unresolved) goes out of
+        the lease: out of what it holds, out of what is unresolved of it, or out of what the horizon
+        took for spent, so that nothing counts twice. One round trip for all of them.
+
+        Raises:
+            LedgerError: The authority can't answer; tell it again.
+        """
+        ...
+
+    def expire(self) -> int:
+        """End the leases that are over, and take for spent what is beyond the horizon.
+
+        Returns:
+            How many leases have ended.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
+        ...
+
+    def unresolved(self) -> tuple[Unresolved, ...]:
+        """Return what ended leases leave open, oldest first.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
+        ...
+
+    def resolve(self, lease_id: str, account: Account, *, spent: int) -> None:
+        """Settle by hand what an ended lease leaves open in an account: so much was spent.
+
+        The rest is free again. An event that comes later is counted beside it.
+
+        Raises:
+            LedgerError: The authority can't answer, or nothing of that is unresolved there.
+        """
+        ...
+
+    def is_first(self, account: Account, share: Decimal) -> bool:
+        """Say whether no host has told yet that an account passed a share; note that now.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
+        ...
+
+    def epoch(self) -> str | None:
+        """Name the epoch that it grants in; None while it is not open.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
+        ...
+
+    def open_epoch(self) -> str:
+        """Open it in a new epoch: leases of older ones are over. Return its name.
+
+        For an operator: at first, and after `settle` has told anew what was lost.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; the next question opens them again. Also in a forked child."""
+        ...
+
+
+class LeaseSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How leases are sized and how long they are kept.
+
+    Attributes:
+        first: How many calls like the first one a new lease is for.
+        most: How many calls a lease is for at most, however fast they come. With 1, each call is
+            granted by itself and what it did not use goes back at once.
+        hurry_seconds: A lease that is used up sooner than this is doubled the next time.
+        idle_seconds: What was not asked for so long goes back.
+        renew_share: More is asked for, by another thread, when less than this part is left.
+        life_seconds: How long a lease of a shared authority lives, unless it is renewed.
+        horizon_seconds: When what an ended lease leaves open is taken for spent.
+        drift_seconds: A lease is over for its holder so much earlier than for the authority, for
+            clocks that don't run alike.
+        wait_seconds: How long a call waits for a grant.
+    """
+
+    first: int = 4
+    most: int = 256
+    hurry_seconds: float = 0.5
+    idle_seconds: float = 2.0
+    renew_share: float = 0.25
+    life_seconds: float = 30.0
+    horizon_seconds: float = 86_400.0
+    drift_seconds: float = 1.0
+    wait_seconds: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant."""
+        if not 1 <= self.first <= self.most:
+            raise ConfigError(f"a lease is for 1 to {self.most} calls at first, not {self.first}")
+
+
+def size(*, need: int, wish: int, room: int) -> int:
+    """Return how much is granted where there is room for `need`.
+
+    So much as is wished, but no more than a share of what the account has left: grants shrink with
+    it, down to what one call needs, so that little lies unused with one holder while others are
+    refused.
+    """
+    return max(need, min(wish, room // ROOM_SHARE))
