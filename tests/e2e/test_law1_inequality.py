@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from openai import OpenAI
 
 from tests import harness
@@ -120,8 +121,9 @@ def test_five_hundred_tasks_get_through_exactly_as_many_calls_as_fit(tmp_path: P
     check(home, fake, tally, seen, bound=bound)
 
 
+@pytest.mark.parametrize("leases", ["never", "auto", "always"])
 def test_eight_processes_of_eight_threads_get_through_exactly_as_many_calls_as_fit(
-    tmp_path: Path,
+    tmp_path: Path, leases: str
 ) -> None:
     dearest = dearest_call(tmp_path / "probe")
     bound = dearest.bound_nanousd
@@ -135,6 +137,7 @@ def test_eight_processes_of_eight_threads_get_through_exactly_as_many_calls_as_f
                 calls=4,
                 first=number * 32,
                 prompt_bytes=dearest.prompt_bytes,
+                leases=leases,
             )
             for number in range(8)
         ]

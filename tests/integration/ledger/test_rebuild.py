@@ -307,7 +307,7 @@ def test_holds_that_were_given_back_do_not_come_back_from_free_pages(tmp_path: P
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA secure_delete = OFF")  # as SQLite is built in many places
         connection.executemany(
-            "INSERT INTO holds VALUES (?, 1, 10, 'nobody', 0, 0)",
+            "INSERT INTO holds VALUES (?, 1, 10, 'nobody', 0, 0, 0)",
             [(f"{number:032x}",) for number in range(1 << 20, (1 << 20) + 500)],
         )
         connection.execute("DELETE FROM holds WHERE owner = 'nobody'")

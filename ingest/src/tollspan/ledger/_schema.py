@@ -110,11 +110,12 @@ CREATE TRIGGER changed AFTER UPDATE OF amount ON holds BEGIN
       AND new.amount = 0 AND new.state = 1;
 END
 """,
-    # What an event says of its lease goes out of that. The text is looked at before it is parsed:
-    # most events have none.
+    # A hold goes, or what an event says of its lease goes out of that, before anything is posted:
+    # at no instant is it counted twice. The text is looked at before it is parsed for a lease: most
+    # events have none. What one charge counts, and what a sum can reach, has an end: 63 bits.
     """
-CREATE TRIGGER drawn AFTER INSERT ON events
-WHEN new.kind = 'usage' AND instr(new.data, CAST('"lease_id":"' AS BLOB)) BEGIN
+CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind = 'usage' BEGIN
+    DELETE FROM holds WHERE call_id = new.id;
     UPDATE holds SET amount = max(0, holds.amount - spent.amount)
     FROM (
         SELECT accounts.id AS account_id,
@@ -128,15 +129,11 @@ WHEN new.kind = 'usage' AND instr(new.data, CAST('"lease_id":"' AS BLOB)) BEGIN
          AND scope = coalesce(json_extract(value, '$.scope'), '')
          AND period = coalesce(json_extract(value, '$.period'), '')
          AND unit = coalesce(json_extract(value, '$.unit'), 'usd')
+        WHERE instr(new.data, CAST('"lease_id":"' AS BLOB))
     ) AS spent
-    WHERE holds.call_id = json_extract(CAST(new.data AS TEXT), '$.lease_id')
+    WHERE instr(new.data, CAST('"lease_id":"' AS BLOB))
+      AND holds.call_id = json_extract(CAST(new.data AS TEXT), '$.lease_id')
       AND holds.account_id = spent.account_id;
-END
-""",
-    # What one charge counts, and what a sum can reach, has an end: SQLite has 63 bits.
-    """
-CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind = 'usage' BEGIN
-    DELETE FROM holds WHERE call_id = new.id;
     INSERT INTO accounts
         (budget_id, scope, period, unit, most, posted, unresolved)
     SELECT json_extract(value, '$.budget_id'),

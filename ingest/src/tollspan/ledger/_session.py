@@ -268,9 +268,13 @@ class Session:
                     " WHERE call_id = ? AND account_id = ? AND state = 0",
                     (part.amount, lease.id, number),
                 )
-            if part.is_last:
+            if part.is_last:  # an event may still be on its way that goes out of what is left
                 self._execute(
-                    "DELETE FROM holds WHERE call_id = ? AND account_id = ? AND state = 0",
+                    "UPDATE holds SET granted = 0 WHERE call_id = ? AND account_id = ?",
+                    (lease.id, number),
+                )
+                self._execute(
+                    "DELETE FROM holds WHERE call_id = ? AND account_id = ? AND amount = 0",
                     (lease.id, number),
                 )
 
@@ -355,6 +359,7 @@ class Session:
         calls = self._execute(
             "SELECT count(DISTINCT call_id) FROM holds WHERE owner = ? AND state = 0", (owner,)
         ).fetchone()[0]
+        self._execute("DELETE FROM holds WHERE owner = ? AND amount = 0 AND granted > 0", (owner,))
         self._execute("UPDATE holds SET state = 1 WHERE owner = ? AND state = 0", (owner,))
         return int(calls)
 

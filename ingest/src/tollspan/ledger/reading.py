@@ -100,7 +100,10 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenHold(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that holds money: in flight, or unresolved since its process died."""
+    """A call that holds money: in flight, or unresolved since its process died.
+
+    The hold of a lease, for all calls that its process decides from it, has the lease's id.
+    """
 
     call_id: str
     budget_id: str

@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._settings import SETTINGS, Setting, Settings, read_settings
+from ._settings import Settings, read_settings
+from ._settings_table import SETTINGS, Setting
 
 if TYPE_CHECKING:
     from ._auto import auto_launch_problem

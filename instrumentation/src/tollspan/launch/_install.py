@@ -199,6 +199,7 @@ def _put_away(installed: Installed) -> None:
     installed.lifecycle.finish_open_streams()
     installed.lifecycle.worker.drain(_LAST_DRAIN_SECONDS)
     LISTENERS.worker.drain(_LAST_DRAIN_SECONDS)
+    installed.books.leases.close(_LAST_DRAIN_SECONDS)
     installed.ledger.close()
     telemetry = installed.telemetry
     shut_down(
@@ -227,6 +228,7 @@ def _after_fork_in_child() -> None:
     LISTENERS.forget()
     installed = _installed
     if installed is not None:
+        installed.books.after_fork_in_child()
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
         installed.telemetry.metering.forget()

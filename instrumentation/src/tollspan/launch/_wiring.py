@@ -11,7 +11,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tollspan import attribution
-from tollspan.budget import BudgetGate, CallSink, Closer, RuleSet, Warner
+from tollspan.budget import BudgetGate, CallSink, RuleSet, Warner
 from tollspan.instrumentation import (
     LISTENERS,
     DecisionLog,
@@ -30,6 +30,7 @@ from tollspan.pricing import PriceBook
 from tollspan.processor import Door, Held
 from tollspan.usage import ConfigError, PriceBookError, TollspanError, UsageEvent
 
+from ._books import BooksInForce, set_up_books
 from ._metering import Chooser, loggers, meters
 from ._observing import AfterCalls
 from ._prices import load_prices
@@ -65,6 +66,7 @@ class Installed(msgspec.Struct, kw_only=True):
     Attributes:
         settings: As read.
         ledger: The books and the authority.
+        books: The ledger, and the leases that decide in its place where processes contend for it.
         gate: Decides.
         sink: Accounts.
         lifecycle: Takes calls through their life.
@@ -80,6 +82,7 @@ class Installed(msgspec.Struct, kw_only=True):
 
     settings: Settings
     ledger: SQLiteLedger
+    books: BooksInForce
     gate: BudgetGate
     sink: CallSink
     lifecycle: Lifecycle
@@ -126,8 +129,8 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     attribution.set_default(settings.attribution)
     attribution.use_baggage(settings.baggage)
     book, no_prices = _prices(settings)
-    ledger, gate = _books(settings, book)
-    sink = Closer(book, ledger)
+    books = set_up_books(settings, book)
+    ledger, leases, gate, sink = books.ledger, books.leases, books.gate, books.sink
 
     def use(rules: RuleSet) -> None:
         for hooked in funnels:
@@ -138,6 +141,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
 
     def tick() -> None:
         watcher.look()
+        leases.tick()
         telemetry.recorder.look()
 
     after = AfterCalls(LISTENERS)
@@ -167,6 +171,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     return Installed(
         settings=settings,
         ledger=ledger,
+        books=books,
         gate=gate,
         sink=sink,
         lifecycle=lifecycle,
@@ -176,26 +181,6 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         look_at_rules=watcher.look,
         problem=problem or no_prices,
     )
-
-
-def _books(settings: Settings, book: PriceBook) -> tuple[SQLiteLedger, BudgetGate]:
-    """Set up the books, and the gate over them; a gate that enforces nothing is on the record."""
-    ledger = SQLiteLedger(
-        settings.home,
-        wait_seconds=settings.acquire_timeout_seconds,
-        is_durable=settings.is_durable,
-    )
-    if settings.mode != "enforce":
-        _logger.warning("tollspan's budgets stop nothing: TOLLSPAN_MODE is %s", settings.mode)
-        ledger.sight("mode", settings.mode)
-    gate = BudgetGate(
-        RuleSet(),
-        book,
-        ledger,
-        acquire_timeout_seconds=settings.acquire_timeout_seconds,
-        mode=settings.mode,
-    )
-    return ledger, gate
 
 
 def _hooks(

@@ -49,6 +49,10 @@ class Closer:
         self._rates = rates
         self._books = books
 
+    def post_to(self, books: Books) -> None:
+        """Have other books keep the events of the calls that end from now on."""
+        self._books = books
+
     def close(self, closing: Closing) -> UsageEvent:
         """Price, store and settle; durable when it returns, or kept by rescue."""
         event = self._event(closing)

@@ -36,6 +36,8 @@ class Part:
         is_asked, asked_at: Somebody asks for more just now; when somebody did last.
         wanted: What those need who wait for that.
         is_short: A soft account without room: each of its calls is granted by itself.
+        is_tight: The authority has little left there: what a call does not use is the authority's
+            again at once, not the lease's.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class Part:
         "due",
         "is_asked",
         "is_short",
+        "is_tight",
         "known",
         "left",
         "number",
@@ -61,7 +64,7 @@ class Part:
         self.calls_open = self.wanted = 0
         self.refill_below = 0.0
         self.calls = calls
-        self.is_asked = self.is_short = False
+        self.is_asked = self.is_short = self.is_tight = False
         self.asked_at = _LONG_AGO
 
     def lacks(self, amount: int) -> bool:
@@ -89,11 +92,12 @@ class Ask(msgspec.Struct):
 
 
 class _Open(msgspec.Struct):
-    """A call in flight: whose lease it drew from, and how much in which part."""
+    """A call in flight: whose lease it drew from, how much in which part, and what it took out."""
 
     lease: Lease
     parts: list[Part]
     amounts: list[int]
+    drawn: list[int] = []
 
 
 class Escrow:
@@ -195,10 +199,9 @@ class Escrow:
             part.left += granted
             part.is_asked = False
             part.is_short = want.account in short
-            # Where the authority gives less than is wished, or one call's worth, little is left
-            # there: nobody asks in advance any more.
-            is_ample = granted >= want.wish > want.need
-            part.refill_below = granted * self._settings.renew_share if is_ample else 0.0
+            # It gave less than is wished, or no more than one call may use: little is left there.
+            part.is_tight = part.is_short or granted < want.wish or want.wish <= want.need
+            part.refill_below = 0.0 if part.is_tight else granted * self._settings.renew_share
         if ask.missing:
             self.live(ask.missing[0].asked_at, grant.life_seconds)
 
@@ -231,38 +234,38 @@ class Escrow:
         if opened is None:
             return event
         charges = event.charges
-        pairs = list(zip(charges, opened.amounts, strict=False))
-        if any(one.posted + one.unresolved > amount for one, amount in pairs):
-            # What it cost beyond its hold is not out of the lease, which other calls hold.
+        if len(charges) != len(opened.parts):  # not charged as it was held: nothing comes back
+            opened.drawn = opened.amounts
+            return msgspec.structs.replace(event, lease_id=opened.lease.id)
+        used = [one.posted + one.unresolved for one in charges]
+        opened.drawn = [
+            amount if part.is_tight else min(amount, spent)
+            for part, amount, spent in zip(opened.parts, opened.amounts, used, strict=True)
+        ]
+        if opened.drawn != used:
             charges = tuple(
                 [
-                    msgspec.structs.replace(one, drawn=min(amount, one.posted + one.unresolved))
-                    for one, amount in pairs
+                    msgspec.structs.replace(one, drawn=drawn)
+                    for one, drawn in zip(charges, opened.drawn, strict=True)
                 ]
             )
         return msgspec.structs.replace(event, lease_id=opened.lease.id, charges=charges)
 
-    def settle(self, call_id: str, event: UsageEvent | None) -> bool:
-        """Return to the lease what a call held and did not use; False for a call it knows not.
+    def settle(self, call_id: str) -> bool:
+        """Return to the lease what a call held and its event does not take out; False if unknown.
 
-        Args:
-            call_id: The call.
-            event: What it used; None when it was never made.
+        A call whose event was never `named` was never made: all comes back.
         """
         opened = self._open.pop(call_id, None)
         if opened is None:
             return False
-        charges = event.charges if event is not None else ()
-        used = [one.posted + one.unresolved for one in charges] or [0] * len(opened.parts)
-        if event is not None and len(charges) != len(opened.parts):
-            used = opened.amounts  # not charged as it was held: nothing comes back
-        for part, amount, spent in zip(opened.parts, opened.amounts, used, strict=True):
+        drawn = opened.drawn or [0] * len(opened.parts)
+        for part, amount, taken in zip(opened.parts, opened.amounts, drawn, strict=True):
             part.calls_open -= 1
-            rest = max(0, amount - spent)
-            if part.is_short or self._settings.most == 1:
-                part.due += rest
+            if part.is_tight:
+                part.due += amount - taken
             else:
-                part.left += rest
+                part.left += amount - taken
         return True
 
     # -- the lease --
@@ -279,31 +282,47 @@ class Escrow:
             self._begin_lease()
 
     def collect(self, *, idle_seconds: float) -> list[GivenBack]:
-        """Take out what goes back, and forget the parts of which nothing is needed any more."""
+        """Take out what goes back; of a part of which nothing stays nobody draws until `sent`."""
         asked_before = self._clock() - idle_seconds
         found: list[GivenBack] = []
-        for name, part in list(self._names.items()):
+        for part in self._names.values():
             if part.is_asked:
                 continue
-            is_idle = part.asked_at <= asked_before and part.calls_open == 0
             amount, part.due = part.due, 0
+            is_idle = part.asked_at <= asked_before
             if is_idle:
                 amount += part.left
-                del self._names[name]
-                del self._parts[part.account]
-            elif amount == 0:
+                part.left = 0
+            is_last = is_idle and part.calls_open == 0
+            if amount == 0 and not is_last:
                 continue
+            part.is_asked = is_last
             part.returned += amount
             found.append(
                 GivenBack(
                     account=part.account,
                     amount=amount,
                     total=part.returned,
-                    is_last=is_idle,
+                    is_last=is_last,
                     part=part.number,
                 )
             )
         return found
+
+    def sent(self, lease: Lease, given: Sequence[GivenBack], *, is_done: bool) -> None:
+        """Forget the parts of which nothing is needed any more, or keep them if nobody heard it."""
+        if lease is not self.lease:
+            return
+        for one in given:
+            account = one.account
+            name = (account.budget_id, account.scope, account.period, account.unit)
+            part = self._names.get(name)
+            if not one.is_last or part is None or part.number != one.part:
+                continue
+            part.is_asked = False
+            if is_done:
+                del self._names[name]
+                del self._parts[part.account]
 
     # -- inside --
 
@@ -322,7 +341,7 @@ class Escrow:
             part.due += part.left
             part.left = 0
             part.account = account
-            part.is_short = False
+            part.is_short = part.is_tight = False
             part.refill_below = 0.0
         self._parts[account] = part
         return part

@@ -97,6 +97,10 @@ class BudgetGate:
         self._has_no_rules = False
         self._refusing = no_prices
 
+    def ask(self, authority: Authority) -> None:
+        """Have another authority hold the money of the calls to come."""
+        self._authority = authority
+
     def refuse_all(self, problem: TollspanError) -> None:
         """Deny every call until there are rules to `use`: those that there are can't be read."""
         self._has_no_rules = True

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+import msgspec
+
 from tollspan.usage import DecisionEvent, LedgerError, LedgerUnavailableError, UsageEvent
 
 from .errands import Errands
@@ -21,6 +23,8 @@ from .ports import BUSY, Authority, Books, Busy
 from .values import Account, Balance, Hold, Refusal
 
 _DEFAULTS = LeaseSettings()
+# While answers come, those who wait for theirs only wait for their turn: that is no outage.
+_TURN_SECONDS = 5.0
 
 
 class LeasedLedger:
@@ -80,7 +84,7 @@ class LeasedLedger:
         """
         if self._take(hold):
             return None
-        return self._ask_until(hold, self._clock() + self._settings.wait_seconds)
+        return self._ask_until(hold)
 
     def hold_now(self, hold: Hold) -> Refusal | Busy | None:
         """Hold from the lease, or from an authority that answers without any waiting.
@@ -111,22 +115,21 @@ class LeasedLedger:
     def hold_soon(self, hold: Hold) -> Future[Refusal | None]:
         """Hand the hold to another thread; a future cancelled in time holds nothing."""
         future: Future[Refusal | None] = Future()
-        ends_at = self._clock() + self._settings.wait_seconds
         with self._lock:
             self._asking.add(hold.call_id)
-        self._soon(partial(self._hold_for, future, hold, ends_at))
+        self._soon(partial(self._hold_for, future, hold))
         return future
 
-    def _hold_for(self, future: Future[Refusal | None], hold: Hold, ends_at: float) -> None:
+    def _hold_for(self, future: Future[Refusal | None], hold: Hold) -> None:
         """Hold for somebody who waits; give back at once what he does not wait for any more."""
         try:
             if future.set_running_or_notify_cancel():
-                future.set_result(self._ask_until(hold, ends_at))
-        except BaseException as error:
+                future.set_result(self._ask_until(hold))
+        except LedgerError as error:
             future.set_exception(error)
-            if not isinstance(error, LedgerError):
-                raise
         finally:
+            if not future.done():
+                future.set_exception(LedgerError("a grant failed; see the log"))
             with self._lock:
                 self._asking.discard(hold.call_id)
                 is_given_up = hold.call_id in self._given_up
@@ -140,7 +143,7 @@ class LeasedLedger:
             if call_id in self._asking:
                 self._given_up.add(call_id)
                 return
-            is_ours = self._escrow.settle(call_id, None)
+            is_ours = self._escrow.settle(call_id)
         if is_ours:
             self._after_settling()
         elif self._direct is not None:
@@ -185,9 +188,7 @@ class LeasedLedger:
 
     def _settle(self, event: UsageEvent) -> None:
         with self._lock:
-            is_ours = self._escrow.settle(event.call.id, event)
-        if is_ours:
-            self._after_settling()
+            self._escrow.settle(event.call.id)
 
     def _after_settling(self) -> None:
         if self._settings.most == 1:
@@ -238,8 +239,9 @@ class LeasedLedger:
         self._refill_soon(dry)
         return is_taken
 
-    def _ask_until(self, hold: Hold, ends_at: float) -> Refusal | None:
+    def _ask_until(self, hold: Hold) -> Refusal | None:
         """Ask the authority for what is missing, or wait for another thread that does."""
+        ends_at = self._clock() + _TURN_SECONDS
         while True:
             with self._lock:
                 ask = self._escrow.begin(hold)
@@ -269,9 +271,9 @@ class LeasedLedger:
         """Wait until somebody's question is answered, and have it ask for us too; with the lock.
 
         Raises:
-            LedgerUnavailableError: Nobody was answered in time.
+            LedgerUnavailableError: Nobody was answered for as long as a call may wait.
         """
-        seconds = ends_at - self._clock()
+        seconds = min(self._settings.wait_seconds, ends_at - self._clock())
         waiting = self._escrow.waiting(hold)
         for part, amount in waiting:
             part.wanted += amount
@@ -329,14 +331,20 @@ class LeasedLedger:
     def _send(self, lease: Lease, parts: list[GivenBack]) -> None:
         """Tell the authority what goes back; not with the lock."""
         asked_at = self._clock()
+        is_done = False
         try:
             life_seconds = self._lessor.give_back(lease, parts)
+            is_done = True
         except LeaseLostError:
             self._lose(lease)
         except LedgerError:
+            with self._lock:  # told again, it is not the last any more: who needs it may draw anew
+                self._unsent += [
+                    (lease, msgspec.structs.replace(part, is_last=False)) for part in parts
+                ]
+        finally:
             with self._lock:
-                self._unsent += [(lease, part) for part in parts]
-        else:
-            with self._lock:
-                if lease is self._escrow.lease:
+                self._escrow.sent(lease, parts, is_done=is_done)
+                if is_done and lease is self._escrow.lease:
                     self._escrow.live(asked_at, life_seconds)
+                self._changed.notify_all()
