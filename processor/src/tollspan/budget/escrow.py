@@ -182,9 +182,13 @@ class Escrow:
             self.undo(ask)
             return False
         self.apply(ask, grant)
+        amounts: list[int] = []
         for part, amount, reserved in zip(ask.parts, ask.amounts, ask.reserved, strict=True):
-            part.left -= amount - reserved
-        self._open[hold.call_id] = _Open(ask.lease, ask.parts, ask.amounts)
+            # Beyond a soft limit, an authority may count less than is asked: as much as it can.
+            taken = min(part.left, amount - reserved)
+            part.left -= taken
+            amounts.append(reserved + taken)
+        self._open[hold.call_id] = _Open(ask.lease, ask.parts, amounts)
         return True
 
     def apply(self, ask: Ask, grant: Grant) -> None:
