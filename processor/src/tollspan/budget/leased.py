@@ -338,5 +338,5 @@ class LeasedLedger:
                 self._unsent += [(lease, part) for part in parts]
         else:
             with self._lock:
-                if lease is self._escrow.lease:
+                if self._escrow.has(lease):
                     self._escrow.live(asked_at, life_seconds)
