@@ -67,7 +67,7 @@ def test_a_lease_of_a_dead_process_is_unresolved_and_its_late_events_go_out_of_i
     leased.hold(held)
     late = leased._escrow.named(settled(held, 60))
     dying.close()
-    assert living.sweep() == 1
+    living.sweep()  # unless its own thread was quicker
     (balance,) = living.balances([where])
     assert (balance.posted, balance.held, balance.unresolved) == (0, 0, 400)
     living.post(late, None)

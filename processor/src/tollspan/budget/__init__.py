@@ -43,6 +43,7 @@ from .ports import (
     is_asyncio,
 )
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
+from .shared_memory import MemoryAuthority
 from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Warner, WarningReason
 from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
@@ -86,6 +87,7 @@ __all__ = [
     "LeasedLedger",
     "Leg",
     "Lessor",
+    "MemoryAuthority",
     "MemoryLedger",
     "Milestones",
     "OnExceed",

@@ -178,7 +178,7 @@ class Escrow:
 
     def finish(self, hold: Hold, ask: Ask, grant: Grant) -> bool:
         """Take in a grant and serve the call that asked; False if its lease was lost meanwhile."""
-        if ask.lease is not self.lease:
+        if not self.has(ask.lease):
             self.undo(ask)
             return False
         self.apply(ask, grant)
@@ -193,7 +193,7 @@ class Escrow:
 
     def apply(self, ask: Ask, grant: Grant) -> None:
         """Take in what was granted to a lease that is still this process's."""
-        if ask.lease is not self.lease:
+        if self.lease is None or not self.has(ask.lease):
             self.undo(ask)
             return
         short = [one.account for one in grant.short.balances] if grant.short else []
@@ -208,6 +208,8 @@ class Escrow:
             part.refill_below = 0.0 if part.is_tight else granted * self._settings.renew_share
         if ask.missing:
             self.live(ask.missing[0].asked_at, grant.life_seconds)
+        if grant.epoch is not None and grant.number > self.lease.heard:
+            self.lease = msgspec.structs.replace(self.lease, epoch=grant.epoch, heard=grant.number)
 
     def undo(self, ask: Ask) -> None:
         """Put back what was reserved for a question that came to nothing."""
@@ -274,6 +276,10 @@ class Escrow:
 
     # -- the lease --
 
+    def has(self, lease: Lease) -> bool:
+        """Say whether a lease is still this process's, whether it has heard of its epoch or not."""
+        return self.lease is not None and lease.id == self.lease.id
+
     def live(self, asked_at: float, life_seconds: float | None) -> None:
         """Go by the lease's life, counted from before it was asked for."""
         if life_seconds is not None:
@@ -282,7 +288,7 @@ class Escrow:
 
     def lose(self, lease: Lease) -> None:
         """Take a lease for gone: what it has left is the authority's to count."""
-        if lease is self.lease:
+        if self.has(lease):
             self._begin_lease()
 
     def collect(self, *, idle_seconds: float) -> list[GivenBack]:
@@ -309,13 +315,14 @@ class Escrow:
                     total=part.returned,
                     is_last=is_last,
                     part=part.number,
+                    known=part.known,
                 )
             )
         return found
 
     def sent(self, lease: Lease, given: Sequence[GivenBack], *, is_done: bool) -> None:
         """Forget the parts of which nothing is needed any more, or keep them if nobody heard it."""
-        if lease is not self.lease:
+        if not self.has(lease):
             return
         for one in given:
             account = one.account

@@ -345,6 +345,6 @@ class LeasedLedger:
         finally:
             with self._lock:
                 self._escrow.sent(lease, parts, is_done=is_done)
-                if is_done and lease is self._escrow.lease:
+                if is_done and self._escrow.has(lease):
                     self._escrow.live(asked_at, life_seconds)
                 self._changed.notify_all()

@@ -31,10 +31,15 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
         holder: The process, by a name that no other has.
         fence: Counts the leases of a holder. What was granted under an older one is gone for it:
             calls that were made with it are counted as spent, and nothing of them comes back.
+        epoch: The epoch of a shared authority in which it was first granted something, as that
+            said; None before, and where there are no epochs.
+        heard: The highest `Grant.number` that its holder has heard of.
     """
 
     holder: str
     fence: int = 1
+    epoch: str | None = None
+    heard: int = 0
 
     @property
     def id(self) -> str:
@@ -70,11 +75,16 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         life_seconds: How long the lease lives from the moment at which this was asked for; None for
             as long as its process.
         short: Soft accounts that had no room, and got `need` all the same.
+        epoch: In which epoch of a shared authority it was granted.
+        number: Counts the grants of the lease there. An authority that has counted less than a
+            holder has heard of has lost what it knew.
     """
 
     totals: tuple[int, ...]
     life_seconds: float | None = None
     short: Refusal | None = None
+    epoch: str | None = None
+    number: int = 0
 
 
 class GivenBack(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +94,12 @@ class GivenBack(msgspec.Struct, frozen=True, kw_only=True):
         account: The account.
         amount: What goes back now.
         total: All that ever went back, this included: told twice, it counts once.
-        is_last: The lease has nothing left there, and no call that may be charged to it.
+        is_last: The lease has nothing left there, and no call in flight. What it still holds is
+            for events that were not settled yet: the last of them ends it.
         part: As in `Want`.
+        known: All that was ever granted there, as far as the holder knows. At the last, what is
+            beyond that goes back too: its answer was lost, so nobody can have spent it. None where
+            no answer gets lost.
     """
 
     account: Account
@@ -93,6 +107,7 @@ class GivenBack(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     is_last: bool = False
     part: int = 0
+    known: int | None = None
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,7 +191,12 @@ class SharedAuthority(Lessor, Protocol):
 
     It grants nothing before it was opened, and nothing once it has lost what it knew: when its
     epoch is gone, or when it knows less than a holder was told (`LeaseLostError`, after which it is
-    closed until somebody opens it anew).
+    closed until somebody opens it anew). Names of epochs sort by when they were opened, so that it
+    tells a lease of an older epoch, which is over, from one of an epoch that it has lost.
+
+    While it is closed it takes settlements, answers questions, and ends leases; it neither grants
+    nor renews. A message that comes late, about a part that was given up since, changes nothing
+    (`LeaseLostError`): whoever sent it does not listen any more.
     """
 
     def settle(self, settlements: Sequence[Settlement]) -> None:

@@ -1,0 +1,120 @@
+"""What a shared authority knows: accounts, leases and what they hold, calls that were settled."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tollspan.usage import BudgetUnit
+
+from .leases import Want
+from .values import Account, Balance
+
+Key = tuple[str, str, str, BudgetUnit]
+"""Names an account: budget, scope, period, unit."""
+
+
+class Row:
+    """An account's sums."""
+
+    __slots__ = ("held", "posted", "unresolved")
+
+    def __init__(self) -> None:
+        self.posted = self.held = self.unresolved = 0
+
+
+class LeasePart:
+    """What a lease has in one account.
+
+    Attributes:
+        number: As in `Want.part`.
+        amount: What it holds, of parts with older numbers too.
+        granted, returned: All that this part ever got, and gave back.
+        is_given_up: The holder has no use for it any more; events are still to come.
+    """
+
+    __slots__ = ("amount", "granted", "is_given_up", "number", "returned")
+
+    def __init__(self, number: int) -> None:
+        self.amount = 0
+        self.begin(number)
+
+    def begin(self, number: int) -> None:
+        """Begin anew under a newer number; what is left is of messages that got lost."""
+        self.number = number
+        self.granted = self.returned = 0
+        self.is_given_up = False
+
+
+class Holding:
+    """What is known of a lease.
+
+    Attributes:
+        expires_at, ended_at: By the authority's clock, Unix nanoseconds; None while it is open.
+        grants: How often it was granted something.
+        given_up: The highest number of its parts that were given up.
+        is_written_off: The horizon is over: what its parts hold is posted.
+        parts: Account by account.
+    """
+
+    __slots__ = ("ended_at", "expires_at", "given_up", "grants", "is_written_off", "parts")
+
+    def __init__(self) -> None:
+        self.expires_at = 0
+        self.ended_at: int | None = None
+        self.grants = self.given_up = 0
+        self.is_written_off = False
+        self.parts: dict[Key, LeasePart] = {}
+
+
+class State:
+    """All that a shared authority knows.
+
+    Attributes:
+        epoch, last_epoch: That in which it grants, if any; the highest that was ever seen.
+        rows: Accounts.
+        open, ended: Leases by name; renewed, or ended, the longest ago first.
+        settled: Calls, and when they were settled, Unix nanoseconds; oldest first.
+        told: Which account was said to have passed which share.
+    """
+
+    def __init__(self) -> None:
+        self.epoch: str | None = None
+        self.last_epoch = ""
+        self.rows: dict[Key, Row] = {}
+        self.open: dict[str, Holding] = {}
+        self.ended: dict[str, Holding] = {}
+        self.settled: dict[str, int] = {}
+        self.told: set[tuple[Key, Decimal]] = set()
+
+    def row(self, key: Key) -> Row:
+        """Find an account's sums, or make them."""
+        row = self.rows.get(key)
+        if row is None:
+            row = self.rows[key] = Row()
+        return row
+
+    def balance(self, account: Account) -> Balance:
+        """Return how an account stands."""
+        row = self.rows.get(key_of(account)) or Row()
+        return Balance(account=account, posted=row.posted, held=row.held, unresolved=row.unresolved)
+
+
+class Asked:
+    """A want as it stands: what an answer that got lost has granted of it already counts."""
+
+    __slots__ = ("balance", "fits", "is_told_again", "need", "want")
+
+    def __init__(self, want: Want, balance: Balance, has: Holding) -> None:
+        part = has.parts.get(key_of(want.account))
+        granted = part.granted if part is not None and part.number == want.part else 0
+        surplus = granted - want.known
+        self.want = want
+        self.balance = balance
+        self.need = max(0, want.need - surplus)
+        self.is_told_again = surplus > 0 and self.need == 0
+        self.fits = want.account.limit > 0 if self.is_told_again else balance.fits(self.need)
+
+
+def key_of(account: Account) -> Key:
+    """Name an account."""
+    return account.budget_id, account.scope, account.period, account.unit
