@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from ._books import Books
 
 if TYPE_CHECKING:
+    from ._settling import SettlingBooks
     from ._spans import UsageEventExporter
 
-__all__ = ["Books", "UsageEventExporter"]
+__all__ = ["Books", "SettlingBooks", "UsageEventExporter"]
+_MODULES = {"SettlingBooks": "_settling", "UsageEventExporter": "_spans"}
 
 
 def __getattr__(name: str) -> object:
-    if name != "UsageEventExporter":
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = import_module(f"{__name__}._spans").UsageEventExporter
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -25,9 +25,9 @@ _SOFT = {"warn": "only warns", "shadow": "only notes"}
 def budgets(parsed: argparse.Namespace) -> int:
     """Show every budget; what dead processes held is shown as unresolved."""
     settings = read_settings()
-    reader = LedgerReader(settings.home / LEDGER_FILE)
+    reader = LedgerReader(settings.ledger_home / LEDGER_FILE)
     reader.balances()  # says so when there is no ledger, before one is made
-    ledger = SQLiteLedger(settings.home)
+    ledger = SQLiteLedger(settings.ledger_home)
     with contextlib.suppress(LedgerError):  # a ledger that can only be read is shown as it is
         ledger.sweep()
     ledger.close()

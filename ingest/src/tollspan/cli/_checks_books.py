@@ -59,7 +59,7 @@ _BEFORE_INSTALL = "imported_before_install"
 
 
 def _disk(patient: Patient) -> Iterator[Check]:
-    home = patient.settings.home
+    home = patient.settings.ledger_home
     folder = next((one for one in (home, *home.parents) if os.path.isdir(one)), Path("/"))
     kind = file_system(folder)
     if os.path.exists(home) and not os.path.isdir(home):
@@ -118,7 +118,7 @@ def _container(home: Path, kind: str) -> Check:
 
 
 def _books(patient: Patient) -> Iterator[Check]:
-    home = patient.settings.home
+    home = patient.settings.ledger_home
     path = home / LEDGER_FILE
     if not os.path.exists(path):
         yield good("ledger", f"no program ran yet: the first one makes {path}")

@@ -49,7 +49,7 @@ _OUTCOME_STYLES: dict[str, Style] = {"ok": "good", "denied": "bad", "error": "ba
 
 def events(parsed: argparse.Namespace) -> int:
     """Show calls and refusals, oldest first."""
-    reader = LedgerReader(read_settings().home / LEDGER_FILE)
+    reader = LedgerReader(read_settings().ledger_home / LEDGER_FILE)
     where = wanted(parsed)
     if parsed.follow and parsed.until is not None:
         sys.stderr.write("tollspan events: --follow has no end: leave --until out\n")

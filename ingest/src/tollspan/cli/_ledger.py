@@ -10,7 +10,7 @@ from tollspan.ledger import LEDGER_FILE, SQLiteLedger, rebuild
 
 def rebuild_ledger(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - argparse's signature
     """Make the ledger anew from its events and from what was put aside."""
-    path = read_settings().home / LEDGER_FILE
+    path = read_settings().ledger_home / LEDGER_FILE
     done = rebuild(path)
     print(f"rebuilt {path} from {done.events} events")
     if done.unreadable:

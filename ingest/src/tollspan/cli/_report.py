@@ -16,7 +16,7 @@ from ._terminal import Cell, Column, Value, print_json, print_table
 def report(parsed: argparse.Namespace) -> int:
     """Sum calls and money, the dearest first."""
     dimensions: tuple[str, ...] = parsed.by
-    rows = LedgerReader(read_settings().home / LEDGER_FILE).report(
+    rows = LedgerReader(read_settings().ledger_home / LEDGER_FILE).report(
         dimensions,
         since_unix_ns=parsed.since,
         until_unix_ns=parsed.until,

@@ -4,6 +4,7 @@ from ._home import NETWORK_FILE_SYSTEMS, file_system
 from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
 from ._waiting import Waiting
+from .authorities import name_of, open_authority
 from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
 from .sqlite import LEDGER_FILE, SQLiteLedger
 from .tailing import EventTail
@@ -22,6 +23,8 @@ __all__ = [
     "Waiting",
     "file_system",
     "is_dimension",
+    "name_of",
+    "open_authority",
     "rebuild",
     "rescued_files",
 ]

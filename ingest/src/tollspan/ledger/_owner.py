@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+from collections.abc import Generator
 from pathlib import Path
 
 
@@ -56,5 +57,27 @@ def is_alive(home: Path, name: str) -> bool:
         with contextlib.suppress(OSError):
             path.unlink()
         return False
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def alone(home: Path, what: str) -> Generator[bool]:
+    """Say whether no other process does something; none may until the block ends, or it dies.
+
+    Raises:
+        OSError: The home takes no file.
+    """
+    folder = home / "run"
+    for each in (home, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / what, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)

@@ -315,6 +315,13 @@ class Session:
             (kind, name, count, unix_ns),
         )
 
+    def keep(self, note: tuple[str, str]) -> None:
+        """Keep something about the ledger itself, by name."""
+        self._execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            note,
+        )
+
     def is_first(self, milestone: tuple[Account, str]) -> bool:
         """Note that an account passed a share of its limit; False when it was noted already."""
         account, share = milestone

@@ -99,6 +99,10 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     last_unix_ns: int
 
 
+SETTLED = "settled:"
+"""How the names of `meta` begin that keep up to where events were settled with an authority."""
+
+
 class OpenHold(msgspec.Struct, frozen=True, kw_only=True):
     """A call that holds money: in flight, or unresolved since its process died.
 
@@ -210,6 +214,14 @@ class LedgerReader:
         """Return the number of the event that was stored last; 0 when there is none."""
         for (highest,) in self._rows("SELECT coalesce(max(seq), 0) FROM events"):
             return int(highest)
+        return 0
+
+    def settled(self, authority: str) -> int:
+        """Return up to which number events were settled with a shared authority."""
+        for (number,) in self._rows(
+            "SELECT value FROM meta WHERE key = ?", (f"{SETTLED}{authority}",)
+        ):
+            return int(number)
         return 0
 
     def newest_unix_ns(self) -> int | None:

@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from decimal import Decimal
 from pathlib import Path
@@ -30,13 +30,14 @@ from tollspan.budget import (
 from tollspan.usage import DecisionEvent, Event, LedgerError, UsageEvent
 
 from . import _processes
-from ._owner import is_alive
+from ._owner import alone, is_alive
 from ._rescue import Rescue
 from ._session import Session, ledger_error
 from ._shared_session import SharedSession
 from ._waiting import Waiting
 from ._work import HoldWork, NoteWork, PostWork, ReleaseWork, SightWork
 from ._writer import Work, Writer
+from .reading import SETTLED
 
 LEDGER_FILE = "ledger.db"
 _SWEEP_EVERY_SECONDS = 5.0
@@ -209,6 +210,38 @@ class SQLiteLedger(SharedSession):
     def sight(self, kind: str, name: str) -> None:
         """Count something that should not happen, in the writer thread."""
         self._enqueue(SightWork(kind, name, time.time_ns()))
+
+    # -- shared authorities --
+
+    def note_settled(self, authority: str, number: int, inode: int) -> None:
+        """Note up to which number events were settled with a shared authority.
+
+        Args:
+            authority: Its name.
+            number: The last event's number, in the file of this inode: another file, that was put
+                in its place meanwhile, counts anew.
+            inode: That file's.
+
+        Raises:
+            LedgerError: The ledger can't be used.
+        """
+        if self.path.stat().st_ino != inode:
+            return
+        note = (f"{SETTLED}{authority}", str(number))
+        self._run(Session.keep, note, self._post_wait_seconds)
+
+    @contextlib.contextmanager
+    def alone(self, what: str) -> Generator[bool]:
+        """Say whether no other process of the home does this; none may until the block ends.
+
+        Raises:
+            LedgerUnavailableError: The home takes no file.
+        """
+        try:
+            with alone(self.home, what) as is_alone:
+                yield is_alone
+        except OSError as error:
+            raise ledger_error(error, self.home) from error
 
     # -- life --
 

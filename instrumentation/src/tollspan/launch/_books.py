@@ -3,18 +3,83 @@
 from __future__ import annotations
 
 import logging
+import secrets
+from collections.abc import Sequence
+from concurrent.futures import Future
 
-from tollspan.budget import BudgetGate, Closer, LeasedLedger, LeaseSettings, RuleSet
-from tollspan.ledger import SQLiteLedger
+import msgspec
+
+from tollspan.budget import (
+    Account,
+    Authority,
+    Balance,
+    Books,
+    BudgetGate,
+    Busy,
+    Closer,
+    Hold,
+    LeasedLedger,
+    Milestones,
+    Refusal,
+    RuleSet,
+    SharedAuthority,
+    Standing,
+)
+from tollspan.exporter import SettlingBooks
+from tollspan.ledger import SQLiteLedger, name_of, open_authority
 from tollspan.pricing import PriceBook
+from tollspan.usage import ConfigError, LedgerUnavailableError, TollspanError
 
+from ._memory_books import MemoryBooks
 from ._settings import Settings
 
 _logger = logging.getLogger("tollspan.launch")
 
 
+class NoAuthority:
+    """An authority that can't be had: `on_unavailable` decides.
+
+    Args:
+        problem: Why.
+    """
+
+    def __init__(self, problem: TollspanError) -> None:
+        self._problem = problem
+
+    def hold(self, hold: Hold) -> Refusal | None:  # noqa: ARG002 - the port's
+        """Hold nothing.
+
+        Raises:
+            LedgerUnavailableError: Always.
+        """
+        raise LedgerUnavailableError(str(self._problem))
+
+    def hold_now(self, hold: Hold) -> Refusal | Busy | None:
+        """Hold nothing; raises as `hold` does."""
+        return self.hold(hold)
+
+    def hold_soon(self, hold: Hold) -> Future[Refusal | None]:  # noqa: ARG002 - the port's
+        """Hold nothing."""
+        future: Future[Refusal | None] = Future()
+        future.set_exception(LedgerUnavailableError(str(self._problem)))
+        return future
+
+    def release_soon(self, call_id: str) -> None:
+        """Give nothing back: nothing is held."""
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:  # noqa: ARG002
+        """Say nothing; raises as `hold` does."""
+        raise LedgerUnavailableError(str(self._problem))
+
+
 class BooksInForce:
     """The books of one process, and who decides and accounts by them.
+
+    Attributes:
+        ledger: Keeps the events of this host.
+        gate, sink: Decide and account.
+        standing: Says how accounts stand.
+        milestones: Remembers what was told.
 
     Args:
         settings: As read.
@@ -22,9 +87,9 @@ class BooksInForce:
     """
 
     def __init__(self, settings: Settings, book: PriceBook) -> None:
-        self._when = settings.leases
+        self._settings = settings
         self.ledger = SQLiteLedger(
-            settings.home,
+            settings.ledger_home,
             wait_seconds=settings.acquire_timeout_seconds,
             is_durable=settings.is_durable,
         )
@@ -36,32 +101,86 @@ class BooksInForce:
             mode=settings.mode,
         )
         self.sink = Closer(book, self.ledger)
-        self.leases = LeasedLedger(
-            self.ledger,
-            self.ledger,
-            self.ledger,
-            holder=self.ledger.holder,
-            settings=LeaseSettings(wait_seconds=settings.acquire_timeout_seconds),
-        )
-        self._begin()
+        self._shared: SharedAuthority | None = None
+        self._settling: SettlingBooks | None = None
+        self.leases: LeasedLedger | None = None
+        self.standing: Standing = self.ledger
+        self.milestones: Milestones = self.ledger
+        if settings.authority == "memory:":
+            memory = MemoryBooks(self.ledger)
+            self.standing = self.milestones = memory
+            self._decide_by(memory, memory)
+        elif settings.authority != "sqlite:":
+            try:
+                self._share(settings.authority)
+            except ConfigError as error:
+                _logger.error("tollspan has no authority: %s", error)  # noqa: TRY400 - no bug
+                self.gate.ask(NoAuthority(error))
+        else:
+            self.leases = LeasedLedger(
+                self.ledger,
+                self.ledger,
+                self.ledger,
+                holder=self.ledger.holder,
+                settings=settings.lease,
+            )
+            self._begin()
+
+    def tick(self) -> None:
+        """Do what is due about once a second."""
+        if self.leases is not None:
+            self.leases.tick()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the parent's leases stay the parent's, and so does what made it lease."""
-        self.leases.forget()
-        self.gate.ask(self.ledger)
-        self.sink.post_to(self.ledger)
-        self._begin()
+        if self._shared is not None:
+            self._shared.close()
+        if self._settling is not None:
+            self._settling.after_fork_in_child()
+        if self.leases is not None:
+            self.leases.forget()
+            if self._shared is None:
+                self._decide_by(self.ledger, self.ledger)
+                self._begin()
+
+    def close(self, wait_seconds: float) -> None:
+        """Settle what is stored, give back what is left of leases, and close everything."""
+        if self._settling is not None:
+            self._settling.close(wait_seconds)
+        if self.leases is not None:
+            self.leases.close(wait_seconds)
+        if self._shared is not None:
+            self._shared.close()
+        self.ledger.close()
+
+    def _share(self, address: str) -> None:
+        """Decide from leases of an authority of many hosts; events stay on this one."""
+        shared = open_authority(address, self._settings.lease)
+        settling = SettlingBooks(self.ledger, shared, name=name_of(address))
+        lease = self._settings.lease
+        if self._settings.leases == "never":
+            lease = msgspec.structs.replace(lease, first=1, most=1)
+        self.leases = LeasedLedger(
+            shared, settling, holder=lambda: secrets.token_hex(8), settings=lease
+        )
+        self._shared, self._settling = shared, settling
+        self.standing = self.milestones = shared
+        self._decide_by(self.leases, self.leases)
 
     def _begin(self) -> None:
-        if self._when == "always":
+        if self._settings.leases == "always":
             self._lease()
-        elif self._when == "auto":
+        elif self._settings.leases == "auto":
             self.ledger.on_contention = self._lease
 
     def _lease(self) -> None:
         """Decide from leases from here on."""
-        self.sink.post_to(self.leases)  # first: what is held from a lease is settled with it
-        self.gate.ask(self.leases)
+        if self.leases is not None:
+            self._decide_by(self.leases, self.leases)
+
+    def _decide_by(self, authority: Authority, books: Books) -> None:
+        self.sink.post_to(books)  # first: what is held from a lease is settled with it
+        self.gate.ask(authority)
 
 
 def set_up_books(settings: Settings, book: PriceBook) -> BooksInForce:

@@ -199,8 +199,7 @@ def _put_away(installed: Installed) -> None:
     installed.lifecycle.finish_open_streams()
     installed.lifecycle.worker.drain(_LAST_DRAIN_SECONDS)
     LISTENERS.worker.drain(_LAST_DRAIN_SECONDS)
-    installed.books.leases.close(_LAST_DRAIN_SECONDS)
-    installed.ledger.close()
+    installed.books.close(_LAST_DRAIN_SECONDS)
     telemetry = installed.telemetry
     shut_down(
         telemetry.tracing.give_up(), telemetry.metering.give_up(), telemetry.logging.give_up()

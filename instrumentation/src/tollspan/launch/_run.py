@@ -78,7 +78,7 @@ def check_or_raise() -> None:
         )
     read_rules(settings.document)
     load_prices(settings)
-    ledger = SQLiteLedger(settings.home)
+    ledger = SQLiteLedger(settings.ledger_home)
     try:
         ledger.open()
     finally:

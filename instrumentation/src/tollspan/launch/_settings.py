@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import msgspec
 
+from tollspan.budget import LeaseSettings
 from tollspan.usage import (
     DIMENSIONS,
     Attribution,
@@ -29,6 +30,19 @@ PRICES = "prices.yaml"
 
 ForeignSpans = Literal["gate", "meter", "off"]
 Leases = Literal["auto", "always", "never"]
+SCHEMES = ("redis", "rediss", "unix", "postgresql", "postgres")
+"""How the addresses of shared authorities begin."""
+_LEASE_CALLS = ("first", "most")
+_LEASE_NAMES = {
+    "first": "first",
+    "most": "most",
+    "life": "life_seconds",
+    "idle": "idle_seconds",
+    "renew": "renew_share",
+    "drift": "drift_seconds",
+    "hurry": "hurry_seconds",
+    "horizon": "horizon_seconds",
+}
 _Choice = TypeVar("_Choice", bound=str)
 _ENTRY_POINT = "tollspan-"
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -41,14 +55,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the environment says.
 
     Attributes:
-        home: The ledger's folder.
+        home: Our folder: of prices, and of the rules where there are none nearer.
+        ledger_home: The ledger's folder, which is `home` unless the authority names another.
         document: The rules' file; None when there is none.
         prices: The operator's own prices' file; None when there is none.
         price_book: Another price book's file; None to choose one.
         mode: What the gate may do.
         foreign_spans: What becomes of calls that only other people's spans tell of.
         acquire_timeout_seconds: Longest wait of a call for the budgets.
+        authority: Who holds the money: `memory:`, `sqlite:`, or the address of a shared one.
         leases: When calls are decided from leases.
+        lease: How leases are sized and kept.
         is_durable: Wait for the disk at each event.
         log_level: Name of a level of `logging`.
         is_strict: Refuse to start rather than start without a gate.
@@ -63,13 +80,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     home: Path
+    ledger_home: Path
     document: Path | None
     prices: Path | None
     price_book: Path | None
     mode: Mode
     foreign_spans: ForeignSpans
     acquire_timeout_seconds: float
+    authority: str
     leases: Leases
+    lease: LeaseSettings
     is_durable: bool
     log_level: str
     is_strict: bool
@@ -100,15 +120,20 @@ def read_settings(
     """
     env = _Environment(os.environ if environ is None else environ, on_wrong or _raise)
     home = env.home()
+    authority, ledger_home = env.authority(home)
+    acquire_timeout_seconds = env.seconds("TOLLSPAN_ACQUIRE_TIMEOUT", 0.25)
     return Settings(
         home=home,
+        ledger_home=ledger_home,
         document=env.file("TOLLSPAN_CONFIG", DOCUMENT, home),
         prices=env.file("TOLLSPAN_PRICES", PRICES, home),
         price_book=env.path("TOLLSPAN_PRICE_BOOK"),
         mode=env.choice("TOLLSPAN_MODE", get_args(Mode)),
         foreign_spans=env.choice("TOLLSPAN_FOREIGN_SPANS", get_args(ForeignSpans)),
-        acquire_timeout_seconds=env.seconds("TOLLSPAN_ACQUIRE_TIMEOUT", 0.25),
+        acquire_timeout_seconds=acquire_timeout_seconds,
+        authority=authority,
         leases=env.choice("TOLLSPAN_LEASES", get_args(Leases)),
+        lease=env.lease(acquire_timeout_seconds),
         is_durable=env.choice("TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
         log_level=env.choice(
             "TOLLSPAN_LOG_LEVEL", ("WARNING", "DEBUG", "INFO", "ERROR", "CRITICAL")
@@ -186,6 +211,41 @@ class _Environment:
             self._wrong(f"{name} is {value!r}; expected seconds from 0 to 3600, such as 0.25")
             return default
         return seconds
+
+    def authority(self, home: Path) -> tuple[str, Path]:
+        """Return who holds the money, and the ledger's folder."""
+        value = self._env.get("TOLLSPAN_AUTHORITY", "").strip() or "sqlite:"
+        scheme, _, rest = value.partition(":")
+        if scheme == "sqlite":
+            return "sqlite:", Path(rest).expanduser().absolute() if rest else home
+        if scheme in SCHEMES or value == "memory:":
+            return value, home
+        known = ", ".join(f"{name}://…" for name in SCHEMES)
+        self._wrong(
+            f"TOLLSPAN_AUTHORITY begins with {scheme!r}; expected memory:, sqlite:, sqlite:FOLDER, "
+            f"{known}"
+        )
+        return "sqlite:", home
+
+    def lease(self, wait_seconds: float) -> LeaseSettings:
+        """Return how leases are sized and kept."""
+        found: dict[str, float] = {}
+        for pair in self._env.get("TOLLSPAN_LEASE", "").split(","):
+            name, _, value = (part.strip() for part in pair.partition("="))
+            if not name:
+                continue
+            try:
+                found[_LEASE_NAMES[name]] = int(value) if name in _LEASE_CALLS else float(value)
+            except (KeyError, ValueError):
+                self._wrong(
+                    f"TOLLSPAN_LEASE has {pair.strip()!r}; expected numbers for some of "
+                    f"{', '.join(_LEASE_NAMES)}: first=4,life=30"
+                )
+        try:
+            return msgspec.convert({**found, "wait_seconds": wait_seconds}, LeaseSettings)
+        except (ConfigError, msgspec.ValidationError) as error:
+            self._wrong(f"TOLLSPAN_LEASE: {error}")
+            return LeaseSettings(wait_seconds=wait_seconds)
 
     def choice(self, name: str, choices: tuple[_Choice, ...]) -> _Choice:
         """Return one of the choices, the first by default."""

@@ -53,11 +53,30 @@ SETTINGS = (
         "Seconds that a call may wait for the budgets before `on_unavailable` decides.",
     ),
     Setting(
+        "TOLLSPAN_AUTHORITY",
+        "`sqlite:`",
+        "Who holds the money of budgets. `sqlite:` the ledger's own file, for all processes of a "
+        "host; `sqlite:FOLDER` a ledger in another folder; `redis://…`, `rediss://…`, `unix://…` "
+        "(extra `redis`) and `postgresql://…` (extra `postgresql`), for many hosts, each of which "
+        "keeps its events in its own ledger; `memory:` this process alone, and what is spent is "
+        "forgotten with it.",
+    ),
+    Setting(
+        "TOLLSPAN_LEASE",
+        "`first=4,most=256,life=30,idle=2,renew=0.25,drift=1,hurry=0.5,horizon=86400`",
+        "Leases: for how many calls at `first` and at `most`; seconds that they live at a shared "
+        "authority, that they lie idle before they go back, that clocks may drift apart, within "
+        "which one that is used up is doubled (`hurry`), and after which what an ended one leaves "
+        "open counts as spent (`horizon`); more is asked for when less than the share `renew` is "
+        "left. Name those that differ.",
+    ),
+    Setting(
         "TOLLSPAN_LEASES",
         "`auto`",
         "Whether calls are decided from what the process was granted before. `auto`: once other "
-        "processes of the host often have the ledger's file; `always`; `never`. What a process "
-        "that is killed had left of its grants stays counted as unresolved.",
+        "processes of the host often have the ledger's file, and at a shared authority; `always`; "
+        "`never`: at a shared authority each call is then granted by itself. What a process that "
+        "is killed had left of its grants stays counted as unresolved.",
     ),
     Setting(
         "TOLLSPAN_DURABILITY",

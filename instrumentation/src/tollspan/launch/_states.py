@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 
-from tollspan.budget import Account, Balance, BudgetGate, period, read_scope
+import msgspec
+
+from tollspan.budget import Account, Balance, BudgetGate, Standing, period, read_scope
 from tollspan.instrumentation import BudgetState
 from tollspan.ledger import LedgerReader, SQLiteLedger
 from tollspan.usage import NANOUSD_PER_USD, LedgerError
@@ -23,12 +25,19 @@ class LedgerStates:
         gate: Knows the rules in force.
         dimensions: A divided budget is told account by account where all of its dimensions are
             among these.
+        standing: The shared authority that knows how accounts stand; None where the ledger does.
     """
 
     def __init__(
-        self, ledger: SQLiteLedger, gate: BudgetGate, *, dimensions: frozenset[str]
+        self,
+        ledger: SQLiteLedger,
+        gate: BudgetGate,
+        *,
+        dimensions: frozenset[str],
+        standing: Standing | None = None,
     ) -> None:
         self._ledger = ledger
+        self._standing = standing
         self._gate = gate
         self._dimensions = dimensions
         self._read_at = -_KEPT_SECONDS
@@ -55,7 +64,7 @@ class LedgerStates:
         units = {one.id: one.unit for one in budgets}
         unseen = {place: one for place, one in periods.items() if not one.per}
         most_scopes = _MOST_SCOPES if self._dimensions else 0
-        states: list[BudgetState] = []
+        found: list[Balance] = []
         for balance in LedgerReader(self._ledger.path).balances_of(
             periods, most_scopes=most_scopes
         ):
@@ -66,13 +75,25 @@ class LedgerStates:
             if not scope:
                 unseen.pop((account.budget_id, account.period), None)
             if self._dimensions.issuperset(dict(scope)):
-                states.append(_state(balance, scope))
+                found.append(balance)
         for (budget_id, key), one in unseen.items():  # of which nothing was used yet
             account = Account(
                 budget_id=budget_id, scope="", period=key, limit=one.limit, unit=one.unit
             )
-            states.append(_state(Balance(account=account), ()))
-        return states
+            found.append(Balance(account=account))
+        if self._standing is not None:  # this host's file knows of them, others' money is not there
+            limits = {one.id: one.limit for one in budgets}
+            found = list(
+                self._standing.balances(
+                    [
+                        msgspec.structs.replace(
+                            one.account, limit=one.account.limit or limits[one.account.budget_id]
+                        )
+                        for one in found
+                    ]
+                )
+            )
+        return [_state(balance, read_scope(balance.account.scope)) for balance in found]
 
 
 def _state(balance: Balance, scope: tuple[tuple[str, str | None], ...]) -> BudgetState:

@@ -130,7 +130,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     attribution.use_baggage(settings.baggage)
     book, no_prices = _prices(settings)
     books = set_up_books(settings, book)
-    ledger, leases, gate, sink = books.ledger, books.leases, books.gate, books.sink
+    ledger, gate, sink = books.ledger, books.gate, books.sink
 
     def use(rules: RuleSet) -> None:
         for hooked in funnels:
@@ -141,13 +141,13 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
 
     def tick() -> None:
         watcher.look()
-        leases.tick()
+        books.tick()
         telemetry.recorder.look()
 
     after = AfterCalls(LISTENERS)
-    after.warner = Warner(lambda: gate.rules, ledger, ledger, after.warn)
+    after.warner = Warner(lambda: gate.rules, books.standing, books.milestones, after.warn)
     worker = Worker(tick=tick)
-    telemetry = _telemetry(settings, worker, ledger, gate, after, on_change)
+    telemetry = _telemetry(settings, worker, books, after, on_change)
     lifecycle = Lifecycle(
         gate=gate,
         sink=sink,
@@ -234,8 +234,7 @@ def _door(
 def _telemetry(
     settings: Settings,
     worker: Worker,
-    ledger: SQLiteLedger,
-    gate: BudgetGate,
+    books: BooksInForce,
     after: AfterCalls,
     on_change: Callable[[], None],
 ) -> Telemetry:
@@ -250,7 +249,12 @@ def _telemetry(
     recorder = MetricsRecorder(
         metering,
         worker,
-        states=LedgerStates(ledger, gate, dimensions=settings.metric_dimensions),
+        states=LedgerStates(
+            books.ledger,
+            books.gate,
+            dimensions=settings.metric_dimensions,
+            standing=None if books.standing is books.ledger else books.standing,
+        ),
         log=DecisionLog(logger),
         dimensions=settings.metric_dimensions,
         observer=after,

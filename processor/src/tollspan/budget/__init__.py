@@ -45,7 +45,7 @@ from .ports import (
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .shared_memory import MemoryAuthority
 from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
-from .warnings import BudgetWarning, Milestones, Warner, WarningReason
+from .warnings import BudgetWarning, Milestones, Standing, Warner, WarningReason
 from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
 
 __all__ = [
@@ -100,6 +100,7 @@ __all__ = [
     "RuleSet",
     "Settlement",
     "SharedAuthority",
+    "Standing",
     "Unresolved",
     "Want",
     "Warner",

@@ -299,9 +299,27 @@ class LeaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     wait_seconds: float = 0.25
 
     def __post_init__(self) -> None:
-        """Refuse what can't be meant."""
+        """Refuse what can't be meant.
+
+        Raises:
+            ConfigError: A value makes no sense beside the others.
+        """
         if not 1 <= self.first <= self.most:
-            raise ConfigError(f"a lease is for 1 to {self.most} calls at first, not {self.first}")
+            raise ConfigError(f"first is {self.first}; expected 1 to most ({self.most}) calls")
+        if not 0 <= self.renew_share < 1:
+            raise ConfigError(f"renew is {self.renew_share}; expected a share from 0 to below 1")
+        if min(self.hurry_seconds, self.idle_seconds, self.drift_seconds) < 0:
+            raise ConfigError("hurry, idle and drift are seconds, 0 or more")
+        if not self.drift_seconds < self.life_seconds / 2:
+            raise ConfigError(
+                f"life is {self.life_seconds} s; expected more than twice the drift "
+                f"({self.drift_seconds} s): a lease is renewed at half its life"
+            )
+        if self.horizon_seconds < self.life_seconds:
+            raise ConfigError(
+                f"horizon is {self.horizon_seconds} s; expected the life of a lease "
+                f"({self.life_seconds} s) or more"
+            )
 
 
 def size(*, need: int, wish: int, room: int) -> int:

@@ -28,9 +28,14 @@ class MemoryLedger:
 
     Nothing survives the process: what was held or spent is forgotten with it, so it enforces a
     budget only for as long as the process lives.
+
+    Args:
+        most_events: How many events are kept, the newest; one that comes again after as many others
+            counts again. None for all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_events: int | None = None) -> None:
+        self._most_events = most_events
         self._lock = threading.Lock()
         self._rows: dict[_Key, _Row] = {}
         self._holds: dict[str, Hold] = {}
@@ -127,6 +132,8 @@ class MemoryLedger:
             if event.call.id in self._events:
                 return
             self._events[event.call.id] = event
+            if self._most_events is not None and len(self._events) > self._most_events:
+                del self._events[next(iter(self._events))]
             held = self._holds.pop(event.call.id, None)
             for account, amount in held.legs if held else ():
                 self._row(account).held -= amount

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Literal, Protocol
 
@@ -12,7 +12,6 @@ import msgspec
 from tollspan.usage import BudgetUnit, Charge, UsageEvent
 
 from .plans import read_scope
-from .ports import Authority
 from .rules import Budget, RuleSet
 from .values import Account, Balance
 
@@ -52,6 +51,18 @@ class BudgetWarning(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str
 
 
+class Standing(Protocol):
+    """Says how accounts stand."""
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand, in this order.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
+        ...
+
+
 class Milestones(Protocol):
     """Remembers for all processes what was told already."""
 
@@ -77,7 +88,7 @@ class Warner:
     def __init__(
         self,
         rules: Callable[[], RuleSet],
-        authority: Authority,
+        authority: Standing,
         milestones: Milestones,
         tell: Callable[[BudgetWarning], None],
         *,

@@ -1,0 +1,188 @@
+"""Books for a shared authority: events are stored here first, and its accounts follow from them."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import islice
+from typing import Final
+
+from tollspan.budget import Busy, Hold, Settlement, SharedAuthority
+from tollspan.ledger import LedgerReader, SQLiteLedger
+from tollspan.safety import Guard
+from tollspan.usage import DecisionEvent, Event, LedgerError, UsageEvent
+
+MEMORY_SECONDS: Final = 34 * 86_400
+"""How far back events are told again. Authorities remember settled calls for longer."""
+_BATCH_SECONDS: Final = 0.05
+_LOOK_EVERY_SECONDS: Final = 1.0
+_EXPIRE_EVERY_SECONDS: Final = 10.0
+_MOST_AT_ONCE: Final = 500
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+_LOG_EVERY_SECONDS: Final = 60.0
+_logger = logging.getLogger("tollspan.exporter")
+
+
+class SettlingBooks:
+    """Keeps events in the host's ledger, and settles them with a shared authority soon after.
+
+    An event is durable when `post` returns; what it charges reaches the authority within about a
+    tenth of a second, in batches, from one process of the host at a time, in the order in which
+    events were stored. What a process leaves unsettled another one settles, this or a later one;
+    what is settled twice counts once there.
+
+    Args:
+        ledger: Stores.
+        authority: Is told what is charged.
+        name: Names the authority among those that this host has settled with; no secret in it.
+        clock: Unix nanoseconds.
+    """
+
+    def __init__(
+        self,
+        ledger: SQLiteLedger,
+        authority: SharedAuthority,
+        *,
+        name: str,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._ledger = ledger
+        self._authority = authority
+        self._name = name
+        self._clock = clock
+        self._guard = Guard("exporter.settling")
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: the parent's thread is not here."""
+        self._work = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_ending = False
+        self._logged_at = -_LOG_EVERY_SECONDS
+        self._expired_at = 0.0
+
+    # -- books --
+
+    def post(self, event: UsageEvent, hold: Hold | None) -> None:
+        """Store the event once; it is settled soon.
+
+        Raises:
+            LedgerError: Nothing was stored.
+        """
+        self._ledger.post(event, hold)
+        self._wake()
+
+    def post_now(self, event: UsageEvent, hold: Hold | None) -> Busy | None:
+        """Do as `post` does, but never wait."""
+        answer = self._ledger.post_now(event, hold)
+        self._wake()
+        return answer
+
+    def post_soon(self, event: UsageEvent, hold: Hold | None) -> Future[None]:
+        """Hand the event to the ledger's thread."""
+        future = self._ledger.post_soon(event, hold)
+        self._wake()
+        return future
+
+    def rescue(self, event: UsageEvent, hold: Hold | None) -> None:
+        """Keep an event that could not be stored: it is settled once it is."""
+        self._ledger.rescue(event, hold)
+
+    def note(self, event: DecisionEvent) -> None:
+        """Store a refusal."""
+        self._ledger.note(event)
+
+    # -- settling --
+
+    def settle(self) -> int:
+        """Settle what this host's processes have stored; return how many events that were.
+
+        Another process that is at it does it for all; then nothing is done here.
+
+        Raises:
+            LedgerError: The ledger can't be read, or the authority can't answer.
+        """
+        with self._ledger.alone("settling") as is_alone:
+            if not is_alone:
+                return 0
+            done = 0
+            inode = self._ledger.path.stat().st_ino if self._ledger.path.exists() else 0
+            while batch := self._unsettled():
+                settlements = [one for _, event in batch if (one := _settlement(event))]
+                if settlements:
+                    self._authority.settle(settlements)
+                self._ledger.note_settled(self._name, batch[-1][0], inode)
+                done += len(settlements)
+            now = time.monotonic()
+            if now - self._expired_at >= _EXPIRE_EVERY_SECONDS:
+                self._expired_at = now
+                self._authority.expire()
+            return done
+
+    def close(self, wait_seconds: float) -> None:
+        """Settle what is left, for a bounded time; the next process of this host does the rest."""
+        self._is_ending = True
+        self._work.set()
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            thread.join(wait_seconds)
+        with self._guard:
+            try:
+                self.settle()
+            except LedgerError as error:
+                self._say(error)
+        self._thread = None
+        self._is_ending = False
+
+    def _unsettled(self) -> list[tuple[int, Event]]:
+        reader = LedgerReader(self._ledger.path)
+        since = self._clock() - MEMORY_SECONDS * 1_000_000_000
+        after = reader.settled(self._name)
+        return list(islice(reader.numbered_events(after=after, since_unix_ns=since), _MOST_AT_ONCE))
+
+    def _wake(self) -> None:
+        if not self._work.is_set():
+            self._work.set()
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._is_ending:
+                thread = threading.Thread(target=self._run, name="tollspan-settling", daemon=True)
+                self._thread = thread
+                with self._guard:
+                    thread.start()
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._is_ending:
+            self._work.wait(_LOOK_EVERY_SECONDS)
+            self._work.clear()
+            time.sleep(0 if self._is_ending else _BATCH_SECONDS + pause)
+            with self._guard:
+                try:
+                    self.settle()
+                    pause = 0.0
+                except LedgerError as error:
+                    self._say(error)
+                    longer = max(0.5, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+                    pause = min(_LONGEST_PAUSE_SECONDS, longer)
+
+    def _say(self, error: LedgerError) -> None:
+        now = time.monotonic()
+        if now - self._logged_at >= _LOG_EVERY_SECONDS:
+            self._logged_at = now
+            _logger.warning("tollspan can't settle with its authority yet: %s", error)
+
+
+def _settlement(event: Event) -> Settlement | None:
+    """Return what an event puts into accounts; None for nothing."""
+    if not isinstance(event, UsageEvent) or not (event.charges or event.lease_id):
+        return None
+    return Settlement(call_id=event.call.id, lease_id=event.lease_id, charges=event.charges)

@@ -1,0 +1,57 @@
+"""Opens a shared authority by its address. Drivers are loaded when one is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import import_module
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from tollspan.budget import LeaseSettings, SharedAuthority
+from tollspan.usage import ConfigError
+
+_PLACES = {
+    "redis": ("redis", "RedisAuthority", "redis"),
+    "rediss": ("redis", "RedisAuthority", "redis"),
+    "unix": ("redis", "RedisAuthority", "redis"),
+    "postgresql": ("postgres", "PostgresAuthority", "postgresql"),
+    "postgres": ("postgres", "PostgresAuthority", "postgresql"),
+}
+
+
+class _Opener(Protocol):
+    def __call__(
+        self, url: str, *, life_seconds: float, horizon_seconds: float, timeout_seconds: float
+    ) -> SharedAuthority: ...
+
+
+def open_authority(url: str, settings: LeaseSettings) -> SharedAuthority:
+    """Return the shared authority at an address; it connects when it is first asked.
+
+    Raises:
+        ConfigError: The address is none that is known, or its driver is not installed.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in _PLACES:
+        raise ConfigError(f"no authority is known whose address begins with {scheme!r}")
+    module, name, extra = _PLACES[scheme]
+    try:
+        opener: _Opener = getattr(import_module(f"tollspan.ledger.{module}"), name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the authority {scheme}://… needs a driver: pip install 'tollspan[{extra}]' ({error})"
+        ) from error
+    return opener(
+        url,
+        life_seconds=settings.life_seconds,
+        horizon_seconds=settings.horizon_seconds,
+        timeout_seconds=settings.wait_seconds,
+    )
+
+
+def name_of(url: str) -> str:
+    """Name an authority by its address without the secrets in it, for what is kept about it."""
+    parts = urlsplit(url)
+    place = f"{parts.hostname or ''}:{parts.port or ''}{parts.path}"
+    scheme = _PLACES.get(parts.scheme, (parts.scheme,))[0]
+    return f"{scheme}-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
