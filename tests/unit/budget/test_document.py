@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal, localcontext
 from pathlib import Path
 
@@ -78,6 +79,32 @@ def test_a_whole_document_is_read() -> None:
     assert rules.hosts == (("llm.example.internal", "openai"),)
 
 
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("quarter", Window(every="quarter")),
+        ("{every: year, timezone: UTC}", Window(every="year")),
+        (
+            "{every: month, anchor: 2026-01-31, timezone: Asia/Tokyo}",
+            Window(every="month", anchor=date(2026, 1, 31), timezone="Asia/Tokyo"),
+        ),
+        (
+            "{every: 30 days, anchor: 2026-11-14}",
+            Window(every="day", count=30, anchor=date(2026, 11, 14)),
+        ),
+        (
+            "{every: 1 day, anchor: '2026-11-14'}",
+            Window(every="day", count=1, anchor=date(2026, 11, 14)),
+        ),
+    ],
+)
+def test_a_window_may_begin_on_a_day_of_its_own(text: str, window: Window) -> None:
+    (budget,) = parse_rules(
+        f"version: 1\nbudgets: [{{id: a, limit: 1 USD, window: {text}}}]"
+    ).budgets
+    assert budget.window == window
+
+
 def test_defaults_deny_what_cannot_be_asked() -> None:
     rules = parse_rules(MINIMAL)
     assert rules.budgets == ()
@@ -120,9 +147,9 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
             "version: 1\nbudgets:\n  - id: a\n    limit: 9999999999 USD", 4, "largest", id="huge"
         ),
         pytest.param(
-            "version: 1\nbudgets:\n  - {id: a, limit: 1 USD, window: year}",
+            "version: 1\nbudgets:\n  - {id: a, limit: 1 USD, window: decade}",
             3,
-            "expected one of lifetime, hour, day, week, month",
+            "expected one of lifetime, hour, day, week, month, quarter, year, or a number of days",
             id="unknown window",
         ),
         pytest.param(
@@ -174,7 +201,17 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
                 ("limit: 1 USD, warn_at: [0]", "shares of the limit"),
                 ("limit: 1 USD, warn_at: -0.5", "shares of the limit"),
                 ("limit: 1 USD, window: {timezone: UTC}", "has no `every`"),
-                ("limit: 1 USD, window: {every: year}", "expected one of lifetime, hour"),
+                ("limit: 1 USD, window: {every: decade}", "expected one of lifetime, hour"),
+                ("limit: 1 USD, window: 30 days", "`window` of 30 days has no `anchor`"),
+                ("limit: 1 USD, window: {every: 30 days}", "30 days, anchor: 2026-11-14}"),
+                ("limit: 1 USD, window: {every: 0 days, anchor: 2026-11-14}", "such as `30 days`"),
+                (
+                    "limit: 1 USD, window: {every: day, anchor: 2026-11-14}",
+                    "does not go with `day`",
+                ),
+                ("limit: 1 USD, window: {every: month, anchor: 14}", "a day such as 2026-11-14"),
+                ("limit: 1 USD, window: {every: month, anchor: 2026-02-29}", "'2026-02-29'; expec"),
+                ("limit: 1 USD, window: {every: year, anchor: 20261114}", "a day such as 2026-11"),
                 ("limit: 1 USD, window: {every: day, zone: UTC}", "unknown key `zone`"),
                 ("limit: 1 USD, window: {every: day, timezone: Mars}", "an IANA name"),
                 ("limit: 1 USD, window: {every: day, timezone: ../../etc/passwd}", "an IANA name"),

@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from tollspan.budget import (
+    ANCHORED,
     BUDGET_KEYS,
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
@@ -46,8 +47,8 @@ _COUNT = rf"({_whole(15)}(\.0+)?|{_largest(15)})\s*(tokens?|calls?)"
 def config_schema() -> Schema:
     """Return the schema of the rules' document.
 
-    It accepts what the parser accepts, but for what no schema can say: that ids are unique, and
-    that a key is written once.
+    It accepts what the parser accepts, but for what no schema can say: that ids are unique,
+    that a key is written once, and that there is such a day.
     """
     return {
         "$schema": _DRAFT,
@@ -120,13 +121,30 @@ _DEFAULTS: Schema = {
     },
 }
 _EVERY = _choice(EVERY, EVERY[0], "When the budget starts anew; by the clock of UTC.")
-_WINDOW: Schema = {
+_TIMEZONE: Schema = {
+    "description": "Whose hours, days, weeks and months: an IANA name.",
+    "type": "string",
+    "default": "UTC",
+    "minLength": 1,
+}
+_PLAIN_WINDOW: Schema = {
     "every": {"enum": list(EVERY), "description": "How long a period is."},
-    "timezone": {
-        "description": "Whose hours, days, weeks and months: an IANA name.",
+    "timezone": _TIMEZONE,
+}
+_ANCHORED_WINDOW: Schema = {
+    "every": {
+        "description": "How long a period is.",
+        "anyOf": [
+            {"enum": list(ANCHORED)},
+            {"type": "string", "pattern": "^[1-9][0-9]{0,3} days?$"},
+        ],
+    },
+    "timezone": _TIMEZONE,
+    "anchor": {
+        "description": "A day on which a period begins; a month without it begins on its last day.",
         "type": "string",
-        "default": "UTC",
-        "minLength": 1,
+        "format": "date",
+        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
     },
 }
 _TAG = r"^tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -147,7 +165,11 @@ _BUDGET: Schema = {
     },
     "window": {
         "description": "When the budget starts anew.",
-        "anyOf": [_EVERY, _object(WINDOW_KEYS, _WINDOW, needed=("every",))],
+        "anyOf": [
+            _EVERY,
+            _object(_PLAIN_WINDOW, _PLAIN_WINDOW, needed=("every",)),
+            _object(WINDOW_KEYS, _ANCHORED_WINDOW, needed=("every", "anchor")),
+        ],
     },
     "per": {
         "description": "By whose values the budget is divided: one account for each.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tollspan.budget import Budget, Condition, RuleSet
+from tollspan.budget import Budget, Condition, RuleSet, Window
 from tollspan.usage import TAG_PREFIX, format_amount, is_tag
 
 _WINDOWS = {
@@ -11,6 +11,8 @@ _WINDOWS = {
     "day": "on each day",
     "week": "in each week from Monday",
     "month": "in each calendar month",
+    "quarter": "in each quarter of a year",
+    "year": "in each calendar year",
 }
 _EXCEEDED = {
     "deny": "a call that may not fit is refused",
@@ -47,10 +49,16 @@ def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
 def _amount(budget: Budget) -> str:
     if budget.limit == 0:
         return "nothing"
-    window = _WINDOWS[budget.window.every]
-    zone = "" if budget.window.every == "lifetime" else f" ({budget.window.timezone})"
     each = "".join(f" for each {_dimension(key)}" for key in budget.per)
-    return f"at most {format_amount(budget.limit, budget.unit)}{each} {window}{zone}"
+    return f"at most {format_amount(budget.limit, budget.unit)}{each} {_window(budget.window)}"
+
+
+def _window(window: Window) -> str:
+    zone = "" if window.every == "lifetime" else f" ({window.timezone})"
+    if window.anchor is None:
+        return f"{_WINDOWS[window.every]}{zone}"
+    days = f"{window.count} days" if window.count > 1 else window.every
+    return f"in each {days}, of which one begins on {window.anchor}{zone}"
 
 
 def _calls(budget: Budget) -> str:

@@ -5,10 +5,10 @@ from .document import (
     BUDGET_KEYS,
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
-    WINDOW_KEYS,
     parse_rules,
     read_rules,
 )
+from .document_windows import WINDOW_KEYS
 from .gate import Bounds, BudgetGate
 from .leased import LeasedLedger
 from .leases import (
@@ -46,9 +46,20 @@ from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 from .shared_memory import MemoryAuthority
 from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Warner, WarningReason
-from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
+from .windows import (
+    ANCHORED,
+    EVERY,
+    FOREVER_UNIX_NS,
+    LIFETIME,
+    Every,
+    Window,
+    begins_at,
+    ends_at,
+    period,
+)
 
 __all__ = [
+    "ANCHORED",
     "BUDGET_KEYS",
     "BUSY",
     "DEFAULTS_KEYS",
@@ -105,6 +116,7 @@ __all__ = [
     "Warner",
     "WarningReason",
     "Window",
+    "begins_at",
     "ends_at",
     "is_asyncio",
     "parse_rules",

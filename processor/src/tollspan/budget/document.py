@@ -11,10 +11,10 @@ import yaml
 
 from tollspan.usage import BudgetUnit, ConfigError, DocumentReader, read_document
 
+from .document_windows import read_window
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
-from .windows import EVERY, LIFETIME, Every, Window, is_timezone
 
 DOCUMENT_KEYS = ("version", "defaults", "budgets", "hosts")
 DEFAULTS_KEYS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
@@ -29,7 +29,6 @@ BUDGET_KEYS = (
     "message",
     "upgrade_url",
 )
-WINDOW_KEYS = ("every", "timezone")
 # Commas stand between thousands alone: what is half of something elsewhere is no guess of ours.
 _AMOUNT = re.compile(
     r"(-?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(?:\.([0-9]+))?\s*([A-Za-z]+)"
@@ -147,7 +146,7 @@ class _Reader(DocumentReader):
             id=name,
             limit=limit,
             unit=unit,
-            window=self._window(keys.get("window")),
+            window=read_window(self, keys.get("window")),
             per=self._per(keys.get("per")),
             where=self._where(keys.get("where")),
             on_exceed=self._choice(keys.get("on_exceed"), "on_exceed", get_args(OnExceed), "deny"),
@@ -181,27 +180,6 @@ class _Reader(DocumentReader):
         if amount > _MOST[unit]:
             self.fail(node, f"`limit` is {text!r}; the largest is {_LARGEST[unit]}")
         return amount, unit
-
-    def _window(self, node: yaml.Node | None) -> Window:
-        if node is None:
-            return LIFETIME
-        if not isinstance(node, yaml.MappingNode):
-            plain: Every = self._choice(node, "window", EVERY, EVERY[0])
-            return Window(every=plain)
-        keys = self.mapping(node, "window")
-        self.only(keys, WINDOW_KEYS, "window")
-        if "every" not in keys:
-            self.fail(node, "`window` has no `every`; expected one of " + ", ".join(EVERY))
-        every: Every = self._choice(keys["every"], "window.every", EVERY, EVERY[0])
-        zone = keys.get("timezone")
-        if zone is None:
-            return Window(every=every)
-        name = self.text(zone, "window.timezone")
-        if not is_timezone(name):
-            self.fail(
-                zone, f"`timezone` is {name!r}; expected an IANA name such as `Europe/Berlin`"
-            )
-        return Window(every=every, timezone=name)
 
     def _per(self, node: yaml.Node | None) -> tuple[str, ...]:
         if node is None:
