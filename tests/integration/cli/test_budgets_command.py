@@ -151,6 +151,12 @@ def test_past_periods_are_shown_when_asked_for(spent: Path, run: Run) -> None:
     assert not any(row["period"].startswith("2020") for row in rows(run))
 
 
+def test_who_has_a_limit_of_his_own_is_shown_with_it(spent: Path, run: Run) -> None:
+    rules = RULES.replace("0.0055 USD,", "0.0055 USD, limits: {acme: 7 USD},")
+    (spent / "tollspan.yaml").write_text(rules)
+    assert [row["limit"] for row in rows(run)[1:3]] == ["7", "0.0055"]
+
+
 def test_people_see_who_is_over_and_what_only_warns(spent: Path, run: Run) -> None:
     code, output, _ = run("budgets")
     assert code == 0

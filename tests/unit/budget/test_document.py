@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollspan.budget import Budget, Condition, Window, parse_rules, read_rules
+from tollspan.budget import Budget, Condition, OwnLimit, Window, parse_rules, read_rules
 from tollspan.usage import ConfigError, format_usd
 
 MINIMAL = "version: 1\n"
@@ -103,6 +103,39 @@ def test_a_window_may_begin_on_a_day_of_its_own(text: str, window: Window) -> No
         f"version: 1\nbudgets: [{{id: a, limit: 1 USD, window: {text}}}]"
     ).budgets
     assert budget.window == window
+
+
+def test_single_values_and_what_is_left_out_are_read() -> None:
+    rules = parse_rules(
+        r"""
+        version: 1
+        budgets:
+          - id: n
+            limit: 1 call
+            per: [customer, team]
+            limits:
+              - {team: 7, customer: acme, limit: 5 calls}
+              - {team: "!x", limit: "1,000 calls"}
+            where: {model: ["gpt-*", "!*-mini", '\!odd', '\o3', "!!both"]}
+          - {id: one, limit: 1 call, per: user, limits: {a: 0 calls}}
+        """
+    )
+    assert rules.budgets == (
+        Budget(
+            id="n",
+            limit=1,
+            unit="calls",
+            per=("customer", "team"),
+            limits=(
+                OwnLimit((("customer", "acme"), ("team", "7")), 5),
+                OwnLimit((("team", "!x"),), 1_000),
+            ),
+            where=(Condition("model", ("gpt-*", "!odd", r"\o3"), ("*-mini", "!both")),),
+        ),
+        Budget(
+            id="one", limit=1, unit="calls", per=("user",), limits=(OwnLimit((("user", "a"),), 0),)
+        ),
+    )
 
 
 def test_defaults_deny_what_cannot_be_asked() -> None:
@@ -202,6 +235,39 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
                 ("limit: 1 USD, warn_at: -0.5", "shares of the limit"),
                 ("limit: 1 USD, window: {timezone: UTC}", "has no `every`"),
                 ("limit: 1 USD, window: {every: decade}", "expected one of lifetime, hour"),
+                ("limit: 1 USD, where: {model: '!'}", "leaves out nothing"),
+                ("limit: 1 USD, where: {model: [a, '!']}", "a value behind the `!`"),
+                ("limit: 1 USD, limits: {a: 2 USD}", "`limits` needs `per`"),
+                ("limit: 1 USD, per: user, limits: {a: 2}", "`limits.a` is '2'; expected an amo"),
+                ("limit: 1 USD, per: user, limits: {a: -2 USD}", "`limits.a` is negative"),
+                (
+                    "limit: 1 USD, per: user, limits: {a: 2 tokens}",
+                    "`limits.a` is in tokens; expected USD, as in `limit`",
+                ),
+                ("limit: 1 USD, per: user, limits: {'a*': 2 USD}", "names 'a*'; expected single"),
+                ("limit: 1 USD, per: user, limits: {~: 2 USD}", "has no value of user"),
+                ("limit: 1 USD, per: user, limits: 2 USD", "limits is no mapping"),
+                ("limit: 1 USD, per: user, limits: {a: 2 USD, a: 3 USD}", "`a` is written twice"),
+                (
+                    "limit: 1 USD, per: [user, team], limits: {a: 2 USD}",
+                    "such as `- {user: …, team: …, limit: 500 USD}`",
+                ),
+                (
+                    "limit: 1 USD, per: user, limits: [{limit: 2 USD}]",
+                    "names no value; expected us",
+                ),
+                ("limit: 1 USD, per: user, limits: [{user: a}]", "has no `limit`"),
+                (
+                    "limit: 1 USD, per: user, limits: [{team: a, limit: 2 USD}]",
+                    "unknown key `team`",
+                ),
+                (
+                    (
+                        "limit: 1 USD, per: user, limits: [{user: a, limit: 2 USD},"
+                        " {user: a, limit: 3 USD}]"
+                    ),
+                    "`limits` has user 'a' twice",
+                ),
                 ("limit: 1 USD, window: 30 days", "`window` of 30 days has no `anchor`"),
                 ("limit: 1 USD, window: {every: 30 days}", "30 days, anchor: 2026-11-14}"),
                 ("limit: 1 USD, window: {every: 0 days, anchor: 2026-11-14}", "such as `30 days`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,19 @@ windows = st.one_of(
         },
     ),
 )
-patterns = st.sampled_from(["gpt-4o*", "", "free", 7, True, [], ["a", "b*"], ["a", ""], {"a": 1}])
+patterns = st.sampled_from(
+    ["gpt-4o*", "!o3", "!", ["a", "!"], "", "free", 7, True, [], ["a", "b*"], ["a", ""], {"a": 1}]
+)
+limits = st.one_of(
+    st.dictionaries(st.sampled_from(["a", "a*", "", 7]), amounts, max_size=2),
+    st.lists(
+        st.fixed_dictionaries(
+            {}, optional={"user": st.sampled_from(["a", "", "a?", 7]), "limit": amounts}
+        ),
+        max_size=1,
+    ),
+    st.just("5 USD"),
+)
 parts = {
     "window": windows,
     "per": st.one_of(whom, st.lists(whom, max_size=3)),
@@ -140,12 +153,17 @@ documents = st.fixed_dictionaries(
         "policies": st.just([]),
     },
 )
+# `limits` go with a dimension, and are in the unit of the limit: no schema can say so.
+with_limits = st.fixed_dictionaries(
+    {"id": st.just("a"), "per": st.just("user"), "limit": st.just("1 USD"), "limits": limits}
+).filter(lambda budget: not re.search("call|token|hour", str(budget["limits"])))
 # One part at a time is odd, so that what is wrong with it is not hidden by another.
 nearly_valid = st.one_of(
     *(
         st.fixed_dictionaries({"id": st.just("a"), "limit": st.just("1 USD"), name: odd})
-        for name, odd in {**parts, "id": names, "limit": amounts}.items()
-    )
+        for name, odd in {**parts, "id": names, "limit": amounts, "limits": limits}.items()
+    ),
+    with_limits,
 ).map(lambda budget: {"version": 1, "budgets": [budget]})
 
 

@@ -21,6 +21,20 @@ from tollspan.cli import _sentences
             "limit: 1 call, window: {every: 14 days, anchor: 2026-11-14}",
             "at most 1 call in each 14 days, of which one begins on 2026-11-14 (UTC);",
         ),
+        (
+            "limit: 5 USD, per: [customer, user], limits: [{customer: acme, limit: 9 USD}]",
+            (
+                "at most 5.00 USD for each customer for each user in all, for good, "
+                "9.00 USD for customer acme; over all calls;"
+            ),
+        ),
+        (
+            "limit: 1 call, where: {model: ['gpt-*', '!*-mini', '!*-nano'], user: '!u'}",
+            (
+                "at most 1 call in all, for good; over calls whose model is gpt-*, but not *-mini "
+                "nor *-nano and whose user is not u;"
+            ),
+        ),
     ],
 )
 def test_a_budget_is_said_in_a_sentence(budget: str, says: str) -> None:

@@ -8,7 +8,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from tollspan.budget import Account, Balance, Budget, RuleSet, period, read_rules, read_scope
+from tollspan.budget import (
+    Account,
+    Balance,
+    Budget,
+    Limits,
+    RuleSet,
+    period,
+    read_rules,
+    read_scope,
+)
 from tollspan.launch import Settings, read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger
 from tollspan.usage import BudgetUnit, ConfigError, LedgerError, format_usd, rfc3339, to_decimal
@@ -34,10 +43,11 @@ def budgets(parsed: argparse.Namespace) -> int:
     if parsed.unresolved:
         return _show_unresolved(reader.open_holds(), is_json=parsed.json)
     rules = {budget.id: budget for budget in _rules(settings).budgets}
+    limits = {budget.id: Limits(budget) for budget in rules.values()}
     now = time.time_ns()
     found = reader.balances()
     rows = [
-        (_in_force(balance, rules), _ends_at(balance.account, rules))
+        (_in_force(balance, rules, limits), _ends_at(balance.account, rules))
         for balance in (*found, *_untouched(found, rules, now))
     ]
     shown = [row for row in rows if parsed.all or row[1] is None or row[1] > now]
@@ -59,7 +69,9 @@ def _rules(settings: Settings) -> RuleSet:
         return RuleSet()
 
 
-def _in_force(balance: Balance, rules: Mapping[str, Budget]) -> Balance:
+def _in_force(
+    balance: Balance, rules: Mapping[str, Budget], limits: Mapping[str, Limits]
+) -> Balance:
     """Return a balance with the limit that the rules have now: the ledger's is the last call's."""
     account = balance.account
     budget = rules.get(account.budget_id)
@@ -71,7 +83,7 @@ def _in_force(balance: Balance, rules: Mapping[str, Budget]) -> Balance:
             scope=account.scope,
             period=account.period,
             unit=account.unit,
-            limit=budget.limit,
+            limit=limits[budget.id].of(dict(read_scope(account.scope))),
         ),
         posted=balance.posted,
         held=balance.held,

@@ -48,7 +48,8 @@ def config_schema() -> Schema:
     """Return the schema of the rules' document.
 
     It accepts what the parser accepts, but for what no schema can say: that ids are unique,
-    that a key is written once, and that there is such a day.
+    that a key is written once, that there is such a day, and that `limits` are in the unit of
+    `limit` and for dimensions of `per`.
     """
     return {
         "$schema": _DRAFT,
@@ -150,7 +151,13 @@ _ANCHORED_WINDOW: Schema = {
 _TAG = r"^tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _WHOM: Schema = {"anyOf": [{"enum": list(OWNERS)}, {"type": "string", "pattern": _TAG}]}
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
-_PATTERN: Schema = {**_TEXT, "minLength": 1}
+_PATTERN: Schema = {**_TEXT, "minLength": 1, "not": {"const": "!"}}
+_LIMIT: Schema = {
+    "description": "An amount such as `49.50 USD`, `50000 tokens` or `100 calls`.",
+    "type": "string",
+    "pattern": rf"^\s*({_USD}|{_COUNT})\s*$",
+}
+_ONE_VALUE: Schema = {**_TEXT, "minLength": 1, "pattern": r"^[^*?\[]*$"}
 _BUDGET: Schema = {
     "id": {
         "description": "Unique in the document.",
@@ -158,10 +165,27 @@ _BUDGET: Schema = {
         "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
         "minimum": 0,
     },
-    "limit": {
-        "description": "An amount such as `49.50 USD`, `50000 tokens` or `100 calls`.",
-        "type": "string",
-        "pattern": rf"^\s*({_USD}|{_COUNT})\s*$",
+    "limit": _LIMIT,
+    "limits": {
+        "description": "Limits of single values of what divides the budget, in the same unit.",
+        "anyOf": [
+            {
+                "type": "object",
+                "propertyNames": {"minLength": 1, "pattern": r"^[^*?\[]*$"},
+                "additionalProperties": _LIMIT,
+            },
+            {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"limit": _LIMIT},
+                    "propertyNames": {"anyOf": [{"const": "limit"}, _WHOM]},
+                    "additionalProperties": _ONE_VALUE,
+                    "required": ["limit"],
+                    "minProperties": 2,
+                },
+            },
+        ],
     },
     "window": {
         "description": "When the budget starts anew.",
@@ -176,7 +200,8 @@ _BUDGET: Schema = {
         "anyOf": [_WHOM, {"type": "array", "items": _WHOM, "uniqueItems": True}],
     },
     "where": {
-        "description": "What a call must be to be counted: a glob for each key, or a list of them.",
+        "description": "What a call must be to be counted: a glob for each key, or a list of them; "
+        "`!` before one leaves out what matches it.",
         "type": "object",
         "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"pattern": _TAG}]},
         "additionalProperties": _one_or_many(_PATTERN, least=1),
@@ -194,7 +219,10 @@ _DOCUMENT: Schema = {
     "defaults": _object(DEFAULTS_KEYS, _DEFAULTS),
     "budgets": {
         "type": "array",
-        "items": _object(BUDGET_KEYS, _BUDGET, needed=("id", "limit")),
+        "items": {
+            **_object(BUDGET_KEYS, _BUDGET, needed=("id", "limit")),
+            "dependentRequired": {"limits": ["per"]},
+        },
     },
     "hosts": {
         "description": "Host, or host:port, to the provider that answers there.",

@@ -47,10 +47,19 @@ def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
 
 
 def _amount(budget: Budget) -> str:
-    if budget.limit == 0:
+    if budget.limit == 0 and not budget.limits:
         return "nothing"
     each = "".join(f" for each {_dimension(key)}" for key in budget.per)
-    return f"at most {format_amount(budget.limit, budget.unit)}{each} {_window(budget.window)}"
+    own = "".join(
+        f", {format_amount(one.limit, budget.unit)} for {_values(one.values)}"
+        for one in budget.limits
+    )
+    limit = format_amount(budget.limit, budget.unit)
+    return f"at most {limit}{each} {_window(budget.window)}{own}"
+
+
+def _values(values: tuple[tuple[str, str], ...]) -> str:
+    return " and ".join(f"{_dimension(key)} {value}" for key, value in values)
 
 
 def _window(window: Window) -> str:
@@ -68,7 +77,10 @@ def _calls(budget: Budget) -> str:
 
 
 def _condition(condition: Condition) -> str:
-    return f"{_dimension(condition.key)} is {' or '.join(condition.patterns)}"
+    parts = [" or ".join(condition.patterns)] if condition.patterns else []
+    if condition.excluded:
+        parts.append(f"not {' nor '.join(condition.excluded)}")
+    return f"{_dimension(condition.key)} is {', but '.join(parts)}"
 
 
 def _dimension(key: str) -> str:

@@ -26,6 +26,7 @@ from .leases import (
     Want,
     size,
 )
+from .limits import Limits
 from .memory import MemoryLedger
 from .plans import read_scope
 from .ports import (
@@ -42,7 +43,7 @@ from .ports import (
     OnUnpriced,
     is_asyncio,
 )
-from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
+from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, OwnLimit, RuleSet
 from .shared_memory import MemoryAuthority
 from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Warner, WarningReason
@@ -98,6 +99,7 @@ __all__ = [
     "LeasedLedger",
     "Leg",
     "Lessor",
+    "Limits",
     "MemoryAuthority",
     "MemoryLedger",
     "Milestones",
@@ -106,6 +108,7 @@ __all__ = [
     "OnUnbounded",
     "OnUnboundedInput",
     "OnUnpriced",
+    "OwnLimit",
     "Rates",
     "Refusal",
     "RuleSet",

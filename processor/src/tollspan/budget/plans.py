@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter, itemgetter
 
 import msgspec
@@ -20,6 +20,7 @@ from tollspan.usage import (
     value_of,
 )
 
+from .limits import Limits
 from .rules import OWNERS, SUBJECTS, Budget, Condition, RuleSet
 from .values import Account
 from .windows import FOREVER_UNIX_NS, period
@@ -28,7 +29,7 @@ _MOST_PLANS = 4_096
 _LONGEST_MODEL = 512
 _GLOB = re.compile(r"[*?[]")
 _Test = Callable[[Call], bool]
-_Entry = tuple[int, Budget, tuple[_Test, ...]]
+_Entry = tuple[int, Budget, tuple[_Test, ...], Limits]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +82,7 @@ class Planner:
         self._for_any: list[_Entry] = []
         self._for_one: dict[str, dict[str | None, list[_Entry]]] = {}
         for number, budget in enumerate(rules.budgets):
-            entry = (number, budget, _tests(budget.where))
+            entry = (number, budget, _tests(budget.where), Limits(budget))
             named = next(filter(_names_somebody, budget.where), None)
             if named is None:
                 self._for_any.append(entry)
@@ -112,16 +113,17 @@ class Planner:
     def _make(self, call: Call, at_unix_ns: int) -> Plan:
         accounts: list[Account] = []
         until = FOREVER_UNIX_NS
-        for _, budget, tests in self._near(call):
+        for _, budget, tests, limits in self._near(call):
             if all(test(call) for test in tests):
                 key, end = period(budget.window, at_unix_ns)
                 until = min(until, end)
+                whose = _values(budget, call.attribution)
                 accounts.append(
                     Account(
                         budget_id=budget.id,
-                        scope=scope_of(budget, call.attribution),
+                        scope=_scope(whose),
                         period=key,
-                        limit=budget.limit,
+                        limit=limits.of(whose),
                         unit=budget.unit,
                         is_soft=self._is_soft or budget.on_exceed != "deny",
                     )
@@ -151,9 +153,16 @@ class Planner:
 
 def scope_of(budget: Budget, attribution: Attribution) -> str:
     """Name the part of a divided budget that somebody has, in canonical JSON; `""` undivided."""
-    if not budget.per:
+    return _scope(_values(budget, attribution))
+
+
+def _values(budget: Budget, attribution: Attribution) -> dict[str, str | None]:
+    return {key: value_of(attribution, key) for key in budget.per}
+
+
+def _scope(values: Mapping[str, str | None]) -> str:
+    if not values:
         return ""
-    values = {key: value_of(attribution, key) for key in budget.per}
     scope = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     try:
         scope.encode()
@@ -186,7 +195,8 @@ def _kind_of(budgets: tuple[Budget, ...]) -> Callable[[Call], object] | None:
 
 def _names_somebody(condition: Condition) -> bool:
     """Say whether a condition is for certain owners, each by the whole of its name."""
-    return condition.key not in SUBJECTS and not any(map(_GLOB.search, condition.patterns))
+    patterns = condition.patterns
+    return condition.key not in SUBJECTS and bool(patterns) and not any(map(_GLOB.search, patterns))
 
 
 def _tests(conditions: tuple[Condition, ...]) -> tuple[_Test, ...]:
@@ -198,13 +208,21 @@ def _test(condition: Condition) -> _Test:
     key = condition.key
     is_subject = key in SUBJECTS
     flags = re.IGNORECASE if is_subject else 0
-    pattern = re.compile("|".join(map(fnmatch.translate, condition.patterns)), flags)
+    is_nobody = not is_subject and not condition.patterns
+    wanted = re.compile(_any_of(condition.patterns or ("*",)), flags)
+    unwanted = re.compile(_any_of(condition.excluded), flags) if condition.excluded else None
 
     def is_met(call: Call) -> bool:
         value = _what(call.request, key) if is_subject else value_of(call.attribution, key)
-        return value is not None and pattern.match(value) is not None
+        if value is None:
+            return is_nobody
+        return wanted.match(value) is not None and not (unwanted and unwanted.match(value))
 
     return is_met
+
+
+def _any_of(patterns: tuple[str, ...]) -> str:
+    return "|".join(map(fnmatch.translate, patterns))
 
 
 def _what(request: Request, key: str) -> str | None:

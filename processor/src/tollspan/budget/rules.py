@@ -25,11 +25,26 @@ class Condition(msgspec.Struct, frozen=True):
     Attributes:
         key: One of `SUBJECTS` or `OWNERS`, or `tag.<name>`.
         patterns: Globs (`*`, `?`, `[…]`), one of which the call's value matches. Of what a call is,
-            capitals don't matter; of whom it is for they do.
+            capitals don't matter; of whom it is for they do. Empty for any value.
+        excluded: Globs of which it matches none. Where there are only these, who says nothing of
+            an owner is none of them; but a call without a model or a tool is not meant.
     """
 
     key: str
     patterns: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+
+
+class OwnLimit(msgspec.Struct, frozen=True):
+    """The limit of those accounts of a divided budget that are for certain values.
+
+    Attributes:
+        values: (dimension, value) pairs, of some or all of the dimensions that divide the budget.
+        limit: In the budget's unit.
+    """
+
+    values: tuple[tuple[str, str], ...]
+    limit: int
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +56,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         unit: What is counted; `usd` in nano-USD.
         window: When it starts anew.
         per: Dimensions by whose values it is divided: one account for each.
+        limits: Limits of single values instead of `limit`; the first that is for a call counts.
         where: Conditions that a call must meet, all of them.
         on_exceed: What becomes of a call that does not fit.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
@@ -52,6 +68,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     unit: BudgetUnit = "usd"
     window: Window = LIFETIME
     per: tuple[str, ...] = ()
+    limits: tuple[OwnLimit, ...] = ()
     where: tuple[Condition, ...] = ()
     on_exceed: OnExceed = "deny"
     warn_at: tuple[Decimal, ...] = ()
