@@ -71,10 +71,10 @@ class FixedBounds:
         """Return the one bound."""
         return _BOUND
 
-    def most_tokens(
-        self, request: Request, at_unix_ns: int, *, ceiling: bool
+    def most_of(
+        self, request: Request, unit: str, at_unix_ns: int, *, ceiling: bool
     ) -> tuple[int | None, tuple[str, ...]]:
-        """Return the one bound in tokens."""
+        """Return the one bound in any other unit."""
         return 1_000, ()
 
 

@@ -138,6 +138,24 @@ def test_single_values_and_what_is_left_out_are_read() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("limit", "amount", "unit"),
+    [
+        ("5 input tokens", 5, "input_tokens"),
+        ("1 output_token", 1, "output_tokens"),
+        ("1.5 seconds", 1_500, "seconds"),
+        ("'1,000 characters'", 1_000, "characters"),
+        ("1 web search", 1, "web_searches"),
+        ("3 requests", 3, "requests"),
+        ("7 documents, where: {tool: ocr}", 7, "documents"),
+        ("7 pages, where: {tool: ocr}", 7, "pages"),
+    ],
+)
+def test_a_budget_counts_any_quantity(limit: str, amount: int, unit: str) -> None:
+    (budget,) = parse_rules(f"version: 1\nbudgets: [{{id: a, limit: {limit}}}]").budgets
+    assert (budget.limit, budget.unit) == (amount, unit)
+
+
 def test_defaults_deny_what_cannot_be_asked() -> None:
     rules = parse_rules(MINIMAL)
     assert rules.budgets == ()
@@ -164,7 +182,7 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
         pytest.param(
             "version: 1\nbudgets:\n  - id: a\n    limit: 5 EUR",
             4,
-            "expected USD, tokens or calls",
+            "expected USD, tokens, input tokens, output tokens, calls, seconds, web searches, ",
             id="euros",
         ),
         pytest.param(
@@ -205,6 +223,13 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
             pytest.param(f"version: 1\nbudgets:\n  - {{id: a, {text}}}", 3, says, id=text)
             for text, says in [
                 ("limit: -1 tokens", "negative"),
+                ("limit: 1.0001 seconds", "at most 3 decimals (milliseconds) are exact"),
+                ("limit: 1000000000001 seconds", "the largest is 10^12 seconds"),
+                ("limit: 5 documents", "tools of your own, which the budget then names: `where: {"),
+                ("limit: 5 EUR, where: {tool: ocr}", "is in EUR; expected USD"),
+                ("limit: 5 usd, where: {tool: ocr}", "is in usd; expected USD"),
+                ("limit: 5 tool_calls, where: {tool: ocr}", "is in tool_calls; expected USD"),
+                ("limit: 5 audio_out, where: {tool: ocr}", "is in audio_out; expected USD"),
                 ("limit: 1.5 tokens", "no decimals"),
                 ("limit: 1e9 USD", "such as `49.50 USD`"),
                 ("limit: nan USD", "such as `49.50 USD`"),

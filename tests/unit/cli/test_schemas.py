@@ -78,6 +78,9 @@ amounts = st.sampled_from(
      "0.1234567890 USD", "0.0000000001 USD", "-1 USD", "5", "5 EUR", "5 usd", "USD", "", ".5 USD",
      "5. USD", "1e3 USD", "NaN USD", "99999999999999999999 USD", "1 call", "100 calls", "5 tokens",
      "5.0 tokens", "5.5 tokens", "1000000000000000 calls", "1000000000000001 calls", "5 hours",
+     "5 input tokens", "5 input_tokens", "1 web search", "1.5 seconds", "0.0001 seconds",
+     "1000000000000 seconds", "1000000000001 seconds", "5 images", "5.5 images", "5 documents",
+     "5 tool_calls", "5 output", "5 reasoning", "5  images", "5 Images",
      "-1 calls", 5, -5, None, ["5 USD"], True]
 )  # fmt: skip
 choices = st.sampled_from(
@@ -156,7 +159,10 @@ documents = st.fixed_dictionaries(
 # `limits` go with a dimension, and are in the unit of the limit: no schema can say so.
 with_limits = st.fixed_dictionaries(
     {"id": st.just("a"), "per": st.just("user"), "limit": st.just("1 USD"), "limits": limits}
-).filter(lambda budget: not re.search("call|token|hour", str(budget["limits"])))
+).filter(lambda budget: not re.search(r"[0-9] (?!USD)[a-z]|tokens", str(budget["limits"])))
+of_tools = st.fixed_dictionaries(
+    {"id": st.just("a"), "limit": amounts, "where": st.just({"tool": "ocr"})}
+)
 # One part at a time is odd, so that what is wrong with it is not hidden by another.
 nearly_valid = st.one_of(
     *(
@@ -164,6 +170,7 @@ nearly_valid = st.one_of(
         for name, odd in {**parts, "id": names, "limit": amounts, "limits": limits}.items()
     ),
     with_limits,
+    of_tools,
 ).map(lambda budget: {"version": 1, "budgets": [budget]})
 
 

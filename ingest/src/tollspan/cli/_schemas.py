@@ -15,8 +15,11 @@ from tollspan.budget import (
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
     EVERY,
+    NO_OWN_UNITS,
+    OWN_UNIT,
     OWNERS,
     SUBJECTS,
+    UNIT_WORDS,
     WINDOW_KEYS,
     OnExceed,
     OnUnavailable,
@@ -24,6 +27,7 @@ from tollspan.budget import (
     OnUnboundedInput,
     OnUnpriced,
 )
+from tollspan.usage import SECONDS
 
 from ._event_line import ChargeLine, EventLine
 
@@ -41,7 +45,15 @@ def _largest(digits: int) -> str:
 
 
 _USD = rf"({_whole(9)}(\.[0-9]{{1,9}}0*)?|{_largest(9)})\s*USD"
-_COUNT = rf"({_whole(15)}(\.0+)?|{_largest(15)})\s*(tokens?|calls?)"
+_COUNT = rf"({_whole(15)}(\.0+)?|{_largest(15)})\s*"
+_SECONDS = rf"({_whole(12)}(\.[0-9]{{1,3}}0*)?|{_largest(12)})\s*seconds?"
+_WORDS = "|".join(word for word, unit in UNIT_WORDS.items() if unit not in ("usd", SECONDS))
+_OWN = rf"(?!({'|'.join((*NO_OWN_UNITS, SECONDS, 'second'))})\s*$){OWN_UNIT}"
+
+
+def _amount(words: str) -> Schema:
+    """Return the schema of an amount whose unit is USD, seconds, or one of these."""
+    return {"type": "string", "pattern": rf"^\s*({_USD}|{_SECONDS}|{_COUNT}({words}))\s*$"}
 
 
 def config_schema() -> Schema:
@@ -153,9 +165,8 @@ _WHOM: Schema = {"anyOf": [{"enum": list(OWNERS)}, {"type": "string", "pattern":
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
 _PATTERN: Schema = {**_TEXT, "minLength": 1, "not": {"const": "!"}}
 _LIMIT: Schema = {
-    "description": "An amount such as `49.50 USD`, `50000 tokens` or `100 calls`.",
-    "type": "string",
-    "pattern": rf"^\s*({_USD}|{_COUNT})\s*$",
+    "description": "An amount such as `49.50 USD`, `50000 tokens`, `100 calls` or `20 images`.",
+    **_amount(f"{_WORDS}|{_OWN}"),
 }
 _ONE_VALUE: Schema = {**_TEXT, "minLength": 1, "pattern": r"^[^*?\[]*$"}
 _BUDGET: Schema = {
@@ -222,6 +233,12 @@ _DOCUMENT: Schema = {
         "items": {
             **_object(BUDGET_KEYS, _BUDGET, needed=("id", "limit")),
             "dependentRequired": {"limits": ["per"]},
+            # Units of tools' own go with the names of tools.
+            "if": {
+                "properties": {"where": {"type": "object", "required": ["tool"]}},
+                "required": ["where"],
+            },
+            "else": {"properties": {"limit": _amount(_WORDS)}},
         },
     },
     "hosts": {

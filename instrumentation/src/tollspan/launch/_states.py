@@ -8,7 +8,7 @@ import time
 from tollspan.budget import Account, Balance, BudgetGate, period, read_scope
 from tollspan.instrumentation import BudgetState
 from tollspan.ledger import LedgerReader, SQLiteLedger
-from tollspan.usage import NANOUSD_PER_USD, LedgerError
+from tollspan.usage import LedgerError, parts_of
 
 _KEPT_SECONDS = 1.0
 _MOST_BUDGETS = 1000
@@ -78,12 +78,11 @@ class LedgerStates:
 def _state(balance: Balance, scope: tuple[tuple[str, str | None], ...]) -> BudgetState:
     """Put a balance into what people count in: the one place here that knows the ledger's units."""
     account = balance.account
-    is_money = account.unit == "usd"
-    each = NANOUSD_PER_USD if is_money else 1
+    each = parts_of(account.unit)
     return BudgetState(
         budget_id=account.budget_id,
         scope=scope,
-        unit="USD" if is_money else account.unit,
+        unit="USD" if account.unit == "usd" else account.unit,
         limit=account.limit / each,
         spent=balance.posted / each,
         held=(balance.held + balance.unresolved) / each,

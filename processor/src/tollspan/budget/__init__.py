@@ -8,6 +8,7 @@ from .document import (
     parse_rules,
     read_rules,
 )
+from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS
 from .document_windows import WINDOW_KEYS
 from .gate import Bounds, BudgetGate
 from .leased import LeasedLedger
@@ -69,10 +70,13 @@ __all__ = [
     "FOREVER_UNIX_NS",
     "LIFETIME",
     "LIMIT_SHARE",
+    "NO_OWN_UNITS",
     "OWNERS",
+    "OWN_UNIT",
     "REPORT",
     "ROOM_SHARE",
     "SUBJECTS",
+    "UNIT_WORDS",
     "WINDOW_KEYS",
     "Account",
     "Authority",

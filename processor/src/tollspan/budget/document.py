@@ -123,7 +123,9 @@ class _Reader(DocumentReader):
                 f"`id` is {name!r}; expected 1 to 128 letters, digits, `.`, `_`, `-`, "
                 "the first a letter or digit",
             )
-        limit, unit = read_amount(self, keys["limit"], "limit")
+        where = self._where(keys.get("where"))
+        is_of_tools = any(condition.key == "tool" for condition in where)
+        limit, unit = read_amount(self, keys["limit"], "limit", is_of_tools=is_of_tools)
         per = self._per(keys.get("per"))
         return Budget(
             id=name,
@@ -132,7 +134,7 @@ class _Reader(DocumentReader):
             window=read_window(self, keys.get("window")),
             per=per,
             limits=read_limits(self, keys.get("limits"), per, unit),
-            where=self._where(keys.get("where")),
+            where=where,
             on_exceed=self._choice(keys.get("on_exceed"), "on_exceed", get_args(OnExceed), "deny"),
             warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),

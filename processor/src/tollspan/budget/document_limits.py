@@ -3,46 +3,74 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
 import yaml
 
-from tollspan.usage import BudgetUnit, DocumentReader
+from tollspan.usage import (
+    BUDGET_UNITS,
+    SECONDS,
+    TOKEN_BUCKETS,
+    TOOL_CALLS,
+    BudgetUnit,
+    DocumentReader,
+    unit_word,
+)
 
 from .rules import OwnLimit
 
 LIMIT_KEY = "limit"
 # Commas stand between thousands alone: what is half of something elsewhere is no guess of ours.
 _AMOUNT = re.compile(
-    r"(-?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(?:\.([0-9]+))?\s*([A-Za-z]+)"
+    r"(-?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(?:\.([0-9]+))?\s*"
+    r"(?![eE][0-9])([A-Za-z][A-Za-z0-9_]*(?: [A-Za-z][A-Za-z0-9_]*)*)"
 )
-_UNITS: dict[str, BudgetUnit] = {
-    "USD": "usd",
-    "token": "tokens",
-    "tokens": "tokens",
-    "call": "calls",
-    "calls": "calls",
-}
+OWN_UNIT = r"[a-z][a-z0-9_]{0,63}"
+"""Pattern of a unit of tools, as the program names it."""
+NO_OWN_UNITS = (*TOKEN_BUCKETS, TOOL_CALLS, "usd")
+"""What no unit of tools may be called."""
+_DECIMALS: dict[BudgetUnit, int] = {"usd": 9, SECONDS: 3}
 # Sums of two of the largest limits stay inside SQLite's signed 64 bits.
-_MOST: dict[BudgetUnit, int] = {"usd": 10**18, "tokens": 10**15, "calls": 10**15}
-_DECIMALS: dict[BudgetUnit, int] = {"usd": 9, "tokens": 0, "calls": 0}
+_MOST_USD, _MOST_PARTS = 10**18, 10**15
 _MOST_DIGITS = 20
 _TOO_MUCH: int = 10**_MOST_DIGITS
-_LARGEST: dict[BudgetUnit, str] = {
-    "usd": "1,000,000,000 USD",
-    "tokens": "10^15 tokens",
-    "calls": "10^15 calls",
+_FINEST: dict[BudgetUnit, str] = {
+    "usd": "at most 9 decimals (nano-USD) are exact",
+    SECONDS: "at most 3 decimals (milliseconds) are exact",
 }
 _GLOB = re.compile(r"[*?[]")
 
 
-def read_amount(reader: DocumentReader, node: yaml.Node, name: str) -> tuple[int, BudgetUnit]:
+def _unit_words() -> dict[str, BudgetUnit]:
+    """Return how units may be written: `web searches`, `web_search`."""
+    found: dict[str, BudgetUnit] = {}
+    for unit in BUDGET_UNITS:
+        for is_one in (False, True):
+            word = unit_word(unit, is_one=is_one)
+            found[word] = found[word.replace(" ", "_")] = unit
+    return found
+
+
+_KNOWN = (
+    f"{', '.join(unit_word(unit) for unit in BUDGET_UNITS)}; or a unit of tools of your own, "
+    "which the budget then names: `where: {tool: …}`"
+)
+UNIT_WORDS: Mapping[str, BudgetUnit] = MappingProxyType(_unit_words())
+"""How the units that are not a tool's own may be written."""
+
+
+def read_amount(
+    reader: DocumentReader, node: yaml.Node, name: str, *, is_of_tools: bool = False
+) -> tuple[int, BudgetUnit]:
     """Read an amount with its unit, `49.50 USD` say.
 
     Args:
         reader: Reads the document.
         node: The amount.
         name: The key that it is written at.
+        is_of_tools: The budget names tools, and so may count a unit of theirs.
 
     Raises:
         ConfigError: It is none, or too large or too fine for the unit.
@@ -56,20 +84,21 @@ def read_amount(reader: DocumentReader, node: yaml.Node, name: str) -> tuple[int
             "`100 calls`",
         )
     sign, whole, part, word = match.groups("")
-    unit = _UNITS.get(word)
+    unit = UNIT_WORDS.get(word)
+    if unit is None and is_of_tools and re.fullmatch(OWN_UNIT, word) and word not in NO_OWN_UNITS:
+        unit = word
     if unit is None:
-        reader.fail(node, f"`{name}` is in {word}; expected USD, tokens or calls")
-    decimals = _DECIMALS[unit]
+        reader.fail(node, f"`{name}` is in {word}; expected {_KNOWN}")
+    decimals = _DECIMALS.get(unit, 0)
     part = part.rstrip("0")
     if len(part) > decimals:
-        finest = "at most 9 decimals (nano-USD) are exact" if unit == "usd" else "no decimals"
-        reader.fail(node, f"`{name}` is {text!r}; {finest}")
+        reader.fail(node, f"`{name}` is {text!r}; {_FINEST.get(unit, 'no decimals')}")
     digits = re.sub("[_,]", "", whole).lstrip("0") + part.ljust(decimals, "0")
     amount = int(digits or "0") if len(digits) <= _MOST_DIGITS else _TOO_MUCH
     if sign and amount:
         reader.fail(node, f"`{name}` is negative ({text!r}); 0 {word} allows nothing")
-    if amount > _MOST[unit]:
-        reader.fail(node, f"`{name}` is {text!r}; the largest is {_LARGEST[unit]}")
+    if amount > (_MOST_USD if unit == "usd" else _MOST_PARTS):
+        reader.fail(node, f"`{name}` is {text!r}; the largest is {_largest(unit)}")
     return amount, unit
 
 
@@ -148,9 +177,10 @@ def _check_value(reader: DocumentReader, node: yaml.Node, key: str) -> None:
 
 
 def _amount(reader: DocumentReader, node: yaml.Node, name: str, unit: BudgetUnit) -> int:
-    amount, found = read_amount(reader, node, name)
+    amount, found = read_amount(reader, node, name, is_of_tools=unit not in BUDGET_UNITS)
     if found != unit:
-        reader.fail(node, f"`{name}` is in {_word(found)}; expected {_word(unit)}, as in `limit`")
+        words = unit_word(found), unit_word(unit)
+        reader.fail(node, f"`{name}` is in {words[0]}; expected {words[1]}, as in `limit`")
     return amount
 
 
@@ -167,5 +197,7 @@ def _said(values: tuple[tuple[str, str], ...]) -> str:
     return " and ".join(f"{key} {value!r}" for key, value in values)
 
 
-def _word(unit: BudgetUnit) -> str:
-    return "USD" if unit == "usd" else unit
+def _largest(unit: BudgetUnit) -> str:
+    if unit == "usd":
+        return "1,000,000,000 USD"
+    return f"10^{12 if unit == SECONDS else 15} {unit_word(unit)}"
