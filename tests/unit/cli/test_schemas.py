@@ -135,6 +135,38 @@ parts = {
     "lmit": st.just("1 USD"),
 }
 budgets = st.fixed_dictionaries({}, optional={"id": names, "limit": amounts, **parts})
+plans: st.SearchStrategy[object] = st.one_of(
+    st.dictionaries(
+        st.sampled_from(["free", "pro", "a b", "-x"]),
+        st.one_of(
+            st.fixed_dictionaries(
+                {}, optional={"budgets": st.lists(budgets, max_size=1), "anchor": st.just("x")}
+            ),
+            st.just("free"),
+        ),
+        max_size=2,
+    ),
+    st.just([]),
+)
+assigned = st.one_of(
+    st.dictionaries(
+        st.sampled_from(["acme", "*", "a*", "", 7]),
+        st.one_of(
+            st.just("pro"),
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "plan": st.just("pro"),
+                    "anchor": st.sampled_from(["2026-11-14", "soon"]),
+                    "limit": st.just("1 USD"),
+                },
+            ),
+            st.just(["pro"]),
+        ),
+        max_size=2,
+    ),
+    st.just("pro"),
+)
 documents = st.fixed_dictionaries(
     {},
     optional={
@@ -154,6 +186,7 @@ documents = st.fixed_dictionaries(
             st.dictionaries(st.sampled_from(["h", "h:80"]), st.just("openai")), st.just("h")
         ),
         "policies": st.just([]),
+        "plans": plans,
     },
 )
 # `limits` go with a dimension, and are in the unit of the limit: no schema can say so.
@@ -172,9 +205,13 @@ nearly_valid = st.one_of(
     with_limits,
     of_tools,
 ).map(lambda budget: {"version": 1, "budgets": [budget]})
+with_plans: st.SearchStrategy[object] = st.one_of(
+    plans.map(lambda found: {"version": 1, "plans": found}),
+    assigned.map(lambda found: {"version": 1, "plans": {"pro": {"budgets": []}}, "assign": found}),
+)
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.one_of(nearly_valid, documents))
+@given(st.one_of(nearly_valid, with_plans, documents))
 def test_the_schema_and_the_parser_are_of_one_mind(document: object) -> None:
     assert CONFIG.is_valid(document) == is_accepted(document)

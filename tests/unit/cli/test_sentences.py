@@ -8,6 +8,26 @@ from tollspan.budget import parse_rules
 from tollspan.cli import _sentences
 
 
+def test_who_has_which_plan_is_said() -> None:
+    document = """
+version: 1
+plans:
+  free: {budgets: [{id: free-month, limit: 1 USD, window: month}]}
+  pro: {budgets: []}
+assign: {acme: {plan: pro, anchor: 2026-11-14}, beta: pro, "*": free}
+"""
+    rules = parse_rules(document)
+    assert _sentences.sentence(rules.budgets[0]).startswith(
+        "free-month (plan free): at most 1.00 USD for each customer in each calendar month (UTC);"
+    )
+    assert _sentences.defaults_sentences(rules) == (
+        "Customers that have the plan pro: 2.",
+        "Everybody else has the plan free.",
+    )
+    rules = parse_rules(document.replace(', "*": free', ""))
+    assert _sentences.defaults_sentences(rules)[1] == "Everybody else has no plan."
+
+
 @pytest.mark.parametrize(
     ("budget", "says"),
     [

@@ -11,6 +11,7 @@ import msgspec
 
 from tollspan.budget import (
     ANCHORED,
+    ASSIGN_KEYS,
     BUDGET_KEYS,
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
@@ -18,6 +19,8 @@ from tollspan.budget import (
     NO_OWN_UNITS,
     OWN_UNIT,
     OWNERS,
+    PLAN_KEYS,
+    PLAN_NAME,
     SUBJECTS,
     UNIT_WORDS,
     WINDOW_KEYS,
@@ -61,7 +64,7 @@ def config_schema() -> Schema:
 
     It accepts what the parser accepts, but for what no schema can say: that ids are unique,
     that a key is written once, that there is such a day, and that `limits` are in the unit of
-    `limit` and for dimensions of `per`.
+    `limit` and for dimensions of `per`, and that there is such a plan.
     """
     return {
         "$schema": _DRAFT,
@@ -225,20 +228,38 @@ _BUDGET: Schema = {
     "message": {"description": "What a refusal tells the program's user.", **_TEXT},
     "upgrade_url": {"description": "Where that user may get more.", **_TEXT},
 }
+_BUDGETS: Schema = {
+    "type": "array",
+    "items": {
+        **_object(BUDGET_KEYS, _BUDGET, needed=("id", "limit")),
+        "dependentRequired": {"limits": ["per"]},
+        # Units of tools' own go with the names of tools.
+        "if": {
+            "properties": {"where": {"type": "object", "required": ["tool"]}},
+            "required": ["where"],
+        },
+        "else": {"properties": {"limit": _amount(_WORDS)}},
+    },
+}
+_PLAN: Schema = {"description": "A plan's name.", **_TEXT}
+_ASSIGNMENT: Schema = {"plan": _PLAN, "anchor": _ANCHORED_WINDOW["anchor"]}
 _DOCUMENT: Schema = {
     "version": {"enum": [1, "1"], "description": "The document's format."},
     "defaults": _object(DEFAULTS_KEYS, _DEFAULTS),
-    "budgets": {
-        "type": "array",
-        "items": {
-            **_object(BUDGET_KEYS, _BUDGET, needed=("id", "limit")),
-            "dependentRequired": {"limits": ["per"]},
-            # Units of tools' own go with the names of tools.
-            "if": {
-                "properties": {"where": {"type": "object", "required": ["tool"]}},
-                "required": ["where"],
-            },
-            "else": {"properties": {"limit": _amount(_WORDS)}},
+    "budgets": _BUDGETS,
+    "plans": {
+        "description": "Budgets that customers have together, by the plan's name.",
+        "type": "object",
+        "propertyNames": {"pattern": f"^{PLAN_NAME}$"},
+        "additionalProperties": _object(PLAN_KEYS, {"budgets": _BUDGETS}, needed=PLAN_KEYS),
+    },
+    "assign": {
+        "description": "Customer to plan; `*` is everybody else. `anchor` is a day on which the "
+        "customer's billing period begins.",
+        "type": "object",
+        "propertyNames": {"anyOf": [{"const": "*"}, {"minLength": 1, "pattern": r"^[^*?\[]*$"}]},
+        "additionalProperties": {
+            "anyOf": [_PLAN, _object(ASSIGN_KEYS, _ASSIGNMENT, needed=("plan",))]
         },
     },
     "hosts": {

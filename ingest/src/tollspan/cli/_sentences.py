@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tollspan.budget import Budget, Condition, RuleSet, Window
+from collections import Counter
+
+from tollspan.budget import EVERYBODY_ELSE, Budget, Condition, RuleSet, Window
 from tollspan.usage import TAG_PREFIX, format_amount, is_tag
 
 _WINDOWS = {
@@ -27,12 +29,13 @@ def sentence(budget: Budget) -> str:
     if budget.warn_at:
         shares = " and ".join(f"{(share * 100).normalize():f}" for share in budget.warn_at)
         parts.append(f"warned at {shares} %")
-    return f"{budget.id}: {'; '.join(parts)}."
+    plan = "" if budget.plan is None else f" (plan {budget.plan})"
+    return f"{budget.id}{plan}: {'; '.join(parts)}."
 
 
 def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
     """Say what happens where budgets can't decide, as far as it differs from the defaults."""
-    found: list[str] = []
+    found = _assigned(rules)
     if rules.on_unavailable == "allow":
         found.append("While the ledger can't answer, calls go through uncounted.")
     if rules.on_unpriced == "allow":
@@ -44,6 +47,19 @@ def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
     if rules.on_unbounded_input == "deny":
         found.append("Calls whose input has no bound are refused.")
     return tuple(found)
+
+
+def _assigned(rules: RuleSet) -> list[str]:
+    """Say how many customers have which plan, and what everybody else has."""
+    plans = dict(rules.assign)
+    others = plans.pop(EVERYBODY_ELSE, None)
+    counts = Counter(one.plan for one in plans.values())
+    found = [f"Customers that have the plan {plan}: {count}." for plan, count in counts.items()]
+    if others is not None:
+        found.append(f"Everybody else has the plan {others.plan}.")
+    elif any(budget.plan for budget in rules.budgets):
+        found.append("Everybody else has no plan.")
+    return found
 
 
 def _amount(budget: Budget) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from itertools import islice
 
-from tollspan.budget import Account, Balance, BudgetGate, period, read_scope
+from tollspan.budget import Account, Assignments, Balance, BudgetGate, period, read_scope
 from tollspan.instrumentation import BudgetState
 from tollspan.ledger import LedgerReader, SQLiteLedger
 from tollspan.usage import LedgerError, parts_of
@@ -50,8 +51,16 @@ class LedgerStates:
 
     def _read(self) -> list[BudgetState]:
         now = time.time_ns()
-        budgets = self._gate.rules.budgets[:_MOST_BUDGETS]
-        periods = {(one.id, period(one.window, now)[0]): one for one in budgets}
+        rules = self._gate.rules
+        budgets = rules.budgets[:_MOST_BUDGETS]
+        assigned = Assignments(rules)
+        found = {
+            (one.id, period(window, now)[0]): one
+            for one in budgets
+            if one.plan is None or self._dimensions
+            for window in assigned.windows(one)
+        }
+        periods = dict(islice(found.items(), _MOST_BUDGETS))
         units = {one.id: one.unit for one in budgets}
         unseen = {place: one for place, one in periods.items() if not one.per}
         most_scopes = _MOST_SCOPES if self._dimensions else 0

@@ -1,5 +1,6 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
+from .assigning import EVERYBODY_ELSE, Assignments, window_of
 from .closing import Closer, Rates
 from .document import (
     BUDGET_KEYS,
@@ -9,6 +10,7 @@ from .document import (
     read_rules,
 )
 from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS
+from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import WINDOW_KEYS
 from .gate import Bounds, BudgetGate
 from .leased import LeasedLedger
@@ -44,7 +46,7 @@ from .ports import (
     OnUnpriced,
     is_asyncio,
 )
-from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, OwnLimit, RuleSet
+from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, OnExceed, OwnLimit, RuleSet
 from .shared_memory import MemoryAuthority
 from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Warner, WarningReason
@@ -56,29 +58,36 @@ from .windows import (
     Every,
     Window,
     begins_at,
+    end_of,
     ends_at,
     period,
 )
 
 __all__ = [
     "ANCHORED",
+    "ASSIGN_KEYS",
     "BUDGET_KEYS",
     "BUSY",
     "DEFAULTS_KEYS",
     "DOCUMENT_KEYS",
     "EVERY",
+    "EVERYBODY_ELSE",
     "FOREVER_UNIX_NS",
     "LIFETIME",
     "LIMIT_SHARE",
     "NO_OWN_UNITS",
     "OWNERS",
     "OWN_UNIT",
+    "PLAN_KEYS",
+    "PLAN_NAME",
     "REPORT",
     "ROOM_SHARE",
     "SUBJECTS",
     "UNIT_WORDS",
     "WINDOW_KEYS",
     "Account",
+    "Assignment",
+    "Assignments",
     "Authority",
     "Balance",
     "Books",
@@ -124,6 +133,7 @@ __all__ = [
     "WarningReason",
     "Window",
     "begins_at",
+    "end_of",
     "ends_at",
     "is_asyncio",
     "parse_rules",
@@ -131,4 +141,5 @@ __all__ = [
     "read_rules",
     "read_scope",
     "size",
+    "window_of",
 ]

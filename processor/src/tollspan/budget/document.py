@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -13,12 +14,13 @@ from tollspan.usage import ConfigError, DocumentReader, read_document
 
 from .document_conditions import read_condition
 from .document_limits import read_amount, read_limits
+from .document_plans import read_assign, read_plans
 from .document_windows import read_window
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 
-DOCUMENT_KEYS = ("version", "defaults", "budgets", "hosts")
+DOCUMENT_KEYS = ("version", "defaults", "budgets", "plans", "assign", "hosts")
 DEFAULTS_KEYS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
 BUDGET_KEYS = (
     "id",
@@ -74,8 +76,11 @@ class _Reader(DocumentReader):
         chosen = self.mapping(defaults, "defaults") if defaults is not None else {}
         self.only(chosen, DEFAULTS_KEYS, "defaults")
         on_unpriced = chosen.get("on_unpriced")
+        seen: set[str] = set()
+        budgets = self._budgets(keys.get("budgets"), seen)
+        plans = read_plans(self, keys.get("plans"), lambda node: self._budgets(node, seen))
         return RuleSet(
-            budgets=self._budgets(keys.get("budgets")),
+            budgets=(*budgets, *chain.from_iterable(plans.values())),
             on_unavailable=self._choice(
                 chosen.get("on_unavailable"), "on_unavailable", get_args(OnUnavailable), "deny"
             ),
@@ -91,17 +96,17 @@ class _Reader(DocumentReader):
             on_unpriced=None
             if on_unpriced is None
             else self._choice(on_unpriced, "on_unpriced", get_args(OnUnpriced), "ceiling"),
+            assign=read_assign(self, keys.get("assign"), plans),
             hosts=self._hosts(keys.get("hosts")),
             source=self.source,
         )
 
-    def _budgets(self, node: yaml.Node | None) -> tuple[Budget, ...]:
+    def _budgets(self, node: yaml.Node | None, seen: set[str]) -> tuple[Budget, ...]:
         if node is None:
             return ()
         if not isinstance(node, yaml.SequenceNode):
             self.fail(node, "`budgets` is no list; write one `- id: …` for each budget")
         budgets: list[Budget] = []
-        seen: set[str] = set()
         for item in node.value:
             budget = self._budget(item)
             if budget.id in seen:

@@ -20,15 +20,17 @@ from tollspan.usage import (
     value_of,
 )
 
+from .assigning import Assignments, window_of
 from .limits import Limits
-from .rules import OWNERS, SUBJECTS, Budget, Condition, RuleSet
+from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
 from .values import Account
-from .windows import FOREVER_UNIX_NS, period
+from .windows import FOREVER_UNIX_NS, Window, period
 
 _MOST_PLANS = 4_096
 _LONGEST_MODEL = 512
 _GLOB = re.compile(r"[*?[]")
 _Test = Callable[[Call], bool]
+_NO_PERIOD = ("", 1, 0)
 _Entry = tuple[int, Budget, tuple[_Test, ...], Limits]
 
 
@@ -79,12 +81,17 @@ class Planner:
         self.budgets = {budget.id: budget for budget in rules.budgets}
         self._kind = _kind_of(rules.budgets)
         self._plans: dict[object, Plan] = {}
+        self._periods: dict[Window, tuple[str, int, int]] = {}
+        self._assigned = Assignments(rules)
         self._for_any: list[_Entry] = []
+        self._for_plan: dict[str, list[_Entry]] = {}
         self._for_one: dict[str, dict[str | None, list[_Entry]]] = {}
         for number, budget in enumerate(rules.budgets):
             entry = (number, budget, _tests(budget.where), Limits(budget))
             named = next(filter(_names_somebody, budget.where), None)
-            if named is None:
+            if budget.plan is not None:
+                self._for_plan.setdefault(budget.plan, []).append(entry)
+            elif named is None:
                 self._for_any.append(entry)
             else:
                 values = self._for_one.setdefault(named.key, {})
@@ -113,9 +120,10 @@ class Planner:
     def _make(self, call: Call, at_unix_ns: int) -> Plan:
         accounts: list[Account] = []
         until = FOREVER_UNIX_NS
-        for _, budget, tests, limits in self._near(call):
+        assignment = self._assigned.of(call.attribution.customer)
+        for _, budget, tests, limits in self._near(call, assignment):
             if all(test(call) for test in tests):
-                key, end = period(budget.window, at_unix_ns)
+                key, end = self._period(window_of(budget, assignment), at_unix_ns)
                 until = min(until, end)
                 whose = _values(budget, call.attribution)
                 accounts.append(
@@ -141,13 +149,26 @@ class Planner:
             until_unix_ns=until,
         )
 
-    def _near(self, call: Call) -> Iterable[_Entry]:
+    def _period(self, window: Window, at_unix_ns: int) -> tuple[str, int]:
+        """Name a period as `period` does; many customers' plans share a window."""
+        key, since, end = self._periods.get(window, _NO_PERIOD)
+        if not since <= at_unix_ns < end:
+            since = at_unix_ns
+            key, end = period(window, at_unix_ns)
+            if len(self._periods) >= _MOST_PLANS:
+                self._periods.clear()
+            self._periods[window] = (key, since, end)
+        return key, end
+
+    def _near(self, call: Call, assignment: Assignment | None) -> Iterable[_Entry]:
         """Return the budgets that may count a call, in the document's order, without the most."""
         near = [
             entry
             for key, values in self._for_one.items()
             for entry in values.get(value_of(call.attribution, key), ())
         ]
+        if assignment is not None:
+            near += self._for_plan.get(assignment.plan, ())
         return sorted((*self._for_any, *near), key=itemgetter(0)) if near else self._for_any
 
 

@@ -17,6 +17,8 @@ Every = Literal["lifetime", "hour", "day", "week", "month", "quarter", "year"]
 EVERY: tuple[Every, ...] = get_args(Every)
 ANCHORED: tuple[Every, ...] = ("week", "month", "quarter", "year")
 """Windows whose periods may begin on another day than the calendar's; so may numbers of days."""
+BILLED: tuple[Every, ...] = ("month", "quarter", "year")
+"""Windows that a customer's own billing period may anchor."""
 FOREVER_UNIX_NS = 1 << 63
 _MONTHS: dict[Every, int] = {"month": 1, "quarter": 3, "year": 12}
 _WEEK = 7
@@ -80,6 +82,21 @@ def ends_at(window: Window, unix_ns: int) -> datetime | None:
     if window.every == "lifetime":
         return None
     return datetime.fromtimestamp(period(window, unix_ns)[1] // _NS, UTC)
+
+
+def end_of(window: Window, key: str, unix_ns: int) -> datetime | None:
+    """Return when the period of an account ends, aware UTC; None for a lifetime.
+
+    Args:
+        window: The budget's window, whose anchor may be another than the account's.
+        key: The account's period; with an anchor, it says itself when it ends.
+        unix_ns: A moment in it, nanoseconds since the epoch.
+    """
+    following = key.partition("/")[2]
+    if not following:
+        return ends_at(window, unix_ns)
+    end = begins_at(date.fromisoformat(following), window.timezone)
+    return datetime.fromtimestamp(end // _NS, UTC)
 
 
 def begins_at(day: date, timezone: str) -> int:
