@@ -16,6 +16,7 @@ from benchmarks.ledgers import (
     USAGE,
     FixedBounds,
     Latency,
+    assigned_rules,
     calls,
     closing,
     owners_rules,
@@ -40,6 +41,8 @@ class GateResult(msgspec.Struct, kw_only=True):
         few_owners, many_owners: Match and hold where each of 10, and of 10,000, customers has a
             budget of its own, and 10 of them call in turn; in memory.
         all_owners: The same where all 10,000 call in turn.
+        few_assigned, many_assigned: As with owners, but 10, and 10,000, customers are assigned a
+            plan of two budgets, each with a billing period of its own; None in older results.
         bound, rate: The price book's, for a kind of call that it has met before.
         bound_new: The bound of a limit on the output that it has not met.
     """
@@ -51,6 +54,8 @@ class GateResult(msgspec.Struct, kw_only=True):
     few_owners: Latency
     many_owners: Latency
     all_owners: Latency
+    few_assigned: Latency | None = None
+    many_assigned: Latency | None = None
     bound: Latency
     bound_new: Latency
     rate: Latency
@@ -76,6 +81,8 @@ def measure(steps: int = 20_000) -> GateResult:
         few_owners=_owners(FEW_OWNERS, FEW_OWNERS, book, steps),
         many_owners=_owners(MANY_OWNERS, FEW_OWNERS, book, steps),
         all_owners=_owners(MANY_OWNERS, MANY_OWNERS, book, steps),
+        few_assigned=_owners(FEW_OWNERS, FEW_OWNERS, book, steps, assigned_rules),
+        many_assigned=_owners(MANY_OWNERS, FEW_OWNERS, book, steps, assigned_rules),
         bound=_time(lambda: book.bound(REQUEST, now, ceiling=True), steps),
         bound_new=_time_of(
             lambda: msgspec.structs.replace(REQUEST, max_output_tokens=next(limits)),
@@ -86,9 +93,15 @@ def measure(steps: int = 20_000) -> GateResult:
     )
 
 
-def _owners(owners: int, callers: int, book: PriceBook, steps: int) -> Latency:
+def _owners(
+    owners: int,
+    callers: int,
+    book: PriceBook,
+    steps: int,
+    rules: Callable[[int], RuleSet] = owners_rules,
+) -> Latency:
     customers = tuple([f"customer-{number}" for number in range(callers)])
-    held, _ = _loop(MemoryLedger(), book, steps, owners_rules(owners), calls(customers))
+    held, _ = _loop(MemoryLedger(), book, steps, rules(owners), calls(customers))
     return held
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from datetime import date, timedelta
 
 import msgspec
 
 from tollspan.budget import (
     EVERY,
     Account,
+    Assignment,
     Budget,
     Closing,
     Condition,
@@ -71,10 +73,10 @@ class FixedBounds:
         """Return the one bound."""
         return _BOUND
 
-    def most_tokens(
-        self, request: Request, at_unix_ns: int, *, ceiling: bool
+    def most_of(
+        self, request: Request, unit: str, at_unix_ns: int, *, ceiling: bool
     ) -> tuple[int | None, tuple[str, ...]]:
-        """Return the one bound in tokens."""
+        """Return the one bound in any other unit."""
         return 1_000, ()
 
 
@@ -106,6 +108,28 @@ def owners_rules(owners: int) -> RuleSet:
             )
             for number in range(owners)
         )
+    )
+
+
+def assigned_rules(customers: int) -> RuleSet:
+    """Return a plan of two budgets, and so many customers that have it, from days of their own."""
+    day = date(2026, 1, 1)
+    windows = (Window(every="month"), Window(every="day"))
+    return RuleSet(
+        budgets=tuple(
+            Budget(
+                id=f"pro-{window.every}",
+                limit=LIMIT_NANOUSD,
+                per=("customer",),
+                plan="pro",
+                window=window,
+            )
+            for window in windows
+        ),
+        assign=tuple(
+            (f"customer-{number}", Assignment("pro", day + timedelta(days=number % 365)))
+            for number in range(customers)
+        ),
     )
 
 

@@ -106,6 +106,14 @@ def _gate_rows(found: GateResult) -> Iterator[_Row]:
         f"{times:.2f} times",
         _verdict(times, 1.5),
     )
+    if found.many_assigned is not None and found.few_assigned is not None:
+        times = found.many_assigned.p50 / found.few_assigned.p50
+        yield (
+            "match and hold, 10,000 customers with a plan against 10, 10 call, in memory, p50",
+            "≤ 1.5 times",
+            f"{times:.2f} times",
+            _verdict(times, 1.5),
+        )
     yield _row("bound a request", found.bound.p50, 10, "µs")
     yield _row("price an event", found.rate.p50, 5, "µs")
 
@@ -249,6 +257,11 @@ def _gate(found: GateResult | None) -> list[str]:
         ("match and hold, 10 customers' budgets, 10 call in turn, memory", found.few_owners),
         ("match and hold, 10,000 customers' budgets, 10 call in turn, memory", found.many_owners),
         ("match and hold, 10,000 customers' budgets, all call in turn, memory", found.all_owners),
+        ("match and hold, 10 customers with a plan, 10 call in turn", found.few_assigned),
+        (
+            "match and hold, 10,000 customers with a plan, 10 call in turn",
+            found.many_assigned,
+        ),
         ("bound a request of a kind met before", found.bound),
         ("bound a request with a limit not met before", found.bound_new),
         ("price an event", found.rate),
@@ -257,7 +270,7 @@ def _gate(found: GateResult | None) -> list[str]:
         _GATE_METHOD,
         "| step | µs |",
         "|---|---:|",
-        *(f"| {name} | {value} |" for name, value in rows),
+        *(f"| {name} | {value} |" for name, value in rows if value is not None),
     ]
 
 

@@ -55,7 +55,7 @@ is in every line. New keys may come; none changes its meaning.
 | `budget` | The budget's id. |
 | `scope` | Whose part of a divided budget: dimension to value. Empty when it is undivided. |
 | `period` | Key of the window, `2026-11` say; empty for a lifetime. |
-| `unit` | `USD`, `tokens` or `calls`: what the amounts count. |
+| `unit` | What the amounts count: `USD`, `tokens`, `calls`, `web_searches`, …. |
 | `limit` | The limit. |
 | `posted` | Spent. |
 | `held` | Held for calls that run now. |

@@ -245,7 +245,7 @@ may change.
   `TOLLSPAN_METRIC_DIMENSIONS=customer` makes it one of `tollspan.cost`, `tollspan.decisions` and
   `tollspan.unpriced_calls`, and tells budgets that are divided by customer, one by one.
 - `tollspan.budget.*` are read from the ledger when metrics are collected, by a connection of their
-  own: the accounts of the windows in force, in US dollars, tokens or calls as
+  own: the accounts of the windows in force, in US dollars, tokens, calls or another unit, as
   `tollspan.budget.unit` says; `tollspan.budget.scope` is there for divided budgets. Every process
   of a host tells the same numbers, and so it is with `tollspan.outbox.*`: take the highest, not the
   sum.

@@ -64,8 +64,8 @@ class FixedPrice:
     def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
         return Bound(amount_nanousd=1_000)
 
-    def most_tokens(
-        self, request: Request, at_unix_ns: int, *, ceiling: bool
+    def most_of(
+        self, request: Request, unit: str, at_unix_ns: int, *, ceiling: bool
     ) -> tuple[int | None, tuple[str, ...]]:
         return 1_000, ()
 

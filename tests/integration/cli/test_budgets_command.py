@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from tests.integration.cli.conftest import Run
-from tollspan.budget import Account, Hold, Window, period
+from tollspan.budget import EVERY, Account, Every, Hold, Window, period
 from tollspan.cli import _periods
 from tollspan.ledger import LEDGER_FILE, SQLiteLedger
 from tollspan.usage import (
@@ -151,6 +151,12 @@ def test_past_periods_are_shown_when_asked_for(spent: Path, run: Run) -> None:
     assert not any(row["period"].startswith("2020") for row in rows(run))
 
 
+def test_who_has_a_limit_of_his_own_is_shown_with_it(spent: Path, run: Run) -> None:
+    rules = RULES.replace("0.0055 USD,", "0.0055 USD, limits: {acme: 7 USD},")
+    (spent / "tollspan.yaml").write_text(rules)
+    assert [row["limit"] for row in rows(run)[1:3]] == ["7", "0.0055"]
+
+
 def test_people_see_who_is_over_and_what_only_warns(spent: Path, run: Run) -> None:
     code, output, _ = run("budgets")
     assert code == 0
@@ -203,16 +209,20 @@ def test_all_that_is_in_force_is_checked(
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu"])
-@pytest.mark.parametrize("every", ["hour", "day", "week", "month"])
-def test_a_periods_key_says_when_it_ends(zone: str, every: Any) -> None:
-    window = Window(every=every, timezone=zone)
+@pytest.mark.parametrize("anchor", [None, date(2026, 1, 31), date(2024, 2, 29)])
+@pytest.mark.parametrize("every", EVERY[1:])
+def test_a_periods_key_says_when_it_ends(zone: str, every: Every, anchor: date | None) -> None:
+    count = 1 if every != "day" or anchor is None else 30
+    window = Window(
+        every=every, timezone=zone, anchor=anchor if every != "hour" else None, count=count
+    )
     for day in range(0, 1_200, 7):
         moment = (1_704_067_200 + day * 86_400 + day * 977) * 10**9
         key, end = period(window, moment)
         assert _periods.end_of(key, zone) == end
 
 
-@pytest.mark.parametrize("key", ["", "someday", "2026", "2026-W"])
+@pytest.mark.parametrize("key", ["", "someday", "2026-Q5", "2026-W"])
 def test_what_is_no_period_has_no_end(key: str) -> None:
     assert _periods.end_of(key, "UTC") is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -40,9 +41,9 @@ def ledger(tmp_path: Path) -> SQLiteLedger:
     return SQLiteLedger(tmp_path / "home")
 
 
-def states(ledger: SQLiteLedger, *dimensions: str) -> LedgerStates:
-    """Read a ledger by the rules above."""
-    gate = BudgetGate(parse_rules(RULES), PriceBook.empty(), ledger)
+def states(ledger: SQLiteLedger, *dimensions: str, rules: str = RULES) -> LedgerStates:
+    """Read a ledger by the rules above, or by others."""
+    gate = BudgetGate(parse_rules(rules), PriceBook.empty(), ledger)
     return LedgerStates(ledger, gate, dimensions=frozenset(dimensions))
 
 
@@ -101,6 +102,24 @@ def test_accounts_of_divided_budgets_are_told_where_their_dimensions_are_asked_f
     assert scopes("session") == []
     assert scopes("customer") == [of_customer]
     assert sorted(scopes("customer", "session")) == [of_customer, of_session]
+
+
+def test_customers_of_a_plan_are_told_in_their_own_billing_periods(ledger: SQLiteLedger) -> None:
+    rules = """
+version: 1
+plans: {pro: {budgets: [{id: pro-month, limit: 1 USD, window: month}]}}
+assign: {acme: {plan: pro, anchor: 2026-11-14}, "*": pro}
+"""
+    anchored = period(Window(every="month", anchor=date(2026, 11, 14)), time.time_ns())[0]
+    calendar = period(Window(every="month"), time.time_ns())[0]
+    of_now = {"acme": anchored, "other": calendar}
+    for customer, key in (*of_now.items(), ("acme", "2020-01-14/2020-02-14")):
+        scope = f'{{"customer":"{customer}"}}'
+        theirs = Account(budget_id="pro-month", scope=scope, period=key, limit=USD)
+        assert ledger.hold(hold((theirs, 1))) is None
+    found = states(ledger, "customer", rules=rules).budgets()
+    assert sorted(dict(one.scope)["customer"] or "" for one in found) == ["acme", "other"]
+    assert states(ledger, rules=rules).budgets() == []
 
 
 def test_only_the_newest_accounts_of_a_divided_budget_are_read(ledger: SQLiteLedger) -> None:

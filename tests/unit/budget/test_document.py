@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal, localcontext
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollspan.budget import Budget, Condition, Window, parse_rules, read_rules
+from tollspan.budget import Budget, Condition, OwnLimit, Window, parse_rules, read_rules
 from tollspan.usage import ConfigError, format_usd
 
 MINIMAL = "version: 1\n"
@@ -78,6 +79,83 @@ def test_a_whole_document_is_read() -> None:
     assert rules.hosts == (("llm.example.internal", "openai"),)
 
 
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("quarter", Window(every="quarter")),
+        ("{every: year, timezone: UTC}", Window(every="year")),
+        (
+            "{every: month, anchor: 2026-01-31, timezone: Asia/Tokyo}",
+            Window(every="month", anchor=date(2026, 1, 31), timezone="Asia/Tokyo"),
+        ),
+        (
+            "{every: 30 days, anchor: 2026-11-14}",
+            Window(every="day", count=30, anchor=date(2026, 11, 14)),
+        ),
+        (
+            "{every: 1 day, anchor: '2026-11-14'}",
+            Window(every="day", count=1, anchor=date(2026, 11, 14)),
+        ),
+    ],
+)
+def test_a_window_may_begin_on_a_day_of_its_own(text: str, window: Window) -> None:
+    (budget,) = parse_rules(
+        f"version: 1\nbudgets: [{{id: a, limit: 1 USD, window: {text}}}]"
+    ).budgets
+    assert budget.window == window
+
+
+def test_single_values_and_what_is_left_out_are_read() -> None:
+    rules = parse_rules(
+        r"""
+        version: 1
+        budgets:
+          - id: n
+            limit: 1 call
+            per: [customer, team]
+            limits:
+              - {team: 7, customer: acme, limit: 5 calls}
+              - {team: "!x", limit: "1,000 calls"}
+            where: {model: ["gpt-*", "!*-mini", '\!odd', '\o3', "!!both"]}
+          - {id: one, limit: 1 call, per: user, limits: {a: 0 calls}}
+        """
+    )
+    assert rules.budgets == (
+        Budget(
+            id="n",
+            limit=1,
+            unit="calls",
+            per=("customer", "team"),
+            limits=(
+                OwnLimit((("customer", "acme"), ("team", "7")), 5),
+                OwnLimit((("team", "!x"),), 1_000),
+            ),
+            where=(Condition("model", ("gpt-*", "!odd", r"\o3"), ("*-mini", "!both")),),
+        ),
+        Budget(
+            id="one", limit=1, unit="calls", per=("user",), limits=(OwnLimit((("user", "a"),), 0),)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "amount", "unit"),
+    [
+        ("5 input tokens", 5, "input_tokens"),
+        ("1 output_token", 1, "output_tokens"),
+        ("1.5 seconds", 1_500, "seconds"),
+        ("'1,000 characters'", 1_000, "characters"),
+        ("1 web search", 1, "web_searches"),
+        ("3 requests", 3, "requests"),
+        ("7 documents, where: {tool: ocr}", 7, "documents"),
+        ("7 pages, where: {tool: ocr}", 7, "pages"),
+    ],
+)
+def test_a_budget_counts_any_quantity(limit: str, amount: int, unit: str) -> None:
+    (budget,) = parse_rules(f"version: 1\nbudgets: [{{id: a, limit: {limit}}}]").budgets
+    assert (budget.limit, budget.unit) == (amount, unit)
+
+
 def test_defaults_deny_what_cannot_be_asked() -> None:
     rules = parse_rules(MINIMAL)
     assert rules.budgets == ()
@@ -104,7 +182,7 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
         pytest.param(
             "version: 1\nbudgets:\n  - id: a\n    limit: 5 EUR",
             4,
-            "expected USD, tokens or calls",
+            "expected USD, tokens, input tokens, output tokens, calls, seconds, web searches, ",
             id="euros",
         ),
         pytest.param(
@@ -120,9 +198,9 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
             "version: 1\nbudgets:\n  - id: a\n    limit: 9999999999 USD", 4, "largest", id="huge"
         ),
         pytest.param(
-            "version: 1\nbudgets:\n  - {id: a, limit: 1 USD, window: year}",
+            "version: 1\nbudgets:\n  - {id: a, limit: 1 USD, window: decade}",
             3,
-            "expected one of lifetime, hour, day, week, month",
+            "expected one of lifetime, hour, day, week, month, quarter, year, or a number of days",
             id="unknown window",
         ),
         pytest.param(
@@ -145,6 +223,13 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
             pytest.param(f"version: 1\nbudgets:\n  - {{id: a, {text}}}", 3, says, id=text)
             for text, says in [
                 ("limit: -1 tokens", "negative"),
+                ("limit: 1.0001 seconds", "at most 3 decimals (milliseconds) are exact"),
+                ("limit: 1000000000001 seconds", "the largest is 10^12 seconds"),
+                ("limit: 5 documents", "tools of your own, which the budget then names: `where: {"),
+                ("limit: 5 EUR, where: {tool: ocr}", "is in EUR; expected USD"),
+                ("limit: 5 usd, where: {tool: ocr}", "is in usd; expected USD"),
+                ("limit: 5 tool_calls, where: {tool: ocr}", "is in tool_calls; expected USD"),
+                ("limit: 5 audio_out, where: {tool: ocr}", "is in audio_out; expected USD"),
                 ("limit: 1.5 tokens", "no decimals"),
                 ("limit: 1e9 USD", "such as `49.50 USD`"),
                 ("limit: nan USD", "such as `49.50 USD`"),
@@ -174,7 +259,50 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
                 ("limit: 1 USD, warn_at: [0]", "shares of the limit"),
                 ("limit: 1 USD, warn_at: -0.5", "shares of the limit"),
                 ("limit: 1 USD, window: {timezone: UTC}", "has no `every`"),
-                ("limit: 1 USD, window: {every: year}", "expected one of lifetime, hour"),
+                ("limit: 1 USD, window: {every: decade}", "expected one of lifetime, hour"),
+                ("limit: 1 USD, where: {model: '!'}", "leaves out nothing"),
+                ("limit: 1 USD, where: {model: [a, '!']}", "a value behind the `!`"),
+                ("limit: 1 USD, limits: {a: 2 USD}", "`limits` needs `per`"),
+                ("limit: 1 USD, per: user, limits: {a: 2}", "`limits.a` is '2'; expected an amo"),
+                ("limit: 1 USD, per: user, limits: {a: -2 USD}", "`limits.a` is negative"),
+                (
+                    "limit: 1 USD, per: user, limits: {a: 2 tokens}",
+                    "`limits.a` is in tokens; expected USD, as in `limit`",
+                ),
+                ("limit: 1 USD, per: user, limits: {'a*': 2 USD}", "names 'a*'; expected single"),
+                ("limit: 1 USD, per: user, limits: {~: 2 USD}", "has no value of user"),
+                ("limit: 1 USD, per: user, limits: 2 USD", "limits is no mapping"),
+                ("limit: 1 USD, per: user, limits: {a: 2 USD, a: 3 USD}", "`a` is written twice"),
+                (
+                    "limit: 1 USD, per: [user, team], limits: {a: 2 USD}",
+                    "such as `- {user: …, team: …, limit: 500 USD}`",
+                ),
+                (
+                    "limit: 1 USD, per: user, limits: [{limit: 2 USD}]",
+                    "names no value; expected us",
+                ),
+                ("limit: 1 USD, per: user, limits: [{user: a}]", "has no `limit`"),
+                (
+                    "limit: 1 USD, per: user, limits: [{team: a, limit: 2 USD}]",
+                    "unknown key `team`",
+                ),
+                (
+                    (
+                        "limit: 1 USD, per: user, limits: [{user: a, limit: 2 USD},"
+                        " {user: a, limit: 3 USD}]"
+                    ),
+                    "`limits` has user 'a' twice",
+                ),
+                ("limit: 1 USD, window: 30 days", "`window` of 30 days has no `anchor`"),
+                ("limit: 1 USD, window: {every: 30 days}", "30 days, anchor: 2026-11-14}"),
+                ("limit: 1 USD, window: {every: 0 days, anchor: 2026-11-14}", "such as `30 days`"),
+                (
+                    "limit: 1 USD, window: {every: day, anchor: 2026-11-14}",
+                    "does not go with `day`",
+                ),
+                ("limit: 1 USD, window: {every: month, anchor: 14}", "a day such as 2026-11-14"),
+                ("limit: 1 USD, window: {every: month, anchor: 2026-02-29}", "'2026-02-29'; expec"),
+                ("limit: 1 USD, window: {every: year, anchor: 20261114}", "a day such as 2026-11"),
                 ("limit: 1 USD, window: {every: day, zone: UTC}", "unknown key `zone`"),
                 ("limit: 1 USD, window: {every: day, timezone: Mars}", "an IANA name"),
                 ("limit: 1 USD, window: {every: day, timezone: ../../etc/passwd}", "an IANA name"),

@@ -58,8 +58,8 @@ class Prices:
         self.ceilings.append(ceiling)
         return Bound(amount_nanousd=self.bound_nanousd, reasons=self.reasons)
 
-    def most_tokens(
-        self, request: Request, at_unix_ns: int, *, ceiling: bool
+    def most_of(
+        self, request: Request, unit: str, at_unix_ns: int, *, ceiling: bool
     ) -> tuple[int | None, tuple[str, ...]]:
         return self.tokens, ("model_max",) if self.tokens is None else ()
 

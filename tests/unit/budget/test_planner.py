@@ -13,13 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.budget.test_plans import a_call, a_tool
-from tollspan.budget import Account, Budget, Condition, RuleSet, read_scope
+from tollspan.budget import Account, Budget, Condition, RuleSet, parse_rules, read_scope
 from tollspan.budget.plans import Planner, scope_of
 from tollspan.usage import Attribution, Call
 
 NAMES = ("a", "b", "ab")
 values = st.none() | st.sampled_from(NAMES)
-patterns = st.lists(st.sampled_from((*NAMES, "a*", "*", "[ab]", "A")), min_size=1, max_size=3)
+globs = st.sampled_from((*NAMES, "a*", "*", "[ab]", "A"))
+patterns = st.lists(
+    st.builds(str.__add__, st.sampled_from(("", "", "!")), globs), min_size=1, max_size=3
+)
 conditions = st.dictionaries(
     st.sampled_from(("customer", "user", "tag.t", "model")), patterns, max_size=3
 )
@@ -33,7 +36,14 @@ def planner(found: list[tuple[dict[str, list[str]], tuple[str, ...]]]) -> Planne
             id=f"b{number}",
             limit=1,
             per=per,
-            where=tuple(Condition(key, tuple(patterns)) for key, patterns in where.items()),
+            where=tuple(
+                Condition(
+                    key,
+                    tuple(one for one in patterns if one[0] != "!"),
+                    tuple(one[1:] for one in patterns if one[0] == "!"),
+                )
+                for key, patterns in where.items()
+            ),
         )
         for number, (where, per) in enumerate(found)
     ]
@@ -50,6 +60,20 @@ def of(call: Call, key: str) -> str | None:
     return found
 
 
+def is_met(call: Call, key: str, patterns: list[str]) -> bool:
+    """Say whether a call is what the patterns want, and nothing of what they leave out."""
+    value = of(call, key)
+    wanted = [one for one in patterns if one[0] != "!"]
+    if value is None:
+        return not wanted
+    found = [
+        one[0] != "!"
+        for one in patterns
+        if fnmatchcase(value, (one.lower() if key == "model" else one).removeprefix("!"))
+    ]
+    return all(found) and (bool(found) or not wanted)
+
+
 @given(budgets, st.lists(st.tuples(values, values, values, st.sampled_from(NAMES)), max_size=6))
 def test_a_plan_has_every_budget_that_counts_the_call_in_the_documents_order(
     found: list[tuple[dict[str, list[str]], tuple[str, ...]]],
@@ -62,14 +86,7 @@ def test_a_plan_has_every_budget_that_counts_the_call_in_the_documents_order(
         assert [one.budget_id for one in accounts] == [
             f"b{number}"
             for number, (where, _) in enumerate(found)
-            if all(
-                (value := of(call, key)) is not None
-                and any(
-                    fnmatchcase(value, pattern.lower() if key == "model" else pattern)
-                    for pattern in patterns
-                )
-                for key, patterns in where.items()
-            )
+            if all(is_met(call, key, patterns) for key, patterns in where.items())
         ]
         assert [read_scope(one.scope) for one in accounts] == [
             tuple((key, of(call, key)) for key in found[int(one.budget_id[1:])][1])
@@ -157,3 +174,35 @@ def test_an_account_says_whether_it_refuses() -> None:
     assert isinstance(plan.accounts[0], Account)
     observed = Planner(RuleSet(budgets=(soft, hard)), is_soft=True).plan(a_call())
     assert observed.hard_units == frozenset()
+
+
+@given(
+    st.lists(
+        st.tuples(values.filter(bool) | st.just("*"), values.filter(bool) | st.just("*")),
+        max_size=6,
+        unique=True,
+    ),
+    values,
+    values,
+)
+def test_the_first_limit_that_is_for_an_account_counts(
+    own: list[tuple[str, str]], customer: str | None, region: str | None
+) -> None:
+    named = [pair for pair in own if pair != ("*", "*")]
+    lines = "".join(
+        f"      - {{{'' if one == '*' else f'customer: {one}, '}"
+        f"{'' if other == '*' else f'tag.t: {other}, '}limit: {number} calls}}\n"
+        for number, (one, other) in enumerate(named)
+    )
+    rules = parse_rules(
+        "version: 1\nbudgets:\n  - id: a\n    per: [customer, tag.t]\n    limit: 99 calls\n"
+        + (f"    limits:\n{lines}" if named else "")
+    )
+    tags = None if region is None else {"t": region}
+    (account,) = Planner(rules).plan(a_call(customer=customer, tags=tags)).accounts
+    fits = [
+        number
+        for number, (one, other) in enumerate(named)
+        if one in (customer, "*") and other in (region, "*")
+    ]
+    assert account.limit == (fits[0] if fits else 99)

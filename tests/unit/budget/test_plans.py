@@ -136,6 +136,19 @@ class World:
             "{model: '*mini', customer: acme}", a_call(customer="other"), False, id="all of them"
         ),
         pytest.param("{environment: prod}", a_call(environment="prod"), True, id="environment"),
+        pytest.param("{model: '!gpt-4o*'}", a_call(), False, id="a model that is left out"),
+        pytest.param("{model: '!GPT-4O*'}", a_call(), False, id="capitals of what is left out"),
+        pytest.param("{model: '!o3'}", a_call(), True, id="every model but one"),
+        pytest.param("{model: '!o3'}", a_tool(), False, id="a tool is none of these models"),
+        pytest.param("{tool: '!search'}", a_tool("fetch"), True, id="every tool but one"),
+        pytest.param("{model: ['gpt-*', '!*-mini']}", a_call(), False, id="wanted and left out"),
+        pytest.param("{model: ['!*-mini', 'gpt-*']}", a_call("gpt-4o"), True, id="wanted"),
+        pytest.param("{customer: '!acme'}", a_call(customer="acme"), False, id="not this customer"),
+        pytest.param("{customer: '!acme'}", a_call(customer="beta"), True, id="any other customer"),
+        pytest.param("{customer: '!acme'}", a_call(), True, id="nobody is another too"),
+        pytest.param("{customer: ['*', '!acme']}", a_call(), False, id="somebody, but not this"),
+        pytest.param("{user: '\\!u'}", a_call(user="!u"), True, id="a name that begins so"),
+        pytest.param("{user: '!!u'}", a_call(user="!u"), False, id="such a name left out"),
     ],
 )
 def test_a_budget_counts_the_calls_that_it_is_for(where: str, call: Call, counts: bool) -> None:
@@ -162,6 +175,17 @@ def test_a_budget_may_be_divided_by_several_dimensions_at_once() -> None:
             denial = world.make(a_call(customer=customer, tags={"region": region}))
             assert denial is not None
             assert dict(denial.scope) == {"customer": customer, "tag.region": region}
+
+
+def test_single_values_have_limits_of_their_own() -> None:
+    world = World("id: each, limit: 1 call, per: [customer], limits: {acme: 3 calls, bad: 0 calls}")
+    for customer, limit in (("acme", 3), ("other", 1), ("bad", 0), (None, 1)):
+        for _ in range(limit):
+            assert world.make(a_call(customer=customer)) is None
+        denial = world.make(a_call(customer=customer))
+        assert denial is not None
+        assert (denial.limit, denial.spent) == (limit, limit)
+        assert f"of customer {customer!r} has {limit} call" in str(denial)
 
 
 @given(st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8))

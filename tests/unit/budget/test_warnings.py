@@ -71,6 +71,14 @@ def test_every_period_and_owner_is_told_anew() -> None:
     assert {one.scope for one in world.told} == {(("customer", "a"),), (("customer", "b"),)}
 
 
+def test_who_has_a_limit_of_his_own_is_told_of_by_its_shares() -> None:
+    world = World("limit: 100 tokens, warn_at: 0.5, per: customer, limits: {a: 1000 tokens}")
+    assert world.spend(60, scope='{"customer":"a"}') == []
+    assert world.spend(60, scope='{"customer":"b"}') == [HALF]
+    assert world.spend(440, scope='{"customer":"a"}') == [HALF]
+    assert world.told[-1].limit == 1000
+
+
 def test_two_processes_tell_it_once_together() -> None:
     ledger = MemoryLedger()
     worlds = [World("limit: 100 tokens, warn_at: 0.5", ledger) for _ in range(2)]

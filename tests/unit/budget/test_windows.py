@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import calendar
+from datetime import date, datetime
+from functools import cache
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tollspan.budget import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
+from tollspan.budget import (
+    ANCHORED,
+    EVERY,
+    FOREVER_UNIX_NS,
+    LIFETIME,
+    Every,
+    Window,
+    begins_at,
+    ends_at,
+    period,
+)
 
 NS = 1_000_000_000
 MOMENTS = st.integers(min_value=0, max_value=4_000_000_000 * NS)
 HOUR_NS = 3600 * NS
 CALENDAR = tuple(Window(every=every) for every in EVERY if every != "lifetime")
-# Half hours, a midnight that is left out, one that comes twice, half an hour of daylight saving.
+# Half hours, a midnight that is left out, one that comes twice, half an hour of daylight saving,
+# a day that never was, clocks that are put back over midnight.
 ZONES = (
     "Europe/Berlin",
     "America/New_York",
@@ -25,6 +39,7 @@ ZONES = (
     "Australia/Lord_Howe",
     "Pacific/Apia",
     "Africa/Cairo",
+    "America/St_Johns",
 )
 
 
@@ -178,3 +193,149 @@ def test_two_people_who_look_at_different_moments_of_a_period_agree() -> None:
                 keys += [] if keys[-1:] == [key] else [key]
                 moment += HOUR_NS // 2
             assert len(keys) == len(set(keys)), zone  # none comes back
+
+
+@cache
+def changes(zone: str) -> tuple[int, ...]:
+    """Return the moments at which a zone's clocks are changed, to the minute, 1990 to 2035."""
+    found: list[int] = []
+    hours = range(at(1990, 1, 1) // NS, at(2035, 1, 1) // NS, 3600)
+    known = ZoneInfo(zone)
+    before = datetime.fromtimestamp(hours[0], known).utcoffset()
+    for hour in hours:
+        after = datetime.fromtimestamp(hour, known).utcoffset()
+        if after != before:
+            minutes = range(hour - 3600, hour + 1, 60)
+            found += [
+                minute * NS
+                for minute in minutes
+                if datetime.fromtimestamp(minute, known).utcoffset() != before
+            ][:1]
+        before = after
+    return tuple(found)
+
+
+DAYS = st.dates(min_value=date(1999, 1, 1), max_value=date(2040, 1, 1)) | st.sampled_from(
+    [date(2026, 1, 31), date(2024, 2, 29), date(2025, 12, 31), date(2026, 11, 30)]
+)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> Window:
+    """Draw a window of days or more, with an anchor or without."""
+    zone = draw(st.sampled_from(ZONES))
+    every = draw(st.sampled_from(EVERY[2:]))
+    anchor = draw(DAYS if every in ANCHORED else st.none())
+    if draw(st.booleans()):
+        return Window(every=every, timezone=zone, anchor=draw(st.sampled_from([anchor, None])))
+    count = draw(st.integers(min_value=1, max_value=400))
+    return Window(every="day", timezone=zone, anchor=draw(DAYS), count=count)
+
+
+@st.composite
+def moments(draw: st.DrawFn, zone: str) -> int:
+    """Draw a moment, often one close to a change of the clocks."""
+    near = changes(zone)
+    if draw(st.booleans()) and near:
+        change = draw(st.sampled_from(near))
+        return change + draw(st.integers(-26 * HOUR_NS, 26 * HOUR_NS))
+    return draw(MOMENTS)
+
+
+@settings(deadline=None)  # the first look for the changes of a zone takes long
+@given(st.data(), windows())
+def test_periods_tile_time(data: st.DataObject, window: Window) -> None:
+    moment = data.draw(moments(window.timezone))
+    key, end = period(window, moment)
+    assert moment < end
+    inside = data.draw(st.integers(moment, end - 1))
+    assert period(window, inside) == period(window, end - 1) == (key, end)
+    following, later = period(window, end)
+    assert following > key
+    assert later > end
+    assert later - end < 401 * 25 * HOUR_NS
+
+
+@given(windows().filter(lambda window: window.anchor is not None), st.sampled_from(range(40)))
+def test_a_period_begins_on_the_anchors_day(window: Window, periods: int) -> None:
+    anchor = window.anchor
+    assert anchor is not None
+    moment = begins_at(anchor, window.timezone)
+    key, end = period(window, moment)
+    assert begins_at(date.fromisoformat(key.partition("/")[0]), window.timezone) == moment
+    for _ in range(periods):
+        key, end = period(window, end)
+    first = date.fromisoformat(key.partition("/")[0])
+    if window.every in ("month", "quarter", "year"):
+        months = {"month": 1, "quarter": 3, "year": 12}[window.every] * periods
+        assert (first.year - anchor.year) * 12 + first.month - anchor.month == months
+        last = calendar.monthrange(first.year, first.month)[1]
+        assert first.day == min(anchor.day, last)
+    else:
+        length = 7 if window.every == "week" else window.count
+        assert (first - anchor).days == length * periods
+
+
+@pytest.mark.parametrize(
+    ("window", "moment", "key"),
+    [
+        pytest.param(Window(every="quarter"), at(2026, 12, 31, 23), "2026-Q4", id="quarter"),
+        pytest.param(Window(every="year"), at(2026, 12, 31, 23), "2026", id="year"),
+        *[
+            pytest.param(
+                Window(every="month", anchor=date(2026, 1, 31)), moment, key, id=f"the 31st: {key}"
+            )
+            for moment, key in (
+                (at(2026, 2, 27, 23), "2026-01-31/2026-02-28"),
+                (at(2026, 2, 28), "2026-02-28/2026-03-31"),
+                (at(2026, 3, 30, 23), "2026-02-28/2026-03-31"),
+                (at(2026, 4, 30), "2026-04-30/2026-05-31"),
+                (at(2024, 2, 29), "2024-02-29/2024-03-31"),
+                (at(2025, 12, 31), "2025-12-31/2026-01-31"),
+            )
+        ],
+        pytest.param(
+            Window(every="year", anchor=date(2024, 2, 29)),
+            at(2027, 2, 28),
+            "2027-02-28/2028-02-29",
+            id="a leap day's year",
+        ),
+        pytest.param(
+            Window(every="quarter", anchor=date(2026, 11, 30)),
+            at(2027, 2, 28),
+            "2027-02-28/2027-05-30",
+            id="a quarter from the 30th",
+        ),
+        pytest.param(
+            Window(every="week", anchor=date(2026, 11, 14)),
+            at(2026, 11, 13, 23),
+            "2026-11-07/2026-11-14",
+            id="a week before its anchor",
+        ),
+        pytest.param(
+            Window(every="day", count=30, anchor=date(2026, 11, 14), timezone="Europe/Berlin"),
+            at(2026, 11, 13, 23),
+            "2026-11-14/2026-12-14",
+            id="30 days",
+        ),
+        pytest.param(
+            Window(every="day", timezone="America/St_Johns"),
+            at(2010, 11, 7, 2, 45),
+            "2010-11-07",
+            id="clocks put back over midnight: the new day goes on",
+        ),
+    ],
+)
+def test_a_moment_falls_into_the_period_of_its_anchor(
+    window: Window, moment: int, key: str
+) -> None:
+    assert period(window, moment)[0] == key
+
+
+@given(windows(), windows(), MOMENTS)
+def test_one_name_is_one_period(one: Window, other: Window, moment: int) -> None:
+    zone = one.timezone
+    (key, end), (same, until) = (
+        period(msgspec.structs.replace(window, timezone=zone), moment) for window in (one, other)
+    )
+    assert (key == same) <= (end == until)

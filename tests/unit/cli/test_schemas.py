@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ CONFIG = jsonschema.Draft202012Validator(config_schema())
 DOCUMENTS = sorted(
     path for folder in ("examples", "docs") for path in (ROOT / folder).rglob("*tollspan*.yaml")
 )
+
+
+class Plain(yaml.SafeLoader):
+    """Reads a day as the text that it is written as, like YAML 1.2 and what checks schemas."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class's name for it
+        first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def is_accepted(document: object) -> bool:
@@ -52,7 +62,7 @@ def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_document_that_we_show_is_valid(path: Path) -> None:
-    CONFIG.validate(yaml.safe_load(path.read_text()))
+    CONFIG.validate(yaml.load(path.read_text(), Loader=Plain))
 
 
 def test_every_key_of_an_event_is_described() -> None:
@@ -68,11 +78,14 @@ amounts = st.sampled_from(
      "0.1234567890 USD", "0.0000000001 USD", "-1 USD", "5", "5 EUR", "5 usd", "USD", "", ".5 USD",
      "5. USD", "1e3 USD", "NaN USD", "99999999999999999999 USD", "1 call", "100 calls", "5 tokens",
      "5.0 tokens", "5.5 tokens", "1000000000000000 calls", "1000000000000001 calls", "5 hours",
+     "5 input tokens", "5 input_tokens", "1 web search", "1.5 seconds", "0.0001 seconds",
+     "1000000000000 seconds", "1000000000001 seconds", "5 images", "5.5 images", "5 documents",
+     "5 tool_calls", "5 output", "5 reasoning", "5  images", "5 Images",
      "-1 calls", 5, -5, None, ["5 USD"], True]
 )  # fmt: skip
 choices = st.sampled_from(
-    ["lifetime", "hour", "day", "week", "month", "year", "allow", "deny", "ceiling", "window",
-     "model_max", "warn", "shadow", "", "DENY"]
+    ["lifetime", "hour", "day", "week", "month", "year", "quarter", "30 days", "0 days",
+     "allow", "deny", "ceiling", "window", "model_max", "warn", "shadow", "", "DENY"]
 )  # fmt: skip
 names = st.sampled_from(
     ["a", "org-month", "0", "A.b_c", "-a", "", "a b", "é", "x" * 128, "x" * 129, 7]
@@ -85,11 +98,23 @@ windows = st.one_of(
         optional={
             "every": choices,
             "timezone": st.sampled_from(["UTC", "Europe/Berlin"]),
-            "anchor": st.just("2026-11-14"),
+            "anchor": st.sampled_from(["2026-11-14", "2026-2-1", "", 14]),
         },
     ),
 )
-patterns = st.sampled_from(["gpt-4o*", "", "free", 7, True, [], ["a", "b*"], ["a", ""], {"a": 1}])
+patterns = st.sampled_from(
+    ["gpt-4o*", "!o3", "!", ["a", "!"], "", "free", 7, True, [], ["a", "b*"], ["a", ""], {"a": 1}]
+)
+limits = st.one_of(
+    st.dictionaries(st.sampled_from(["a", "a*", "", 7]), amounts, max_size=2),
+    st.lists(
+        st.fixed_dictionaries(
+            {}, optional={"user": st.sampled_from(["a", "", "a?", 7]), "limit": amounts}
+        ),
+        max_size=1,
+    ),
+    st.just("5 USD"),
+)
 parts = {
     "window": windows,
     "per": st.one_of(whom, st.lists(whom, max_size=3)),
@@ -110,6 +135,38 @@ parts = {
     "lmit": st.just("1 USD"),
 }
 budgets = st.fixed_dictionaries({}, optional={"id": names, "limit": amounts, **parts})
+plans: st.SearchStrategy[object] = st.one_of(
+    st.dictionaries(
+        st.sampled_from(["free", "pro", "a b", "-x"]),
+        st.one_of(
+            st.fixed_dictionaries(
+                {}, optional={"budgets": st.lists(budgets, max_size=1), "anchor": st.just("x")}
+            ),
+            st.just("free"),
+        ),
+        max_size=2,
+    ),
+    st.just([]),
+)
+assigned = st.one_of(
+    st.dictionaries(
+        st.sampled_from(["acme", "*", "a*", "", 7]),
+        st.one_of(
+            st.just("pro"),
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "plan": st.just("pro"),
+                    "anchor": st.sampled_from(["2026-11-14", "soon"]),
+                    "limit": st.just("1 USD"),
+                },
+            ),
+            st.just(["pro"]),
+        ),
+        max_size=2,
+    ),
+    st.just("pro"),
+)
 documents = st.fixed_dictionaries(
     {},
     optional={
@@ -129,18 +186,32 @@ documents = st.fixed_dictionaries(
             st.dictionaries(st.sampled_from(["h", "h:80"]), st.just("openai")), st.just("h")
         ),
         "policies": st.just([]),
+        "plans": plans,
     },
+)
+# `limits` go with a dimension, and are in the unit of the limit: no schema can say so.
+with_limits = st.fixed_dictionaries(
+    {"id": st.just("a"), "per": st.just("user"), "limit": st.just("1 USD"), "limits": limits}
+).filter(lambda budget: not re.search(r"[0-9] (?!USD)[a-z]|tokens", str(budget["limits"])))
+of_tools = st.fixed_dictionaries(
+    {"id": st.just("a"), "limit": amounts, "where": st.just({"tool": "ocr"})}
 )
 # One part at a time is odd, so that what is wrong with it is not hidden by another.
 nearly_valid = st.one_of(
     *(
         st.fixed_dictionaries({"id": st.just("a"), "limit": st.just("1 USD"), name: odd})
-        for name, odd in {**parts, "id": names, "limit": amounts}.items()
-    )
+        for name, odd in {**parts, "id": names, "limit": amounts, "limits": limits}.items()
+    ),
+    with_limits,
+    of_tools,
 ).map(lambda budget: {"version": 1, "budgets": [budget]})
+with_plans: st.SearchStrategy[object] = st.one_of(
+    plans.map(lambda found: {"version": 1, "plans": found}),
+    assigned.map(lambda found: {"version": 1, "plans": {"pro": {"budgets": []}}, "assign": found}),
+)
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.one_of(nearly_valid, documents))
+@given(st.one_of(nearly_valid, with_plans, documents))
 def test_the_schema_and_the_parser_are_of_one_mind(document: object) -> None:
     assert CONFIG.is_valid(document) == is_accepted(document)

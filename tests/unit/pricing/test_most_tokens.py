@@ -74,11 +74,11 @@ def asked(model: str = "gpt-4o-mini", **more: object) -> Request:
 def test_the_most_tokens_are_bounded_by_the_request_and_the_model(
     request_: Request, most: int | None, reasons: tuple[str, ...]
 ) -> None:
-    assert BOOK.most_tokens(request_, NOW) == (most, reasons)
+    assert BOOK.most_of(request_, "tokens", NOW) == (most, reasons)
 
 
 def test_a_model_without_a_price_is_bounded_by_its_providers_largest() -> None:
-    most, _ = BOOK.most_tokens(asked("gpt-99", max_output_tokens=None), NOW, ceiling=True)
+    most, _ = BOOK.most_of(asked("gpt-99", max_output_tokens=None), "tokens", NOW, ceiling=True)
     assert most is not None
     assert most > 100_000
 
@@ -89,13 +89,15 @@ def searching(model: str = "gpt-4o", **more: object) -> Request:
 
 
 def test_tools_without_a_maximum_have_the_rounds_of_their_reserve() -> None:
-    most, _ = BOOK.most_tokens(searching(), NOW)
+    most, _ = BOOK.most_of(searching(), "tokens", NOW)
     assert most == 11 * 128_000 + 100
 
 
 def test_tools_of_a_model_without_a_price_have_them_too() -> None:
-    once, _ = BOOK.most_tokens(asked("gpt-99", unbounded=("server_tools",)), NOW, ceiling=True)
-    most, _ = BOOK.most_tokens(searching("gpt-99"), NOW, ceiling=True)
+    once, _ = BOOK.most_of(
+        asked("gpt-99", unbounded=("server_tools",)), "tokens", NOW, ceiling=True
+    )
+    most, _ = BOOK.most_of(searching("gpt-99"), "tokens", NOW, ceiling=True)
     assert once is not None
     assert most == 11 * (once - 100) + 100
 
@@ -103,7 +105,7 @@ def test_tools_of_a_model_without_a_price_have_them_too() -> None:
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-99"])
 def test_tools_that_nothing_limits_bound_no_tokens(model: str) -> None:
     book = PriceBook.load(overrides=parse_overrides("version: 1\nreserves: {web_searches: none}"))
-    most, reasons = book.most_tokens(searching(model), NOW, ceiling=True)
+    most, reasons = book.most_of(searching(model), "tokens", NOW, ceiling=True)
     assert most is None
     assert "no_limit:web_searches" in reasons
 
@@ -115,23 +117,23 @@ def test_output_without_a_price_is_counted_all_the_same() -> None:
             "models: {openai/mine: {usd_per_million: {input: 1}, max_output_tokens: 500}}"
         )
     )
-    assert book.most_tokens(asked("mine"), NOW) == (1_000 + CONSTANT + 100, ())
-    assert book.most_tokens(asked("mine", max_output_tokens=None), NOW) == (
+    assert book.most_of(asked("mine"), "tokens", NOW) == (1_000 + CONSTANT + 100, ())
+    assert book.most_of(asked("mine", max_output_tokens=None), "tokens", NOW) == (
         1_000 + CONSTANT + 500,
         ("model_max",),
     )
-    assert book.most_tokens(asked("davinci", provider="azure.ai.openai"), NOW)[0] == (
+    assert book.most_of(asked("davinci", provider="azure.ai.openai"), "tokens", NOW)[0] == (
         1_000 + CONSTANT + 100
     )
 
 
 def test_each_round_of_a_tool_at_the_provider_reads_the_input_again() -> None:
     request = asked(rounds=3, quantities=(("web_searches", 2),), input_reserve_tokens=None)
-    most, _ = BOOK.most_tokens(request, NOW)
+    most, _ = BOOK.most_of(request, "tokens", NOW)
     assert most == 3 * (1_000 + CONSTANT) + 100
 
 
 @pytest.mark.parametrize("operation", ["chat", "text_completion", "generate_content"])
 def test_what_is_written_counts_also_where_the_book_has_no_price_for_it(operation: str) -> None:
     request = asked("davinci-002", provider="azure.ai.openai", operation=operation)
-    assert BOOK.most_tokens(request, NOW)[0] == 1_000 + CONSTANT + 100
+    assert BOOK.most_of(request, "tokens", NOW)[0] == 1_000 + CONSTANT + 100

@@ -15,7 +15,7 @@ from ._rating import unit_price
 
 # Calls of a server-side tool that nothing limits: the most in one answer among our recordings.
 # `reserves` in `prices.yaml` says otherwise.
-_RESERVE = 10
+RESERVE = 10
 _BUCKETS = frozenset(TOKEN_BUCKETS)
 _RESERVED_INPUT = "input_tokens"
 _REQUESTS = "requests"
@@ -131,6 +131,25 @@ class Fixed(NamedTuple):
     alone: Extras
 
 
+class Known(NamedTuple):
+    """A model's dearest prices in the tiers that can be reached, within a span of time."""
+
+    since: int
+    until: int
+    match: Match
+    regional: Regional
+    steps: tuple[Step, ...]
+    always: Fixed
+
+    def step_for(self, input_tokens: int) -> Step:
+        """Return the last step that a call of so many input tokens reaches."""
+        found = self.steps[0]
+        for step in self.steps:
+            if input_tokens > step.above:
+                found = step
+        return found
+
+
 def fixed(
     matcher: Matcher, match: Match, regional: Regional, asked: str | None, at_unix_ns: int
 ) -> Fixed:
@@ -173,7 +192,7 @@ def extras(
     reasons: list[str] = []
     unlimited: str | None = None
     for unit in request.unlimited:
-        most = matcher.reserve(unit, _RESERVE)
+        most = matcher.reserve(unit, RESERVE)
         if most is None:
             unlimited = unlimited or unit
             continue

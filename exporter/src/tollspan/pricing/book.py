@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from operator import attrgetter, mul
 from pathlib import Path
@@ -11,8 +12,10 @@ from tollspan.usage import (
     INPUT_BUCKETS,
     PICOUSD_PER_NANOUSD,
     TOKEN_BUCKETS,
+    TOKEN_UNITS,
     TOOL_PROVIDER,
     Bound,
+    BudgetUnit,
     Cost,
     Request,
     Response,
@@ -20,8 +23,9 @@ from tollspan.usage import (
 )
 
 from . import _file, _rows, _tools
-from ._limits import Extras, Fixed, Limits, Step, dearest_known, extras, fixed, steps
-from ._matching import CONSTANT_TOKENS, Match, Matcher, Regional
+from ._limits import Extras, Fixed, Known, Limits, dearest_known, extras, fixed, steps
+from ._matching import Matcher, Regional
+from ._most import most_quantity, token_limits
 from ._rating import PriceLine
 from ._rating import rate as rate_call
 from .listing import PriceList, list_prices
@@ -85,28 +89,7 @@ class _BoundPlan(NamedTuple):
     bound: partial[Bound]
 
 
-class _Known(NamedTuple):
-    """A model's dearest prices in the tiers that can be reached, within a span of time."""
-
-    since: int
-    until: int
-    match: Match
-    regional: Regional
-    steps: tuple[Step, ...]
-    always: Fixed
-
-    def step_for(self, input_tokens: int) -> Step:
-        """Return the last step that a call of so many input tokens reaches."""
-        found = self.steps[0]
-        for step in self.steps:
-            if input_tokens > step.above:
-                found = step
-        return found
-
-
-_Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, _Known, _tools.ToolPrices)
-_WRITING = frozenset({"chat", "text_completion", "generate_content"})
-_NO_FEES = Fixed(0, frozenset(), Extras(0))
+_Plan = TypeVar("_Plan", _RatePlan, _BoundPlan, Known, _tools.ToolPrices)
 _NO_RATE = _RatePlan(0, 0, (), 0, 0, 1, partial(Cost, status="unpriced"))
 _NO_BOUND = _BoundPlan(0, 0, 0, 0, 0, partial(Bound))
 
@@ -126,7 +109,7 @@ class PriceBook:
         self._matcher = Matcher(body, overrides)
         self._rates: dict[object, _RatePlan] = {}
         self._bounds: dict[object, _BoundPlan] = {}
-        self._steps: dict[object, _Known] = {}
+        self._steps: dict[object, Known] = {}
         self._tools: dict[object, _tools.ToolPrices] = {}
 
     @classmethod
@@ -208,48 +191,38 @@ class PriceBook:
             return bound(amount_nanousd=(size * price + base) // PICOUSD_PER_NANOUSD)
         return self._bound(request, at_unix_ns, ceiling=ceiling)
 
-    def most_tokens(
-        self, request: Request, at_unix_ns: int, *, ceiling: bool = False
+    def most_of(
+        self, request: Request, unit: BudgetUnit, at_unix_ns: int, *, ceiling: bool = False
     ) -> tuple[int | None, tuple[str, ...]]:
-        """Return how many tokens a call can use at most, in and out together, and why so many.
+        """Return how much of a unit a call can use at most, and why so much.
 
-        As in `bound`, by the model's own limits where the request has none. None when nothing
-        bounds them: the reasons then say what is missing.
+        Args:
+            request: What is asked.
+            unit: What a budget counts, but for money and calls; of `seconds` milliseconds.
+            at_unix_ns: When the call starts.
+            ceiling: As in `bound`.
+
+        Returns:
+            The most (of tokens as in `bound`, by the model's own limits where the request has
+            none), 0 where the call can use none, and None where nothing bounds it; with the
+            assumptions that it rests on, or what is missing.
 
         Raises:
             PriceBookError: The model's part of the book can't be read.
         """
-        window: int | None = None
-        most_output: int | None = None
-        part = self._matcher.part(request.provider)
-        known = self._known_steps(request, at_unix_ns)
-        match, regional, always, has_output = None, None, _NO_FEES, True
-        if known is not None and known.steps:
-            match, regional, always = known.match, known.regional, known.always
-            model, part = regional.model, match.part
-            window, most_output = model.context_window, model.max_output_tokens
-            # Without a price for it, output is counted all the same where there is any.
-            has_output = known.steps[-1].output_picousd is not None or _writes(request)
-        elif ceiling and part is not None:
-            window, most_output = part.ceiling.context_window, part.ceiling.max_output_tokens
-        more = extras(self._matcher, request, match, regional, at_unix_ns, always)
-        limits = Limits.of(
-            request,
-            window,
-            most_output,
-            rounds=max(more.rounds, request.rounds, 1),
-            reserve=more.input_reserve,
-        )
-        reasons = limits.reasons if has_output else limits.input_reasons
-        if more.unlimited in request.unlimited:
-            return None, (*reasons, f"no_limit:{more.unlimited}")
-        if limits.is_input_unknown or (has_output and limits.output is None):
-            return None, reasons
-        constant = part.constant_tokens if part is not None else CONSTANT_TOKENS
-        into = limits.input_tokens
-        if into is None:
-            into = (request.input_bytes + constant) * limits.rounds
-        return into + ((limits.output or 0) if has_output else 0), reasons
+        is_tool = request.provider == TOOL_PROVIDER
+        if unit in TOKEN_UNITS:
+            if is_tool:
+                return 0, ()
+            known = self._known_steps(request, at_unix_ns)
+            limits = token_limits(self._matcher, request, known, at_unix_ns, ceiling=ceiling)
+            return limits.of(unit)
+        billed: Collection[str] = ()
+        if is_tool:
+            billed = self._tool(request, at_unix_ns).units
+        elif (known := self._known_steps(request, at_unix_ns)) is not None:
+            billed = known.always.only_units
+        return most_quantity(self._matcher, request, unit, billed)
 
     def explain(
         self,
@@ -386,7 +359,7 @@ class PriceBook:
             _remember(self._bounds, (_shape(request), ceiling), plan)
         return bound(amount_nanousd=(request.input_bytes * price + base) // PICOUSD_PER_NANOUSD)
 
-    def _known_steps(self, request: Request, at_unix_ns: int) -> _Known | None:
+    def _known_steps(self, request: Request, at_unix_ns: int) -> Known | None:
         name = _place(request)
         known = self._steps.get(name)
         if known is not None and known.since <= at_unix_ns < known.until:
@@ -402,7 +375,7 @@ class PriceBook:
         found = steps(regional, tier, match.part.auto_tiers, at_unix_ns, request.never)
         always = fixed(self._matcher, match, regional, tier, at_unix_ns)
         since, until = _rows.span(regional.model, at_unix_ns)
-        known = _Known(since, until, match, regional, found, always)
+        known = Known(since, until, match, regional, found, always)
         if found and len(request.model) <= _MEMO_NAME_SIZE:
             _remember(self._steps, name, known)
         return known
@@ -443,11 +416,6 @@ class PriceBook:
             tokens = (request.input_bytes + part.constant_tokens) * limits.rounds
         amount = (tokens * into + limits.output * out + more.picousd + _UP) // PICOUSD_PER_NANOUSD
         return Bound(amount_nanousd=amount, is_assumed=True, reasons=reasons)
-
-
-def _writes(request: Request) -> bool:
-    """Say whether a call may put tokens out, whatever its model has a price for."""
-    return bool(request.max_output_tokens) or request.operation in _WRITING
 
 
 def _is_plain(usage: Usage) -> bool:

@@ -1,6 +1,6 @@
 """The values that move through tollspan, and every exception. No I/O, no OpenTelemetry."""
 
-from .amounts import format_amount, to_decimal
+from .amounts import format_amount, to_decimal, unit_word
 from .call import LOCAL_TENANT, TOOL_PROVIDER, Attribution, Call, Request
 from .cost import (
     NANOUSD_PER_USD,
@@ -59,7 +59,6 @@ from .estimate import estimate_input_tokens, estimate_tokens
 from .events import (
     DECISION_TYPE,
     USAGE_TYPE,
-    BudgetUnit,
     Charge,
     DecisionAction,
     DecisionEvent,
@@ -74,6 +73,18 @@ from .events import (
 from .ids import new_call_id, traceparent
 from .outcome import Outcome, OutcomeStatus, Response
 from .refusals import refusal
+from .units import (
+    BUDGET_UNITS,
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    REQUESTS,
+    SECONDS,
+    TOKEN_UNITS,
+    BudgetUnit,
+    count_of,
+    is_counted,
+    parts_of,
+)
 from .usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
@@ -89,10 +100,12 @@ from .usage import (
 )
 
 __all__ = [
+    "BUDGET_UNITS",
     "DECISION_TYPE",
     "DIALECTS",
     "DIMENSIONS",
     "INPUT_BUCKETS",
+    "INPUT_TOKENS",
     "LOCAL_TENANT",
     "LONGEST_VALUE",
     "MOST_DOCUMENT_BYTES",
@@ -100,10 +113,14 @@ __all__ = [
     "NANOUSD_PER_USD",
     "OURS",
     "OUTPUT_BUCKETS",
+    "OUTPUT_TOKENS",
     "PICOUSD_PER_NANOUSD",
     "PICOUSD_PER_USD",
+    "REQUESTS",
+    "SECONDS",
     "TAG_PREFIX",
     "TOKEN_BUCKETS",
+    "TOKEN_UNITS",
     "TOOL_CALLS",
     "TOOL_PROVIDER",
     "UNITS",
@@ -152,6 +169,7 @@ __all__ = [
     "UsageStatus",
     "check_tag_name",
     "check_value",
+    "count_of",
     "decode_event",
     "dialect_of",
     "encode_event",
@@ -161,11 +179,13 @@ __all__ = [
     "foreign_outcome",
     "format_amount",
     "format_usd",
+    "is_counted",
     "is_tag",
     "merge_attributions",
     "named",
     "new_call_id",
     "parse_usd",
+    "parts_of",
     "read_attribution",
     "read_document",
     "read_span",
@@ -174,5 +194,6 @@ __all__ = [
     "sum_of",
     "to_decimal",
     "traceparent",
+    "unit_word",
     "value_of",
 ]

@@ -25,7 +25,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from .events import BudgetUnit
+from .units import BudgetUnit
 
 DenialSource = Literal["precall", "ingest_flag", "foreign_span"]
 
@@ -73,7 +73,8 @@ class CallDeniedError(TollspanError):
     Attributes:
         rule_id: Id of the rule that refused.
         scope: Whose account it was: `()` for an undivided budget, else (dimension, value) pairs.
-        unit: What the budget counts: `usd` (then all amounts are nano-USD), `tokens` or `calls`.
+        unit: What the budget counts: `usd` (then all amounts are nano-USD), `seconds` (then they
+            are milliseconds), `tokens`, `calls`, `web_searches`, ….
         limit, spent, held, asked: The account, and what the call would have held, in the unit.
             `held` includes what is unresolved. None where no budget is involved.
         resets_at: When the window ends, aware UTC; None when it never does.

@@ -10,12 +10,11 @@ import msgspec
 from .call import Call
 from .cost import Cost
 from .outcome import Outcome
+from .units import BudgetUnit
 from .usage import Usage
 
 DecisionAction = Literal["allow", "shadow", "warn", "deny"]
 Mode = Literal["enforce", "observe", "off"]
-BudgetUnit = Literal["usd", "tokens", "calls"]
-"""What a budget counts. Amounts are whole numbers: nano-USD, tokens, calls."""
 USAGE_TYPE = "dev.tollspan.usage.v1"
 DECISION_TYPE = "dev.tollspan.decision.v1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,12 +8,29 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from tollspan.budget import Account, Balance, Budget, RuleSet, period, read_rules, read_scope
+from tollspan.budget import (
+    Account,
+    Balance,
+    Budget,
+    Limits,
+    RuleSet,
+    period,
+    read_rules,
+    read_scope,
+)
 from tollspan.launch import Settings, read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger
-from tollspan.usage import BudgetUnit, ConfigError, LedgerError, format_usd, rfc3339, to_decimal
+from tollspan.usage import (
+    BudgetUnit,
+    ConfigError,
+    LedgerError,
+    format_usd,
+    rfc3339,
+    to_decimal,
+    unit_word,
+)
 
-from ._event_line import UNIT_NAMES
+from ._event_line import unit_name
 from ._events import NOBODY
 from ._periods import end_of
 from ._terminal import Bar, Cell, Column, Style, Value, print_json, print_table
@@ -34,10 +51,11 @@ def budgets(parsed: argparse.Namespace) -> int:
     if parsed.unresolved:
         return _show_unresolved(reader.open_holds(), is_json=parsed.json)
     rules = {budget.id: budget for budget in _rules(settings).budgets}
+    limits = {budget.id: Limits(budget) for budget in rules.values()}
     now = time.time_ns()
     found = reader.balances()
     rows = [
-        (_in_force(balance, rules), _ends_at(balance.account, rules))
+        (_in_force(balance, rules, limits), _ends_at(balance.account, rules))
         for balance in (*found, *_untouched(found, rules, now))
     ]
     shown = [row for row in rows if parsed.all or row[1] is None or row[1] > now]
@@ -59,7 +77,9 @@ def _rules(settings: Settings) -> RuleSet:
         return RuleSet()
 
 
-def _in_force(balance: Balance, rules: Mapping[str, Budget]) -> Balance:
+def _in_force(
+    balance: Balance, rules: Mapping[str, Budget], limits: Mapping[str, Limits]
+) -> Balance:
     """Return a balance with the limit that the rules have now: the ledger's is the last call's."""
     account = balance.account
     budget = rules.get(account.budget_id)
@@ -71,7 +91,7 @@ def _in_force(balance: Balance, rules: Mapping[str, Budget]) -> Balance:
             scope=account.scope,
             period=account.period,
             unit=account.unit,
-            limit=budget.limit,
+            limit=limits[budget.id].of(dict(read_scope(account.scope))),
         ),
         posted=balance.posted,
         held=balance.held,
@@ -132,7 +152,7 @@ def _line(balance: Balance, ends_at: int | None, rules: Mapping[str, Budget]) ->
         whose,
         account.period or "lifetime",
         Bar(share, style),
-        UNIT_NAMES[unit],
+        unit_word(unit),
         _amount(account.limit, unit, places=2),
         _amount(balance.posted, unit),
         _amount(balance.held, unit),
@@ -144,7 +164,10 @@ def _line(balance: Balance, ends_at: int | None, rules: Mapping[str, Budget]) ->
 
 
 def _amount(amount: int, unit: BudgetUnit, *, places: int = 6) -> str:
-    return format_usd(amount, places=places) if unit == "usd" else f"{amount:,}"
+    if unit == "usd":
+        return format_usd(amount, places=places)
+    whole, point, part = to_decimal(abs(amount), unit).partition(".")
+    return f"{'-' * (amount < 0)}{int(whole):,}{point}{part}"
 
 
 def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
@@ -154,7 +177,7 @@ def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
         "budget": account.budget_id,
         "scope": dict(read_scope(account.scope)),
         "period": account.period,
-        "unit": UNIT_NAMES[unit],
+        "unit": unit_name(unit),
         "limit": to_decimal(account.limit, unit),
         "posted": to_decimal(balance.posted, unit),
         "held": to_decimal(balance.held, unit),
@@ -182,7 +205,7 @@ def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
             (
                 rfc3339(hold.started_at_unix_ns)[:19].replace("T", " "),
                 hold.budget_id,
-                UNIT_NAMES[hold.unit],
+                unit_word(hold.unit),
                 _amount(hold.amount, hold.unit),
                 Cell(hold.call_id, "quiet"),
             )
@@ -196,7 +219,7 @@ def _hold_json(hold: OpenHold) -> dict[str, object]:
     return {
         "call_id": hold.call_id,
         "budget": hold.budget_id,
-        "unit": UNIT_NAMES[hold.unit],
+        "unit": unit_name(hold.unit),
         "amount": to_decimal(hold.amount, hold.unit),
         "started_at": rfc3339(hold.started_at_unix_ns),
     }

@@ -30,8 +30,8 @@ Amount = Annotated[str, msgspec.Meta(pattern="^-?[0-9]+$")]
 """A whole number, as text: JSON's readers round large numbers."""
 Decimal = Annotated[str, msgspec.Meta(pattern="^-?[0-9]+([.][0-9]+)?$")]
 """An exact amount in its unit, as text: `0.0055` say."""
-Unit = Literal["USD", "tokens", "calls"]
-UNIT_NAMES: dict[BudgetUnit, Unit] = {"usd": "USD", "tokens": "tokens", "calls": "calls"}
+Unit = Annotated[str, msgspec.Meta(pattern="^(USD|[a-z][a-z0-9_]*)$")]
+"""`USD`, `tokens`, `calls`, `web_searches`, …, or a unit of the caller's own tools."""
 TraceId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 SpanId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
 
@@ -191,6 +191,11 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[str, ...]
 
 
+def unit_name(unit: BudgetUnit) -> Unit:
+    """Name a unit as machines read it: as in the ledger, but `USD`."""
+    return "USD" if unit == "usd" else unit
+
+
 def event_line(event: Event) -> EventLine:
     """Flatten an event."""
     call = event.call
@@ -289,7 +294,7 @@ def _of_decision(event: DecisionEvent) -> dict[str, object]:
         "service_tier": event.call.request.service_tier,
         "region": event.call.request.region,
         "scope": None if event.limit is None else dict(event.scope),
-        "unit": None if event.limit is None else UNIT_NAMES[event.unit],
+        "unit": None if event.limit is None else unit_name(event.unit),
         **{
             name: None if amount is None else to_decimal(amount, event.unit)
             for name, amount in (
@@ -324,7 +329,7 @@ def _charge(charge: Charge) -> dict[str, object]:
         "budget": charge.budget_id,
         "scope": dict(read_scope(charge.scope)),
         "period": charge.period,
-        "unit": UNIT_NAMES[charge.unit],
+        "unit": unit_name(charge.unit),
         "posted": to_decimal(charge.posted, charge.unit),
         "unresolved": to_decimal(charge.unresolved, charge.unit),
         "overrun": to_decimal(charge.overrun, charge.unit),

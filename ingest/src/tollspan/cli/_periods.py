@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from tollspan.budget import Every, Window, period
+from tollspan.budget import Every, Window, begins_at, period
 
 _NS = 1_000_000_000
 _FORMATS: tuple[tuple[Every, str], ...] = (
+    ("year", "%Y"),
     ("month", "%Y-%m"),
     ("day", "%Y-%m-%d"),
     ("hour", "%Y-%m-%dT%H"),
     ("hour", "%Y-%m-%dT%H%z"),
 )
+_QUARTERS = ("1", "2", "3", "4")
 
 
 def end_of(key: str, timezone: str) -> int | None:
@@ -23,6 +25,9 @@ def end_of(key: str, timezone: str) -> int | None:
         key: As `tollspan.budget.period` names it.
         timezone: Of the budget's window.
     """
+    _, between, following = key.partition("/")
+    if between:
+        return begins_at(date.fromisoformat(following), timezone)
     found = _read(key, ZoneInfo(timezone))
     if found is None:
         return None
@@ -37,6 +42,9 @@ def _read(key: str, zone: ZoneInfo) -> tuple[Every, datetime] | None:
     if week.isdigit() and year.isdigit():
         day = date.fromisocalendar(int(year), int(week), 1)
         return "week", _noon(datetime(day.year, day.month, day.day, tzinfo=UTC), zone)
+    year, _, quarter = key.partition("-Q")
+    if quarter in _QUARTERS and year.isdigit():
+        return "quarter", datetime(int(year), int(quarter) * 3, 1, 12, tzinfo=zone)
     for every, form in _FORMATS:
         try:
             found = datetime.strptime(key, form)  # noqa: DTZ007 - the zone is put in below

@@ -10,12 +10,19 @@ from typing import Any, cast, get_args
 import msgspec
 
 from tollspan.budget import (
+    ANCHORED,
+    ASSIGN_KEYS,
     BUDGET_KEYS,
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
     EVERY,
+    NO_OWN_UNITS,
+    OWN_UNIT,
     OWNERS,
+    PLAN_KEYS,
+    PLAN_NAME,
     SUBJECTS,
+    UNIT_WORDS,
     WINDOW_KEYS,
     OnExceed,
     OnUnavailable,
@@ -23,6 +30,7 @@ from tollspan.budget import (
     OnUnboundedInput,
     OnUnpriced,
 )
+from tollspan.usage import SECONDS
 
 from ._event_line import ChargeLine, EventLine
 
@@ -40,14 +48,23 @@ def _largest(digits: int) -> str:
 
 
 _USD = rf"({_whole(9)}(\.[0-9]{{1,9}}0*)?|{_largest(9)})\s*USD"
-_COUNT = rf"({_whole(15)}(\.0+)?|{_largest(15)})\s*(tokens?|calls?)"
+_COUNT = rf"({_whole(15)}(\.0+)?|{_largest(15)})\s*"
+_SECONDS = rf"({_whole(12)}(\.[0-9]{{1,3}}0*)?|{_largest(12)})\s*seconds?"
+_WORDS = "|".join(word for word, unit in UNIT_WORDS.items() if unit not in ("usd", SECONDS))
+_OWN = rf"(?!({'|'.join((*NO_OWN_UNITS, SECONDS, 'second'))})\s*$){OWN_UNIT}"
+
+
+def _amount(words: str) -> Schema:
+    """Return the schema of an amount whose unit is USD, seconds, or one of these."""
+    return {"type": "string", "pattern": rf"^\s*({_USD}|{_SECONDS}|{_COUNT}({words}))\s*$"}
 
 
 def config_schema() -> Schema:
     """Return the schema of the rules' document.
 
-    It accepts what the parser accepts, but for what no schema can say: that ids are unique, and
-    that a key is written once.
+    It accepts what the parser accepts, but for what no schema can say: that ids are unique,
+    that a key is written once, that there is such a day, and that `limits` are in the unit of
+    `limit` and for dimensions of `per`, and that there is such a plan.
     """
     return {
         "$schema": _DRAFT,
@@ -120,19 +137,41 @@ _DEFAULTS: Schema = {
     },
 }
 _EVERY = _choice(EVERY, EVERY[0], "When the budget starts anew; by the clock of UTC.")
-_WINDOW: Schema = {
+_TIMEZONE: Schema = {
+    "description": "Whose hours, days, weeks and months: an IANA name.",
+    "type": "string",
+    "default": "UTC",
+    "minLength": 1,
+}
+_PLAIN_WINDOW: Schema = {
     "every": {"enum": list(EVERY), "description": "How long a period is."},
-    "timezone": {
-        "description": "Whose hours, days, weeks and months: an IANA name.",
+    "timezone": _TIMEZONE,
+}
+_ANCHORED_WINDOW: Schema = {
+    "every": {
+        "description": "How long a period is.",
+        "anyOf": [
+            {"enum": list(ANCHORED)},
+            {"type": "string", "pattern": "^[1-9][0-9]{0,3} days?$"},
+        ],
+    },
+    "timezone": _TIMEZONE,
+    "anchor": {
+        "description": "A day on which a period begins; a month without it begins on its last day.",
         "type": "string",
-        "default": "UTC",
-        "minLength": 1,
+        "format": "date",
+        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
     },
 }
 _TAG = r"^tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _WHOM: Schema = {"anyOf": [{"enum": list(OWNERS)}, {"type": "string", "pattern": _TAG}]}
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
-_PATTERN: Schema = {**_TEXT, "minLength": 1}
+_PATTERN: Schema = {**_TEXT, "minLength": 1, "not": {"const": "!"}}
+_LIMIT: Schema = {
+    "description": "An amount such as `49.50 USD`, `50000 tokens`, `100 calls` or `20 images`.",
+    **_amount(f"{_WORDS}|{_OWN}"),
+}
+_ONE_VALUE: Schema = {**_TEXT, "minLength": 1, "pattern": r"^[^*?\[]*$"}
 _BUDGET: Schema = {
     "id": {
         "description": "Unique in the document.",
@@ -140,21 +179,43 @@ _BUDGET: Schema = {
         "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
         "minimum": 0,
     },
-    "limit": {
-        "description": "An amount such as `49.50 USD`, `50000 tokens` or `100 calls`.",
-        "type": "string",
-        "pattern": rf"^\s*({_USD}|{_COUNT})\s*$",
+    "limit": _LIMIT,
+    "limits": {
+        "description": "Limits of single values of what divides the budget, in the same unit.",
+        "anyOf": [
+            {
+                "type": "object",
+                "propertyNames": {"minLength": 1, "pattern": r"^[^*?\[]*$"},
+                "additionalProperties": _LIMIT,
+            },
+            {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"limit": _LIMIT},
+                    "propertyNames": {"anyOf": [{"const": "limit"}, _WHOM]},
+                    "additionalProperties": _ONE_VALUE,
+                    "required": ["limit"],
+                    "minProperties": 2,
+                },
+            },
+        ],
     },
     "window": {
         "description": "When the budget starts anew.",
-        "anyOf": [_EVERY, _object(WINDOW_KEYS, _WINDOW, needed=("every",))],
+        "anyOf": [
+            _EVERY,
+            _object(_PLAIN_WINDOW, _PLAIN_WINDOW, needed=("every",)),
+            _object(WINDOW_KEYS, _ANCHORED_WINDOW, needed=("every", "anchor")),
+        ],
     },
     "per": {
         "description": "By whose values the budget is divided: one account for each.",
         "anyOf": [_WHOM, {"type": "array", "items": _WHOM, "uniqueItems": True}],
     },
     "where": {
-        "description": "What a call must be to be counted: a glob for each key, or a list of them.",
+        "description": "What a call must be to be counted: a glob for each key, or a list of them; "
+        "`!` before one leaves out what matches it.",
         "type": "object",
         "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"pattern": _TAG}]},
         "additionalProperties": _one_or_many(_PATTERN, least=1),
@@ -167,12 +228,39 @@ _BUDGET: Schema = {
     "message": {"description": "What a refusal tells the program's user.", **_TEXT},
     "upgrade_url": {"description": "Where that user may get more.", **_TEXT},
 }
+_BUDGETS: Schema = {
+    "type": "array",
+    "items": {
+        **_object(BUDGET_KEYS, _BUDGET, needed=("id", "limit")),
+        "dependentRequired": {"limits": ["per"]},
+        # Units of tools' own go with the names of tools.
+        "if": {
+            "properties": {"where": {"type": "object", "required": ["tool"]}},
+            "required": ["where"],
+        },
+        "else": {"properties": {"limit": _amount(_WORDS)}},
+    },
+}
+_PLAN: Schema = {"description": "A plan's name.", **_TEXT}
+_ASSIGNMENT: Schema = {"plan": _PLAN, "anchor": _ANCHORED_WINDOW["anchor"]}
 _DOCUMENT: Schema = {
     "version": {"enum": [1, "1"], "description": "The document's format."},
     "defaults": _object(DEFAULTS_KEYS, _DEFAULTS),
-    "budgets": {
-        "type": "array",
-        "items": _object(BUDGET_KEYS, _BUDGET, needed=("id", "limit")),
+    "budgets": _BUDGETS,
+    "plans": {
+        "description": "Budgets that customers have together, by the plan's name.",
+        "type": "object",
+        "propertyNames": {"pattern": f"^{PLAN_NAME}$"},
+        "additionalProperties": _object(PLAN_KEYS, {"budgets": _BUDGETS}, needed=PLAN_KEYS),
+    },
+    "assign": {
+        "description": "Customer to plan; `*` is everybody else. `anchor` is a day on which the "
+        "customer's billing period begins.",
+        "type": "object",
+        "propertyNames": {"anyOf": [{"const": "*"}, {"minLength": 1, "pattern": r"^[^*?\[]*$"}]},
+        "additionalProperties": {
+            "anyOf": [_PLAN, _object(ASSIGN_KEYS, _ASSIGNMENT, needed=("plan",))]
+        },
     },
     "hosts": {
         "description": "Host, or host:port, to the provider that answers there.",

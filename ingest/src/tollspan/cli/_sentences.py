@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tollspan.budget import Budget, Condition, RuleSet
+from collections import Counter
+
+from tollspan.budget import EVERYBODY_ELSE, Budget, Condition, RuleSet, Window
 from tollspan.usage import TAG_PREFIX, format_amount, is_tag
 
 _WINDOWS = {
@@ -11,6 +13,8 @@ _WINDOWS = {
     "day": "on each day",
     "week": "in each week from Monday",
     "month": "in each calendar month",
+    "quarter": "in each quarter of a year",
+    "year": "in each calendar year",
 }
 _EXCEEDED = {
     "deny": "a call that may not fit is refused",
@@ -25,12 +29,13 @@ def sentence(budget: Budget) -> str:
     if budget.warn_at:
         shares = " and ".join(f"{(share * 100).normalize():f}" for share in budget.warn_at)
         parts.append(f"warned at {shares} %")
-    return f"{budget.id}: {'; '.join(parts)}."
+    plan = "" if budget.plan is None else f" (plan {budget.plan})"
+    return f"{budget.id}{plan}: {'; '.join(parts)}."
 
 
 def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
     """Say what happens where budgets can't decide, as far as it differs from the defaults."""
-    found: list[str] = []
+    found = _assigned(rules)
     if rules.on_unavailable == "allow":
         found.append("While the ledger can't answer, calls go through uncounted.")
     if rules.on_unpriced == "allow":
@@ -44,13 +49,41 @@ def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _assigned(rules: RuleSet) -> list[str]:
+    """Say how many customers have which plan, and what everybody else has."""
+    plans = dict(rules.assign)
+    others = plans.pop(EVERYBODY_ELSE, None)
+    counts = Counter(one.plan for one in plans.values())
+    found = [f"Customers that have the plan {plan}: {count}." for plan, count in counts.items()]
+    if others is not None:
+        found.append(f"Everybody else has the plan {others.plan}.")
+    elif any(budget.plan for budget in rules.budgets):
+        found.append("Everybody else has no plan.")
+    return found
+
+
 def _amount(budget: Budget) -> str:
-    if budget.limit == 0:
+    if budget.limit == 0 and not budget.limits:
         return "nothing"
-    window = _WINDOWS[budget.window.every]
-    zone = "" if budget.window.every == "lifetime" else f" ({budget.window.timezone})"
     each = "".join(f" for each {_dimension(key)}" for key in budget.per)
-    return f"at most {format_amount(budget.limit, budget.unit)}{each} {window}{zone}"
+    own = "".join(
+        f", {format_amount(one.limit, budget.unit)} for {_values(one.values)}"
+        for one in budget.limits
+    )
+    limit = format_amount(budget.limit, budget.unit)
+    return f"at most {limit}{each} {_window(budget.window)}{own}"
+
+
+def _values(values: tuple[tuple[str, str], ...]) -> str:
+    return " and ".join(f"{_dimension(key)} {value}" for key, value in values)
+
+
+def _window(window: Window) -> str:
+    zone = "" if window.every == "lifetime" else f" ({window.timezone})"
+    if window.anchor is None:
+        return f"{_WINDOWS[window.every]}{zone}"
+    days = f"{window.count} days" if window.count > 1 else window.every
+    return f"in each {days}, of which one begins on {window.anchor}{zone}"
 
 
 def _calls(budget: Budget) -> str:
@@ -60,7 +93,10 @@ def _calls(budget: Budget) -> str:
 
 
 def _condition(condition: Condition) -> str:
-    return f"{_dimension(condition.key)} is {' or '.join(condition.patterns)}"
+    parts = [" or ".join(condition.patterns)] if condition.patterns else []
+    if condition.excluded:
+        parts.append(f"not {' nor '.join(condition.excluded)}")
+    return f"{_dimension(condition.key)} is {', but '.join(parts)}"
 
 
 def _dimension(key: str) -> str:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import time
+from itertools import islice
 
 import msgspec
 
-from tollspan.budget import Account, Balance, BudgetGate, Standing, period, read_scope
+from tollspan.budget import (
+    Account,
+    Assignments,
+    Balance,
+    Budget,
+    BudgetGate,
+    RuleSet,
+    Standing,
+    period,
+    read_scope,
+)
 from tollspan.instrumentation import BudgetState
 from tollspan.ledger import LedgerReader, SQLiteLedger
-from tollspan.usage import NANOUSD_PER_USD, LedgerError
+from tollspan.usage import LedgerError, parts_of
 
 _KEPT_SECONDS = 1.0
 _MOST_BUDGETS = 1000
@@ -58,13 +69,13 @@ class LedgerStates:
         return waiting.count, waiting.oldest_unix_ns
 
     def _read(self) -> list[BudgetState]:
-        now = time.time_ns()
-        budgets = self._gate.rules.budgets[:_MOST_BUDGETS]
-        periods = {(one.id, period(one.window, now)[0]): one for one in budgets}
+        rules = self._gate.rules
+        budgets = rules.budgets[:_MOST_BUDGETS]
+        periods = dict(islice(self._periods(rules).items(), _MOST_BUDGETS))
         units = {one.id: one.unit for one in budgets}
         unseen = {place: one for place, one in periods.items() if not one.per}
         most_scopes = _MOST_SCOPES if self._dimensions else 0
-        found: list[Balance] = []
+        balances: list[Balance] = []
         for balance in LedgerReader(self._ledger.path).balances_of(
             periods, most_scopes=most_scopes
         ):
@@ -75,36 +86,47 @@ class LedgerStates:
             if not scope:
                 unseen.pop((account.budget_id, account.period), None)
             if self._dimensions.issuperset(dict(scope)):
-                found.append(balance)
+                balances.append(balance)
         for (budget_id, key), one in unseen.items():  # of which nothing was used yet
             account = Account(
                 budget_id=budget_id, scope="", period=key, limit=one.limit, unit=one.unit
             )
-            found.append(Balance(account=account))
-        if self._standing is not None:  # this host's file knows of them, others' money is not there
-            limits = {one.id: one.limit for one in budgets}
-            found = list(
-                self._standing.balances(
-                    [
-                        msgspec.structs.replace(
-                            one.account, limit=one.account.limit or limits[one.account.budget_id]
-                        )
-                        for one in found
-                    ]
-                )
+            balances.append(Balance(account=account))
+        if self._standing is not None:
+            balances = self._ask(self._standing, balances, {one.id: one.limit for one in budgets})
+        return [_state(balance, read_scope(balance.account.scope)) for balance in balances]
+
+    def _periods(self, rules: RuleSet) -> dict[tuple[str, str], Budget]:
+        """Return the budgets by their ids and the periods in force."""
+        now = time.time_ns()
+        assigned = Assignments(rules)
+        return {
+            (one.id, period(window, now)[0]): one
+            for one in rules.budgets[:_MOST_BUDGETS]
+            if one.plan is None or self._dimensions
+            for window in assigned.windows(one)
+        }
+
+    @staticmethod
+    def _ask(standing: Standing, balances: list[Balance], limits: dict[str, int]) -> list[Balance]:
+        """Ask a shared authority: this host's file knows of the accounts, not of others' money."""
+        accounts = [
+            msgspec.structs.replace(
+                one.account, limit=one.account.limit or limits[one.account.budget_id]
             )
-        return [_state(balance, read_scope(balance.account.scope)) for balance in found]
+            for one in balances
+        ]
+        return list(standing.balances(accounts))
 
 
 def _state(balance: Balance, scope: tuple[tuple[str, str | None], ...]) -> BudgetState:
     """Put a balance into what people count in: the one place here that knows the ledger's units."""
     account = balance.account
-    is_money = account.unit == "usd"
-    each = NANOUSD_PER_USD if is_money else 1
+    each = parts_of(account.unit)
     return BudgetState(
         budget_id=account.budget_id,
         scope=scope,
-        unit="USD" if is_money else account.unit,
+        unit="USD" if account.unit == "usd" else account.unit,
         limit=account.limit / each,
         spent=balance.posted / each,
         held=(balance.held + balance.unresolved) / each,

@@ -1,14 +1,17 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
+from .assigning import EVERYBODY_ELSE, Assignments, window_of
 from .closing import Closer, Rates
 from .document import (
     BUDGET_KEYS,
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
-    WINDOW_KEYS,
     parse_rules,
     read_rules,
 )
+from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS
+from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
+from .document_windows import WINDOW_KEYS
 from .gate import Bounds, BudgetGate
 from .leased import LeasedLedger
 from .leases import (
@@ -26,6 +29,7 @@ from .leases import (
     Want,
     size,
 )
+from .limits import Limits
 from .memory import MemoryLedger
 from .plans import read_scope
 from .ports import (
@@ -42,27 +46,48 @@ from .ports import (
     OnUnpriced,
     is_asyncio,
 )
-from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
+from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, OnExceed, OwnLimit, RuleSet
 from .shared_memory import MemoryAuthority
 from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Standing, Warner, WarningReason
-from .windows import EVERY, FOREVER_UNIX_NS, LIFETIME, Every, Window, ends_at, period
+from .windows import (
+    ANCHORED,
+    EVERY,
+    FOREVER_UNIX_NS,
+    LIFETIME,
+    Every,
+    Window,
+    begins_at,
+    end_of,
+    ends_at,
+    period,
+)
 
 __all__ = [
+    "ANCHORED",
+    "ASSIGN_KEYS",
     "BUDGET_KEYS",
     "BUSY",
     "DEFAULTS_KEYS",
     "DOCUMENT_KEYS",
     "EVERY",
+    "EVERYBODY_ELSE",
     "FOREVER_UNIX_NS",
     "LIFETIME",
     "LIMIT_SHARE",
+    "NO_OWN_UNITS",
     "OWNERS",
+    "OWN_UNIT",
+    "PLAN_KEYS",
+    "PLAN_NAME",
     "REPORT",
     "ROOM_SHARE",
     "SUBJECTS",
+    "UNIT_WORDS",
     "WINDOW_KEYS",
     "Account",
+    "Assignment",
+    "Assignments",
     "Authority",
     "Balance",
     "Books",
@@ -87,6 +112,7 @@ __all__ = [
     "LeasedLedger",
     "Leg",
     "Lessor",
+    "Limits",
     "MemoryAuthority",
     "MemoryLedger",
     "Milestones",
@@ -95,6 +121,7 @@ __all__ = [
     "OnUnbounded",
     "OnUnboundedInput",
     "OnUnpriced",
+    "OwnLimit",
     "Rates",
     "Refusal",
     "RuleSet",
@@ -106,6 +133,8 @@ __all__ = [
     "Warner",
     "WarningReason",
     "Window",
+    "begins_at",
+    "end_of",
     "ends_at",
     "is_asyncio",
     "parse_rules",
@@ -113,4 +142,5 @@ __all__ = [
     "read_rules",
     "read_scope",
     "size",
+    "window_of",
 ]

@@ -6,10 +6,6 @@ import asyncio
 from typing import Protocol
 
 from tollspan.usage import (
-    TOOL_CALLS,
-    TOOL_PROVIDER,
-    BudgetUnit,
-    Call,
     Charge,
     Cost,
     LedgerError,
@@ -19,11 +15,10 @@ from tollspan.usage import (
     UsageEvent,
 )
 
+from .counting import INCOMPLETE, charges_of
 from .ports import Books, Busy, Closing, is_asyncio
-from .values import REPORT, Leg
 
 _NOT_BILLED = Cost(status="not_billed", amount_nanousd=0)
-_INCOMPLETE = frozenset({"unknown", "unpriced", "partial"})
 
 
 class Rates(Protocol):
@@ -107,10 +102,10 @@ class Closer:
         hold = decision.hold
         if hold is not None:
             posted = cost.amount_nanousd or 0
-            keep = closing.keep_unresolved or cost.status in _INCOMPLETE
+            keep = closing.keep_unresolved or cost.status in INCOMPLETE
             extra = outcome.maybe_billed_attempts
             if keep or extra or not hold.is_money or posted > (decision.note.bound_nanousd or 0):
-                charges = _charges(closing, cost)
+                charges = charges_of(closing, cost)
                 if any(charge.overrun for charge in charges):
                     marks += ("overrun",)
             else:
@@ -137,56 +132,3 @@ class Closer:
             traceparent=closing.traceparent,
             marks=marks,
         )
-
-
-def _charges(closing: Closing, cost: Cost) -> tuple[Charge, ...]:
-    """Charge every account in its unit: what was used, and what may have been."""
-    hold, usage = closing.decision.hold, closing.usage
-    is_counted = usage is not None and usage.status != "unknown"
-    tokens = usage.input_tokens + usage.output_tokens if usage is not None and is_counted else 0
-    is_open = closing.keep_unresolved or (usage is not None and not is_counted)
-    used: dict[BudgetUnit, tuple[int, bool]] = {
-        "usd": (
-            cost.amount_nanousd or 0,
-            closing.keep_unresolved or cost.status in _INCOMPLETE,
-        ),
-        "tokens": (tokens, is_open),
-        "calls": (_calls(closing.call, usage), False),
-    }
-    extra = closing.outcome.maybe_billed_attempts
-    legs = hold.legs if hold is not None else ()
-    return tuple([_charge(leg, *used[leg[0].unit], extra) for leg in legs])
-
-
-def _calls(call: Call, usage: Usage | None) -> int:
-    """Count calls: one, or those of a tool that the program says were made.
-
-    What is reported outside of a call, pages say, belongs to calls that were counted as such.
-    """
-    if usage is None:
-        return 0
-    if call.request.provider != TOOL_PROVIDER:
-        return 1
-    said = dict(usage.quantities).get(TOOL_CALLS, 0)
-    return said if call.door == REPORT else max(said, 1)
-
-
-def _charge(leg: Leg, posted: int, keep: bool, extra_attempts: int) -> Charge:  # noqa: FBT001
-    """Charge one account: what was used, and what may have been.
-
-    An attempt that was sent and never answered keeps its bound; so does the rest of a hold whose
-    call may have used more than is known.
-    """
-    account, held = leg
-    unresolved = held * extra_attempts
-    if keep and held > posted:
-        unresolved += held - posted
-    return Charge(
-        budget_id=account.budget_id,
-        scope=account.scope,
-        period=account.period,
-        unit=account.unit,
-        posted=posted,
-        unresolved=unresolved,
-        overrun=posted - held if posted > held else 0,
-    )

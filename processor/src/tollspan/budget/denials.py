@@ -26,7 +26,7 @@ from tollspan.usage import (
 from .plans import read_scope
 from .rules import Budget
 from .values import Account, Refusal
-from .windows import ends_at
+from .windows import end_of
 
 
 def is_unpriced(bound: Bound) -> bool:
@@ -126,7 +126,9 @@ def _class_of(budget: Budget | None) -> type[BudgetExceededError]:
 
 def _resets_at(call: Call, account: Account, budgets: Mapping[str, Budget]) -> datetime | None:
     budget = budgets.get(account.budget_id)
-    return ends_at(budget.window, call.started_at_unix_ns) if budget else None
+    if budget is None:
+        return None
+    return end_of(budget.window, account.period, call.started_at_unix_ns)
 
 
 def _recovery(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> Recovery:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar, get_args
 
 import yaml
 
-from tollspan.usage import BudgetUnit, ConfigError, DocumentReader, read_document
+from tollspan.usage import ConfigError, DocumentReader, read_document
 
+from .document_conditions import read_condition
+from .document_limits import read_amount, read_limits
+from .document_plans import read_assign, read_plans
+from .document_windows import read_window
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
-from .windows import EVERY, LIFETIME, Every, Window, is_timezone
 
-DOCUMENT_KEYS = ("version", "defaults", "budgets", "hosts")
+DOCUMENT_KEYS = ("version", "defaults", "budgets", "plans", "assign", "hosts")
 DEFAULTS_KEYS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
 BUDGET_KEYS = (
     "id",
     "limit",
+    "limits",
     "window",
     "per",
     "where",
@@ -29,30 +34,8 @@ BUDGET_KEYS = (
     "message",
     "upgrade_url",
 )
-WINDOW_KEYS = ("every", "timezone")
-# Commas stand between thousands alone: what is half of something elsewhere is no guess of ours.
-_AMOUNT = re.compile(
-    r"(-?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(?:\.([0-9]+))?\s*([A-Za-z]+)"
-)
 _SHARE = re.compile(r"[01]?\.?[0-9]{1,9}")
-_UNITS: dict[str, BudgetUnit] = {
-    "USD": "usd",
-    "token": "tokens",
-    "tokens": "tokens",
-    "call": "calls",
-    "calls": "calls",
-}
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-# Sums of two of the largest limits stay inside SQLite's signed 64 bits.
-_MOST: dict[BudgetUnit, int] = {"usd": 10**18, "tokens": 10**15, "calls": 10**15}
-_DECIMALS: dict[BudgetUnit, int] = {"usd": 9, "tokens": 0, "calls": 0}
-_MOST_DIGITS = 20
-_TOO_MUCH: int = 10**_MOST_DIGITS
-_LARGEST: dict[BudgetUnit, str] = {
-    "usd": "1,000,000,000 USD",
-    "tokens": "10^15 tokens",
-    "calls": "10^15 calls",
-}
 _Choice = TypeVar("_Choice", bound=str)
 
 
@@ -93,8 +76,11 @@ class _Reader(DocumentReader):
         chosen = self.mapping(defaults, "defaults") if defaults is not None else {}
         self.only(chosen, DEFAULTS_KEYS, "defaults")
         on_unpriced = chosen.get("on_unpriced")
+        seen: set[str] = set()
+        budgets = self._budgets(keys.get("budgets"), seen)
+        plans = read_plans(self, keys.get("plans"), lambda node: self._budgets(node, seen))
         return RuleSet(
-            budgets=self._budgets(keys.get("budgets")),
+            budgets=(*budgets, *chain.from_iterable(plans.values())),
             on_unavailable=self._choice(
                 chosen.get("on_unavailable"), "on_unavailable", get_args(OnUnavailable), "deny"
             ),
@@ -110,17 +96,17 @@ class _Reader(DocumentReader):
             on_unpriced=None
             if on_unpriced is None
             else self._choice(on_unpriced, "on_unpriced", get_args(OnUnpriced), "ceiling"),
+            assign=read_assign(self, keys.get("assign"), plans),
             hosts=self._hosts(keys.get("hosts")),
             source=self.source,
         )
 
-    def _budgets(self, node: yaml.Node | None) -> tuple[Budget, ...]:
+    def _budgets(self, node: yaml.Node | None, seen: set[str]) -> tuple[Budget, ...]:
         if node is None:
             return ()
         if not isinstance(node, yaml.SequenceNode):
             self.fail(node, "`budgets` is no list; write one `- id: …` for each budget")
         budgets: list[Budget] = []
-        seen: set[str] = set()
         for item in node.value:
             budget = self._budget(item)
             if budget.id in seen:
@@ -142,66 +128,23 @@ class _Reader(DocumentReader):
                 f"`id` is {name!r}; expected 1 to 128 letters, digits, `.`, `_`, `-`, "
                 "the first a letter or digit",
             )
-        limit, unit = self._limit(keys["limit"])
+        where = self._where(keys.get("where"))
+        is_of_tools = any(condition.key == "tool" for condition in where)
+        limit, unit = read_amount(self, keys["limit"], "limit", is_of_tools=is_of_tools)
+        per = self._per(keys.get("per"))
         return Budget(
             id=name,
             limit=limit,
             unit=unit,
-            window=self._window(keys.get("window")),
-            per=self._per(keys.get("per")),
-            where=self._where(keys.get("where")),
+            window=read_window(self, keys.get("window")),
+            per=per,
+            limits=read_limits(self, keys.get("limits"), per, unit),
+            where=where,
             on_exceed=self._choice(keys.get("on_exceed"), "on_exceed", get_args(OnExceed), "deny"),
             warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),
             upgrade_url=self._optional_text(keys.get("upgrade_url"), "upgrade_url"),
         )
-
-    def _limit(self, node: yaml.Node) -> tuple[int, BudgetUnit]:
-        text = self.text(node, "limit")
-        match = _AMOUNT.fullmatch(text.strip())
-        if match is None:
-            self.fail(
-                node,
-                f"`limit` is {text!r}; expected an amount such as `49.50 USD`, `50000 tokens` or "
-                "`100 calls`",
-            )
-        sign, whole, part, word = match.groups("")
-        unit = _UNITS.get(word)
-        if unit is None:
-            self.fail(node, f"`limit` is in {word}; expected USD, tokens or calls")
-        decimals = _DECIMALS[unit]
-        part = part.rstrip("0")
-        if len(part) > decimals:
-            finest = "at most 9 decimals (nano-USD) are exact" if unit == "usd" else "no decimals"
-            self.fail(node, f"`limit` is {text!r}; {finest}")
-        digits = re.sub("[_,]", "", whole).lstrip("0") + part.ljust(decimals, "0")
-        amount = int(digits or "0") if len(digits) <= _MOST_DIGITS else _TOO_MUCH
-        if sign and amount:
-            self.fail(node, f"`limit` is negative ({text!r}); 0 {word} allows nothing")
-        if amount > _MOST[unit]:
-            self.fail(node, f"`limit` is {text!r}; the largest is {_LARGEST[unit]}")
-        return amount, unit
-
-    def _window(self, node: yaml.Node | None) -> Window:
-        if node is None:
-            return LIFETIME
-        if not isinstance(node, yaml.MappingNode):
-            plain: Every = self._choice(node, "window", EVERY, EVERY[0])
-            return Window(every=plain)
-        keys = self.mapping(node, "window")
-        self.only(keys, WINDOW_KEYS, "window")
-        if "every" not in keys:
-            self.fail(node, "`window` has no `every`; expected one of " + ", ".join(EVERY))
-        every: Every = self._choice(keys["every"], "window.every", EVERY, EVERY[0])
-        zone = keys.get("timezone")
-        if zone is None:
-            return Window(every=every)
-        name = self.text(zone, "window.timezone")
-        if not is_timezone(name):
-            self.fail(
-                zone, f"`timezone` is {name!r}; expected an IANA name such as `Europe/Berlin`"
-            )
-        return Window(every=every, timezone=name)
 
     def _per(self, node: yaml.Node | None) -> tuple[str, ...]:
         if node is None:
@@ -227,11 +170,7 @@ class _Reader(DocumentReader):
             if not is_key(key, subjects=True):
                 known = ", ".join((*SUBJECTS, *OWNERS))
                 self.fail(value, f"`where` names {key!r}; expected {known} or tag.<name>")
-            items = self.items(value)
-            patterns = tuple(self.text(item, f"where.{key}") for item in items)
-            if not patterns or "" in patterns or any(map(self.is_null, items)):
-                self.fail(value, f"`where.{key}` is empty; expected a value, or a list of them")
-            found.append(Condition(key, patterns))
+            found.append(read_condition(self, key, value))
         return tuple(found)
 
     def _warn_at(self, node: yaml.Node | None) -> tuple[Decimal, ...]:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from tollspan.usage import UsageEvent
+from tollspan.usage import Charge, UsageEvent
 
 from .leases import LIMIT_SHARE, GivenBack, Grant, Lease, LeaseSettings, Want
 from .ports import BUSY, Busy
@@ -19,6 +19,7 @@ from .values import Account, Hold, Refusal
 
 _Name = tuple[str, str, str, str]
 _LONG_AGO: Final = -1e18
+_NOTHING: tuple[Charge, ...] = ()
 
 
 class Part:
@@ -239,7 +240,9 @@ class Escrow:
         opened = self._open.get(event.call.id)
         if opened is None:
             return event
-        charges = event.charges
+        charges, beyond = event.charges, _NOTHING
+        if len(charges) > len(opened.parts):  # what it was not thought to use: no lease's
+            charges, beyond = charges[: len(opened.parts)], charges[len(opened.parts) :]
         if len(charges) != len(opened.parts):  # not charged as it was held: nothing comes back
             opened.drawn = opened.amounts
             return msgspec.structs.replace(event, lease_id=opened.lease.id)
@@ -255,7 +258,7 @@ class Escrow:
                     for one, drawn in zip(charges, opened.drawn, strict=True)
                 ]
             )
-        return msgspec.structs.replace(event, lease_id=opened.lease.id, charges=charges)
+        return msgspec.structs.replace(event, lease_id=opened.lease.id, charges=charges + beyond)
 
     def settle(self, call_id: str) -> bool:
         """Return to the lease what a call held and its event does not take out; False if unknown.

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from tollspan.usage import (
     TOOL_CALLS,
-    TOOL_PROVIDER,
     Bound,
     BudgetUnit,
     Call,
@@ -23,14 +22,13 @@ from tollspan.usage import (
     TollspanError,
 )
 
-from . import denials
+from . import asking, denials
 from .plans import NOWHEN, Plan, Planner
 from .ports import Authority, Busy, is_asyncio
 from .rules import RuleSet
-from .values import REPORT, Decision, Hold, Leg, Refusal
+from .values import REPORT, Decision, Hold, Refusal
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
-_NO_REASONS: tuple[str, ...] = ()
 
 
 class Bounds(Protocol):
@@ -40,10 +38,13 @@ class Bounds(Protocol):
         """Return the most that a request can cost; `ceiling` assumes the dearest for no price."""
         ...
 
-    def most_tokens(
-        self, request: Request, at_unix_ns: int, *, ceiling: bool
+    def most_of(
+        self, request: Request, unit: BudgetUnit, at_unix_ns: int, *, ceiling: bool
     ) -> tuple[int | None, tuple[str, ...]]:
-        """Return the most tokens that a request can use, None for no bound, and why so many."""
+        """Return the most of a unit, neither money nor calls, that a request can use, and why.
+
+        0 where it can use none, None where nothing bounds it.
+        """
         ...
 
 
@@ -196,7 +197,7 @@ class BudgetGate:
     def _prepare_units(
         self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
     ) -> Decision | tuple[Hold, Bound, Plan]:
-        """Do as `_prepare` does where some account counts tokens or calls."""
+        """Do as `_prepare` does where some account counts something else than money."""
         request = call.request
         amounts: dict[BudgetUnit, int] = {"usd": bound.amount_nanousd or 0, "calls": _calls(call)}
         units = {account.unit for account in plan.accounts}
@@ -207,28 +208,25 @@ class BudgetGate:
             )
             if is_open or (bound.reasons and self._refuses(request, bound)):
                 return self._denied(call, denials.no_bound(call, bound), bound, plan)
-        if "tokens" in units:
-            tokens, reasons = 0, _NO_REASONS
-            if request.provider != TOOL_PROVIDER:
-                most, reasons = self._bounds.most_tokens(
-                    request, call.started_at_unix_ns, ceiling=on_unpriced == "ceiling"
-                )
-                by_tokens = Bound(amount_nanousd=most, reasons=reasons)
-                is_open = most is None or (bool(reasons) and self._refuses(request, by_tokens))
-                if is_open and ("tokens" in hard_units or not hard_units):
-                    denial = denials.no_bound(call, by_tokens)
-                    return self._denied(call, denial, bound, plan)
-                tokens = most or 0
-            amounts["tokens"] = tokens
-        legs: tuple[Leg, ...] = tuple(
-            [(account, amounts[account.unit]) for account in plan.accounts]
-        )
+        for unit in sorted(units - amounts.keys()):
+            most, reasons = self._bounds.most_of(
+                request, unit, call.started_at_unix_ns, ceiling=on_unpriced == "ceiling"
+            )
+            is_open = most is None or (bool(reasons) and asking.refuses(self._rules, request, unit))
+            if is_open and (unit in hard_units or not hard_units):
+                by_unit = Bound(amount_nanousd=most, reasons=reasons)
+                return self._denied(call, denials.no_bound(call, by_unit), bound, plan)
+            amounts[unit] = most or 0
+        legs, unasked = asking.split(plan.accounts, amounts)
         hold = Hold(
             call_id=call.id,
             started_at_unix_ns=call.started_at_unix_ns,
             legs=legs,
             is_money=False,
+            unasked=unasked,
         )
+        if not legs:
+            return self._allow(hold, bound, plan)
         if self._mode == "off":
             return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
         return hold, bound, plan
@@ -322,11 +320,13 @@ def _never_held(call: Call, plan: Plan) -> Hold | None:
     """Name the accounts of a call for which nothing was held, so that it is charged to them."""
     if not plan.accounts:
         return None
+    legs, unasked = asking.split(plan.accounts, {})
     return Hold(
         call_id=call.id,
         started_at_unix_ns=call.started_at_unix_ns,
-        legs=tuple(zip(plan.accounts, repeat(0))),
+        legs=legs,
         is_money=plan.is_money,
+        unasked=unasked,
     )
 
 

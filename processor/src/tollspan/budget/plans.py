@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter, itemgetter
 
 import msgspec
@@ -20,15 +20,18 @@ from tollspan.usage import (
     value_of,
 )
 
-from .rules import OWNERS, SUBJECTS, Budget, Condition, RuleSet
+from .assigning import Assignments, window_of
+from .limits import Limits
+from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
 from .values import Account
-from .windows import FOREVER_UNIX_NS, period
+from .windows import FOREVER_UNIX_NS, Window, period
 
 _MOST_PLANS = 4_096
 _LONGEST_MODEL = 512
 _GLOB = re.compile(r"[*?[]")
 _Test = Callable[[Call], bool]
-_Entry = tuple[int, Budget, tuple[_Test, ...]]
+_NO_PERIOD = ("", 1, 0)
+_Entry = tuple[int, Budget, tuple[_Test, ...], Limits]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,12 +81,17 @@ class Planner:
         self.budgets = {budget.id: budget for budget in rules.budgets}
         self._kind = _kind_of(rules.budgets)
         self._plans: dict[object, Plan] = {}
+        self._periods: dict[Window, tuple[str, int, int]] = {}
+        self._assigned = Assignments(rules)
         self._for_any: list[_Entry] = []
+        self._for_plan: dict[str, list[_Entry]] = {}
         self._for_one: dict[str, dict[str | None, list[_Entry]]] = {}
         for number, budget in enumerate(rules.budgets):
-            entry = (number, budget, _tests(budget.where))
+            entry = (number, budget, _tests(budget.where), Limits(budget))
             named = next(filter(_names_somebody, budget.where), None)
-            if named is None:
+            if budget.plan is not None:
+                self._for_plan.setdefault(budget.plan, []).append(entry)
+            elif named is None:
                 self._for_any.append(entry)
             else:
                 values = self._for_one.setdefault(named.key, {})
@@ -112,16 +120,18 @@ class Planner:
     def _make(self, call: Call, at_unix_ns: int) -> Plan:
         accounts: list[Account] = []
         until = FOREVER_UNIX_NS
-        for _, budget, tests in self._near(call):
+        assignment = self._assigned.of(call.attribution.customer)
+        for _, budget, tests, limits in self._near(call, assignment):
             if all(test(call) for test in tests):
-                key, end = period(budget.window, at_unix_ns)
+                key, end = self._period(window_of(budget, assignment), at_unix_ns)
                 until = min(until, end)
+                whose = _values(budget, call.attribution)
                 accounts.append(
                     Account(
                         budget_id=budget.id,
-                        scope=scope_of(budget, call.attribution),
+                        scope=_scope(whose),
                         period=key,
-                        limit=budget.limit,
+                        limit=limits.of(whose),
                         unit=budget.unit,
                         is_soft=self._is_soft or budget.on_exceed != "deny",
                     )
@@ -139,21 +149,41 @@ class Planner:
             until_unix_ns=until,
         )
 
-    def _near(self, call: Call) -> Iterable[_Entry]:
+    def _period(self, window: Window, at_unix_ns: int) -> tuple[str, int]:
+        """Name a period as `period` does; many customers' plans share a window."""
+        key, since, end = self._periods.get(window, _NO_PERIOD)
+        if not since <= at_unix_ns < end:
+            since = at_unix_ns
+            key, end = period(window, at_unix_ns)
+            if len(self._periods) >= _MOST_PLANS:
+                self._periods.clear()
+            self._periods[window] = (key, since, end)
+        return key, end
+
+    def _near(self, call: Call, assignment: Assignment | None) -> Iterable[_Entry]:
         """Return the budgets that may count a call, in the document's order, without the most."""
         near = [
             entry
             for key, values in self._for_one.items()
             for entry in values.get(value_of(call.attribution, key), ())
         ]
+        if assignment is not None:
+            near += self._for_plan.get(assignment.plan, ())
         return sorted((*self._for_any, *near), key=itemgetter(0)) if near else self._for_any
 
 
 def scope_of(budget: Budget, attribution: Attribution) -> str:
     """Name the part of a divided budget that somebody has, in canonical JSON; `""` undivided."""
-    if not budget.per:
+    return _scope(_values(budget, attribution))
+
+
+def _values(budget: Budget, attribution: Attribution) -> dict[str, str | None]:
+    return {key: value_of(attribution, key) for key in budget.per}
+
+
+def _scope(values: Mapping[str, str | None]) -> str:
+    if not values:
         return ""
-    values = {key: value_of(attribution, key) for key in budget.per}
     scope = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     try:
         scope.encode()
@@ -186,7 +216,8 @@ def _kind_of(budgets: tuple[Budget, ...]) -> Callable[[Call], object] | None:
 
 def _names_somebody(condition: Condition) -> bool:
     """Say whether a condition is for certain owners, each by the whole of its name."""
-    return condition.key not in SUBJECTS and not any(map(_GLOB.search, condition.patterns))
+    patterns = condition.patterns
+    return condition.key not in SUBJECTS and bool(patterns) and not any(map(_GLOB.search, patterns))
 
 
 def _tests(conditions: tuple[Condition, ...]) -> tuple[_Test, ...]:
@@ -198,13 +229,21 @@ def _test(condition: Condition) -> _Test:
     key = condition.key
     is_subject = key in SUBJECTS
     flags = re.IGNORECASE if is_subject else 0
-    pattern = re.compile("|".join(map(fnmatch.translate, condition.patterns)), flags)
+    is_nobody = not is_subject and not condition.patterns
+    wanted = re.compile(_any_of(condition.patterns or ("*",)), flags)
+    unwanted = re.compile(_any_of(condition.excluded), flags) if condition.excluded else None
 
     def is_met(call: Call) -> bool:
         value = _what(call.request, key) if is_subject else value_of(call.attribution, key)
-        return value is not None and pattern.match(value) is not None
+        if value is None:
+            return is_nobody
+        return wanted.match(value) is not None and not (unwanted and unwanted.match(value))
 
     return is_met
+
+
+def _any_of(patterns: tuple[str, ...]) -> str:
+    return "|".join(map(fnmatch.translate, patterns))
 
 
 def _what(request: Request, key: str) -> str | None:

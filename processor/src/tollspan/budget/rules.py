@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Literal
 
@@ -25,11 +26,26 @@ class Condition(msgspec.Struct, frozen=True):
     Attributes:
         key: One of `SUBJECTS` or `OWNERS`, or `tag.<name>`.
         patterns: Globs (`*`, `?`, `[…]`), one of which the call's value matches. Of what a call is,
-            capitals don't matter; of whom it is for they do.
+            capitals don't matter; of whom it is for they do. Empty for any value.
+        excluded: Globs of which it matches none. Where there are only these, who says nothing of
+            an owner is none of them; but a call without a model or a tool is not meant.
     """
 
     key: str
     patterns: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+
+
+class OwnLimit(msgspec.Struct, frozen=True):
+    """The limit of those accounts of a divided budget that are for certain values.
+
+    Attributes:
+        values: (dimension, value) pairs, of some or all of the dimensions that divide the budget.
+        limit: In the budget's unit.
+    """
+
+    values: tuple[tuple[str, str], ...]
+    limit: int
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +57,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         unit: What is counted; `usd` in nano-USD.
         window: When it starts anew.
         per: Dimensions by whose values it is divided: one account for each.
+        limits: Limits of single values instead of `limit`; the first that is for a call counts.
         where: Conditions that a call must meet, all of them.
+        plan: The plan whose customers have it; None for one that everybody has.
         on_exceed: What becomes of a call that does not fit.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
         message, upgrade_url: What a denial tells the program's user.
@@ -52,18 +70,33 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     unit: BudgetUnit = "usd"
     window: Window = LIFETIME
     per: tuple[str, ...] = ()
+    limits: tuple[OwnLimit, ...] = ()
     where: tuple[Condition, ...] = ()
+    plan: str | None = None
     on_exceed: OnExceed = "deny"
     warn_at: tuple[Decimal, ...] = ()
     message: str | None = None
     upgrade_url: str | None = None
 
 
+class Assignment(msgspec.Struct, frozen=True):
+    """What a customer has.
+
+    Attributes:
+        plan: The plan's name.
+        anchor: A day on which its billing period begins, for the plan's months, quarters and years;
+            None to go by the plan's own windows.
+    """
+
+    plan: str
+    anchor: date | None = None
+
+
 class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     """One document's rules.
 
     Attributes:
-        budgets: Every budget, in the document's order.
+        budgets: Every budget, in the document's order; those of plans last.
         on_unavailable: What happens to calls in a budget while the authority can't answer.
         on_unbounded: What happens to calls without a limit on their output.
         on_unbounded_input: What happens to calls whose input has no bound in bytes (media by URL,
@@ -71,6 +104,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
             `window` holds the model's context window.
         on_unpriced: What happens to models without a price; None: `ceiling` on hosts that are known
             to be the provider's own, `allow` elsewhere.
+        assign: (customer, what it is assigned) pairs; `*` is everybody else.
         hosts: (host or host:port, provider) pairs that extend the table of known hosts.
         source: Where the rules come from, for messages.
     """
@@ -80,5 +114,6 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     on_unbounded: OnUnbounded = "model_max"
     on_unbounded_input: OnUnboundedInput = "window"
     on_unpriced: OnUnpriced | None = None
+    assign: tuple[tuple[str, Assignment], ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
     source: str = "no rules"

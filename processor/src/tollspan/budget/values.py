@@ -43,12 +43,15 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
         started_at_unix_ns: When it started, nanoseconds since the epoch.
         legs: The accounts and the amount in each.
         is_money: Every account counts USD, and so every amount is the call's bound.
+        unasked: Accounts of which the call can use nothing, as it says: they are not asked, and
+            charged all the same if it does.
     """
 
     call_id: str
     started_at_unix_ns: int
     legs: tuple[Leg, ...]
     is_money: bool = True
+    unasked: tuple[Account, ...] = ()
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):

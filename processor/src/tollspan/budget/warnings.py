@@ -11,6 +11,7 @@ import msgspec
 
 from tollspan.usage import BudgetUnit, Charge, UsageEvent
 
+from .limits import Limits
 from .plans import read_scope
 from .rules import Budget, RuleSet
 from .values import Account, Balance
@@ -100,6 +101,7 @@ class Warner:
         self._tell = tell
         self._clock = clock
         self._seen: tuple[RuleSet | None, dict[str, Budget]] = (None, {})
+        self._limits: dict[str, Limits] = {}
         self._passed: set[tuple[str, str, str, BudgetUnit, Decimal]] = set()
         self._told_at: dict[tuple[str, str], float] = {}
 
@@ -126,6 +128,7 @@ class Warner:
         rules = self._rules()
         if self._seen[0] is not rules:
             may_warn = [one for one in rules.budgets if one.warn_at or one.on_exceed == "warn"]
+            self._limits = {one.id: Limits(one) for one in may_warn}
             self._seen = (rules, {one.id: one for one in may_warn})
         return self._seen[1]
 
@@ -147,7 +150,7 @@ class Warner:
             return
         balance = self._balance(budget, charge)
         used = balance.posted + balance.unresolved
-        for share in _passed(ahead, used, budget.limit):
+        for share in _passed(ahead, used, balance.account.limit):
             is_first = self._milestones.is_first(balance.account, share)
             if len(self._passed) >= _MOST_REMEMBERED:
                 self._passed.clear()
@@ -160,7 +163,7 @@ class Warner:
             budget_id=charge.budget_id,
             scope=charge.scope,
             period=charge.period,
-            limit=budget.limit,
+            limit=self._limits[budget.id].of(dict(read_scope(charge.scope))),
             unit=charge.unit,
         )
         return self._authority.balances([account])[0]

@@ -1,10 +1,11 @@
 """Calendar windows: which period a moment falls into, and when it ends, in UTC or a time zone.
 
-Days, weeks and months are the zone's own, however long daylight saving makes them.
+Days, weeks, months and years are the zone's own, however long daylight saving makes them.
 """
 
 from __future__ import annotations
 
+import calendar
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Literal, get_args
@@ -12,9 +13,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-Every = Literal["lifetime", "hour", "day", "week", "month"]
+Every = Literal["lifetime", "hour", "day", "week", "month", "quarter", "year"]
 EVERY: tuple[Every, ...] = get_args(Every)
+ANCHORED: tuple[Every, ...] = ("week", "month", "quarter", "year")
+"""Windows whose periods may begin on another day than the calendar's; so may numbers of days."""
+BILLED: tuple[Every, ...] = ("month", "quarter", "year")
+"""Windows that a customer's own billing period may anchor."""
 FOREVER_UNIX_NS = 1 << 63
+_MONTHS: dict[Every, int] = {"month": 1, "quarter": 3, "year": 12}
+_WEEK = 7
 _NS = 1_000_000_000
 _HOUR = 3_600
 # Clocks are put forward or back on a quarter of an hour, everywhere and since long ago.
@@ -27,10 +34,15 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         every: How long a period is.
         timezone: Whose hours, days, weeks and months: an IANA name, `Europe/Berlin` say.
+        anchor: A day on which a period begins, for `ANCHORED` windows and numbers of days; None for
+            the calendar's own beginnings. A month that has no such day begins on its last.
+        count: How many days a period has, with `day` and an anchor; else 1.
     """
 
     every: Every = "lifetime"
     timezone: str = "UTC"
+    anchor: date | None = None
+    count: int = 1
 
 
 LIFETIME = Window()
@@ -44,8 +56,9 @@ def period(window: Window, unix_ns: int) -> tuple[str, int]:
         unix_ns: The moment, nanoseconds since the epoch.
 
     Returns:
-        The period's key (`2026-11-22T08`, `2026-11-22`, `2026-W47`, `2026-11`, or `""` for a
-        lifetime; hours of a time zone end in its offset) and the moment until which the key holds,
+        The period's key (`2026-11-22T08`, `2026-11-22`, `2026-W47`, `2026-11`, `2026-Q4`, `2026`,
+        or `""` for a lifetime; hours of a time zone end in its offset; with an anchor the first day
+        and the first one after, `2026-11-14/2026-12-14`) and the moment until which the key holds,
         nanoseconds since the epoch, exclusive.
     """
     if window.every == "lifetime":
@@ -55,14 +68,13 @@ def period(window: Window, unix_ns: int) -> tuple[str, int]:
     moment = datetime.fromtimestamp(now, zone)
     if window.every == "hour":
         return _hour(moment, now, zone)
-    today = moment.date()
-    if window.every == "day":
-        return today.isoformat(), _midnight(today + timedelta(days=1), zone)
-    if window.every == "week":
-        year, week, weekday = today.isocalendar()
-        return f"{year}-W{week:02d}", _midnight(today + timedelta(days=8 - weekday), zone)
-    following = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return today.strftime("%Y-%m"), _midnight(following, zone)
+    today = _day(moment, now, zone)
+    if window.anchor is None:
+        key, following = _calendar(window.every, today)
+    else:
+        first, following = _anchored(window, window.anchor, today)
+        key = f"{first}/{following}"
+    return key, _midnight(following, zone) * _NS
 
 
 def ends_at(window: Window, unix_ns: int) -> datetime | None:
@@ -70,6 +82,29 @@ def ends_at(window: Window, unix_ns: int) -> datetime | None:
     if window.every == "lifetime":
         return None
     return datetime.fromtimestamp(period(window, unix_ns)[1] // _NS, UTC)
+
+
+def end_of(window: Window, key: str, unix_ns: int) -> datetime | None:
+    """Return when the period of an account ends, aware UTC; None for a lifetime.
+
+    Args:
+        window: The budget's window, whose anchor may be another than the account's.
+        key: The account's period; with an anchor, it says itself when it ends.
+        unix_ns: A moment in it, nanoseconds since the epoch.
+    """
+    following = key.partition("/")[2]
+    if not following:
+        return ends_at(window, unix_ns)
+    end = begins_at(date.fromisoformat(following), window.timezone)
+    return datetime.fromtimestamp(end // _NS, UTC)
+
+
+def begins_at(day: date, timezone: str) -> int:
+    """Return when a day of a time zone begins, nanoseconds since the epoch.
+
+    Where its midnight is left out, that is the moment that comes instead.
+    """
+    return _midnight(day, _zone(timezone)) * _NS
 
 
 def is_timezone(name: str) -> bool:
@@ -96,6 +131,52 @@ def _hour(moment: datetime, now: int, zone: ZoneInfo) -> tuple[str, int]:
     return moment.strftime("%Y-%m-%dT%H") + offset, end * _NS
 
 
+def _calendar(every: Every, today: date) -> tuple[str, date]:
+    """Name the calendar's own period of a day, and the day on which the next begins."""
+    if every == "day":
+        return today.isoformat(), today + timedelta(days=1)
+    if every == "week":
+        year, week, weekday = today.isocalendar()
+        return f"{year}-W{week:02d}", today + timedelta(days=_WEEK + 1 - weekday)
+    months = _MONTHS[every]
+    number = (today.month - 1) // months
+    following = _month_on(today.replace(day=1), (number + 1) * months - today.month + 1)
+    if every == "month":
+        return today.strftime("%Y-%m"), following
+    return f"{today.year}-Q{number + 1}" if every == "quarter" else f"{today.year}", following
+
+
+def _anchored(window: Window, anchor: date, today: date) -> tuple[date, date]:
+    """Return the first day of the period of a day, and that of the next."""
+    months = _MONTHS.get(window.every)
+    if months is None:
+        days = _WEEK if window.every == "week" else window.count
+        first = today - timedelta(days=(today - anchor).days % days)
+        return first, first + timedelta(days=days)
+    passed = (today.year - anchor.year) * 12 + today.month - anchor.month
+    passed -= passed % months
+    if _month_on(anchor, passed) > today:
+        passed -= months
+    return _month_on(anchor, passed), _month_on(anchor, passed + months)
+
+
+def _month_on(day: date, months: int) -> date:
+    """Return the same day so many months on; the last of a month that has no such day."""
+    years, month = divmod(day.month - 1 + months, 12)
+    year = day.year + years
+    last = calendar.monthrange(year, month + 1)[1]
+    return date(year, month + 1, min(day.day, last))
+
+
+def _day(moment: datetime, now: int, zone: ZoneInfo) -> date:
+    """Return the day that began last.
+
+    Where clocks are put back over midnight, into the day before, the new day goes on.
+    """
+    today = moment.date()
+    following = today + timedelta(days=1)
+    return following if _midnight(following, zone) <= now else today
+
+
 def _midnight(day: date, zone: ZoneInfo) -> int:
-    """Return when a day begins; where its midnight is left out, the moment that comes instead."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * _NS
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
