@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -74,7 +74,7 @@ def read_redis_url(url: str) -> RedisPlace:
     _check_path(parts, options)
     secrets = {parts.password or "", unquote(parts.password or ""), options.get("password", "")}
     return RedisPlace(
-        url=urlunsplit(parts._replace(query=urlencode(options))),
+        url=_written(parts, parts.netloc, options),
         shown=_shown(parts, {"name": name} if "name" in dict(pairs) else {}),
         name=name,
         secrets=tuple(sorted(secrets - {""}, key=len, reverse=True)),
@@ -100,5 +100,9 @@ def _check_path(parts: SplitResult, options: dict[str, str]) -> None:
 
 
 def _shown(parts: SplitResult, options: dict[str, str]) -> str:
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, urlencode(options), ""))
+    return _written(parts, parts.netloc.rpartition("@")[2], options)
+
+
+def _written(parts: SplitResult, host: str, options: dict[str, str]) -> str:
+    query = f"?{urlencode(options)}" if options else ""
+    return f"{parts.scheme}://{host}{parts.path}{query}"
