@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import signal
 
+from tests.services import postgres_server, postgres_url, redis_server, redis_url
+
+__all__ = ["postgres_server", "postgres_url", "redis_server", "redis_url"]
+
 
 def pytest_configure() -> None:
     """Hear of SIGINT, which a shell has jobs in the background ignore, and so their children."""

@@ -21,3 +21,9 @@ def test_core_leaves_out_services_and_long_runs() -> None:
     assert all(
         stage.command[-2:] == ("-m", "not (slow or service)") for stage in stages.table("core")
     )
+
+
+def test_services_are_there_before_the_tests_that_need_them() -> None:
+    for plan, first in (("all", "unit"), ("prove", "prove")):
+        names = [stage.name for stage in stages.table(plan)]
+        assert names.index("services") == names.index(first) - 1

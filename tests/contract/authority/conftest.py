@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.contract.authority.kits import KITS, Kit
+from tests.contract.authority.kits import KITS, SERVICES, Kit
+
+PARAMS = [
+    pytest.param(name, marks=[pytest.mark.service] if name in SERVICES else [])
+    for name in sorted(KITS)
+]
 
 
-@pytest.fixture(params=sorted(KITS))
-def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
-    with KITS[request.param](tmp_path) as made:
+@pytest.fixture(params=PARAMS)
+def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    with KITS[request.param](request) as made:
         yield made

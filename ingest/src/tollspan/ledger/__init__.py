@@ -6,6 +6,7 @@ from ._rescue import rescued_files
 from ._waiting import Waiting
 from .authorities import name_of, open_authority
 from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
+from .redis import RedisAuthority
 from .sqlite import LEDGER_FILE, SQLiteLedger
 from .tailing import EventTail
 
@@ -17,6 +18,7 @@ __all__ = [
     "LedgerReader",
     "OpenHold",
     "Rebuilt",
+    "RedisAuthority",
     "ReportRow",
     "SQLiteLedger",
     "Sighting",
