@@ -66,7 +66,7 @@ class Order(msgspec.Struct, kw_only=True, frozen=True):
         pace_seconds: Calls of a thread start at least so far apart; like traffic, that does not
             come faster because some of it is refused.
         prompt_bytes: How long each prompt is.
-        leases: `TOLLSPAN_LEASES` of a process of its own.
+        environ: Settings of a process of its own.
     """
 
     base_url: str
@@ -76,7 +76,7 @@ class Order(msgspec.Struct, kw_only=True, frozen=True):
     replies: tuple[dict[str, Any], ...] = ()
     pace_seconds: float = 0.0
     prompt_bytes: int = 8
-    leases: str = "auto"
+    environ: dict[str, str] = {}
 
 
 def prompt(number: int, size: int) -> str:
@@ -177,7 +177,7 @@ def spend_in_processes(home: Path, orders: Sequence[Order]) -> Tally:
 
 def _spend_alone(home: Path, order: Order, barrier: Barrier, answer: Connection) -> None:
     """Be one of the processes."""
-    install_or_raise(read_settings({"TOLLSPAN_HOME": str(home), "TOLLSPAN_LEASES": order.leases}))
+    install_or_raise(read_settings({"TOLLSPAN_HOME": str(home), **order.environ}))
     tally = spend_in_threads(order, barrier.wait)
     uninstall()
     answer.send_bytes(msgspec.json.encode(tally))

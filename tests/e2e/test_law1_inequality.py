@@ -137,7 +137,7 @@ def test_eight_processes_of_eight_threads_get_through_exactly_as_many_calls_as_f
                 calls=4,
                 first=number * 32,
                 prompt_bytes=dearest.prompt_bytes,
-                leases=leases,
+                environ={"TOLLSPAN_LEASES": leases},
             )
             for number in range(8)
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from importlib import import_module
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from tollspan.budget import LeaseSettings, SharedAuthority
 from tollspan.usage import ConfigError
@@ -52,6 +52,7 @@ def open_authority(url: str, settings: LeaseSettings) -> SharedAuthority:
 def name_of(url: str) -> str:
     """Name an authority by its address without the secrets in it, for what is kept about it."""
     parts = urlsplit(url)
-    place = f"{parts.hostname or ''}:{parts.port or ''}{parts.path}"
+    named = "".join(parse_qs(parts.query).get("name", ()))  # one place may have several
+    place = f"{parts.hostname or ''}:{parts.port or ''}{parts.path}?{named}"
     scheme = _PLACES.get(parts.scheme, (parts.scheme,))[0]
     return f"{scheme}-{hashlib.sha256(place.encode()).hexdigest()[:16]}"

@@ -27,6 +27,16 @@ _DEFAULTS = LeaseSettings()
 _TURN_SECONDS = 5.0
 
 
+class _Waiter:
+    """A call that waits while others ask for what it needs too."""
+
+    __slots__ = ("hold", "is_served")
+
+    def __init__(self, hold: Hold) -> None:
+        self.hold = hold
+        self.is_served = False
+
+
 class LeasedLedger:
     """An authority that decides from leases, and books that take calls out of them.
 
@@ -69,6 +79,7 @@ class LeasedLedger:
         self._errands = Errands()
         self._soon = self._run_soon or self._errands.run
         self._escrow = Escrow(self._holder, self._settings, self._clock)
+        self._waiters: list[_Waiter] = []
         self._asking: set[str] = set()
         self._given_up: set[str] = set()
         self._unsent: list[tuple[Lease, GivenBack]] = []
@@ -241,48 +252,68 @@ class LeasedLedger:
 
     def _ask_until(self, hold: Hold) -> Refusal | None:
         """Ask the authority for what is missing, or wait for another thread that does."""
+        waiter = _Waiter(hold)
         ends_at = self._clock() + _TURN_SECONDS
-        while True:
-            with self._lock:
-                ask = self._escrow.begin(hold)
-                if isinstance(ask, Busy):
-                    self._wait(hold, ends_at)
-                    continue
-                dry = self._escrow.dry()
-            self._refill_soon(dry)
-            if ask is None:
-                return None
-            answer: Grant | Refusal | None = None
-            try:
-                answer = self._lessor.grant(ask.lease, ask.wants)
-            except LeaseLostError:
-                self._lose(ask.lease)
-                if self._clock() >= ends_at:
-                    raise
-            finally:
-                if answer is None:
-                    self._undo(ask)
-            if answer is not None:
-                answered = self._finish(hold, ask, answer)
+        try:
+            while True:
+                with self._lock:
+                    ask = None if waiter.is_served else self._escrow.begin(hold)
+                    if isinstance(ask, Busy):
+                        self._wait(waiter, ends_at)
+                        continue
+                    dry = self._escrow.dry()
+                self._refill_soon(dry)
+                if ask is None:
+                    return None
+                answered = self._ask(hold, ask, ends_at)
                 if not isinstance(answered, Busy):
                     return answered
+        finally:
+            with self._lock:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
 
-    def _wait(self, hold: Hold, ends_at: float) -> None:
+    def _ask(self, hold: Hold, ask: Ask, ends_at: float) -> Refusal | Busy | None:
+        """Ask the authority; `BUSY` when the lease was lost, and all must begin anew."""
+        answer: Grant | Refusal | None = None
+        try:
+            answer = self._lessor.grant(ask.lease, ask.wants)
+        except LeaseLostError:
+            self._lose(ask.lease)
+            if self._clock() >= ends_at:
+                raise
+        finally:
+            if answer is None:
+                self._undo(ask)
+        return BUSY if answer is None else self._finish(hold, ask, answer)
+
+    def _wait(self, waiter: _Waiter, ends_at: float) -> None:
         """Wait until somebody's question is answered, and have it ask for us too; with the lock.
 
         Raises:
             LedgerUnavailableError: Nobody was answered for as long as a call may wait.
         """
+        if waiter not in self._waiters:
+            self._waiters.append(waiter)
         seconds = min(self._settings.wait_seconds, ends_at - self._clock())
-        waiting = self._escrow.waiting(hold)
+        waiting = self._escrow.waiting(waiter.hold)
         for part, amount in waiting:
             part.wanted += amount
         try:
-            if seconds <= 0 or not self._changed.wait(seconds):
-                raise LedgerUnavailableError(f"no grant within {self._settings.wait_seconds} s")
+            is_told = seconds > 0 and self._changed.wait(seconds)
         finally:
             for part, amount in waiting:
                 part.wanted -= amount
+        if not is_told and not waiter.is_served:
+            raise LedgerUnavailableError(f"no grant within {self._settings.wait_seconds} s")
+
+    def _serve(self) -> None:
+        """Serve those who wait, in turn, before anybody who comes later; with the lock."""
+        for waiter in list(self._waiters):
+            if self._escrow.take(waiter.hold):
+                waiter.is_served = True
+                self._waiters.remove(waiter)
+        self._changed.notify_all()
 
     def _finish(self, hold: Hold, ask: Ask, answer: Grant | Refusal) -> Refusal | Busy | None:
         """Take in an answer; `BUSY` when the lease was lost meanwhile, and all must begin anew."""
@@ -295,7 +326,7 @@ class LeasedLedger:
                     return BUSY
                 return in_calls_words(answer.short, hold) if answer.short is not None else None
             finally:
-                self._changed.notify_all()
+                self._serve()
 
     def _refill_soon(self, dry: list[Ask]) -> None:
         for ask in dry:
@@ -316,7 +347,7 @@ class LeasedLedger:
                     self._escrow.apply(ask, answer)
                 else:
                     self._escrow.undo(ask)
-                self._changed.notify_all()
+                self._serve()
 
     def _undo(self, ask: Ask) -> None:
         with self._lock:
