@@ -48,6 +48,34 @@ is in every line. New keys may come; none changes its meaning.
 |---|---|
 {keys}
 
+## The keys of `config explain --json`
+
+Amounts are decimal strings in the budget's unit.
+
+| key | meaning |
+|---|---|
+| `document` | The rules. |
+| `time` | When the call would start. |
+| `provider`, `operation`, `model`, `input_bytes`, `max_output_tokens` | The call. |
+| `attribution` | Whom it is for: dimension to value, tags as `tag.NAME`. |
+| `decision` | `allow`, `warn`, `shadow` or `deny`: what the gate would say now. |
+| `mode` | `observe` or `off` while the gate refuses nothing. |
+| `rule_ids` | The rules that it goes by: those without room, else all that count the call. |
+| `error_type`, `text` | Of the denial; null where there is none. |
+| `bound_nanousd`, `bound_reasons` | As in `events --json`. |
+| `touched` | The budgets that count the call. |
+| `untouched` | The others: `budget`, and `why`: the conditions that the call does not meet. |
+
+Each of `touched` has `budget`, `scope`, `period`, `unit`, `limit`, `posted`, `held`, `unresolved`,
+`remaining` and `resets_at` as in `budgets --json`, and besides:
+
+| key | meaning |
+|---|---|
+| `asked` | What the call would hold; null where it is refused before anything is asked. |
+| `fits` | Whether there is room for it; null where nothing is asked. |
+| `on_exceed` | What becomes of a call for which there is none. |
+| `because` | The conditions that the call meets. |
+
 ## The keys of `budgets --json`
 
 | key | meaning |

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from . import _arguments
+from ._config_parser import add_config
 from ._parser import Parser, run
 from ._prices_parser import add_prices
 from ._terminal import prepare_streams
@@ -57,7 +58,7 @@ def make_parser() -> Parser:
     _add_report(parser)
     _add_budgets(parser)
     _add_doctor(parser)
-    _add_config(parser)
+    add_config(parser)
     add_prices(parser)
     ledger = parser.add_command("ledger", "look after the ledger's file")
     ledger.add_command(
@@ -170,28 +171,6 @@ def _add_doctor(parser: Parser) -> None:
         "  tollspan doctor --json | jq '.checks[] | select(.status != \"ok\")'\n",
     )
     command.add_argument("--json", action="store_true", help="one JSON object")
-
-
-def _add_config(parser: Parser) -> None:
-    config = parser.add_command("config", "check tollspan.yaml, prices.yaml and the settings")
-    check = config.add_command(
-        "check",
-        "say what the rules mean, or what is wrong with them",
-        does="_config:check",
-        examples="  tollspan config check\n  tollspan config check deploy/tollspan.yaml\n",
-    )
-    check.add_argument(
-        "file", nargs="?", metavar="FILE",
-        help="the rules' document (default: the one in force, and prices.yaml and the settings)",
-    )  # fmt: skip
-    config.add_command(
-        "schema",
-        "print the JSON Schema of tollspan.yaml, or of an event",
-        does="_config:schema",
-        examples="  tollspan config schema > tollspan.schema.json\n",
-    ).add_argument(
-        "--event", action="store_true", help="that of one line of `tollspan events --json`"
-    )
 
 
 def _add_span_of_time(command: Parser) -> None:

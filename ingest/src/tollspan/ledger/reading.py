@@ -151,6 +151,17 @@ class LedgerReader:
             for row in self._rows(query, (budget_id, period, budget_id, period, most_scopes))
         )
 
+    def balances_at(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand, in this order; nothing is counted in one that is unknown."""
+        query = f"{_ACCOUNTS} WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?"
+        found: list[Balance] = []
+        for account in accounts:
+            key = (account.budget_id, account.scope, account.period, account.unit)
+            row = next(iter(self._rows(query, key)), None)
+            known = Balance(account=account) if row is None else _balance(row)
+            found.append(msgspec.structs.replace(known, account=account))
+        return tuple(found)
+
     def events(
         self,
         *,

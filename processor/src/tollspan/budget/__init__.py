@@ -1,6 +1,7 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
 from .assigning import EVERYBODY_ELSE, Assignments, window_of
+from .checking import Problem, find_problems
 from .closing import Closer, Rates
 from .document import (
     BUDGET_KEYS,
@@ -12,6 +13,7 @@ from .document import (
 from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import WINDOW_KEYS
+from .explaining import Matching, Seen, matchings
 from .gate import Bounds, BudgetGate
 from .leased import LeasedLedger
 from .leases import (
@@ -30,6 +32,7 @@ from .leases import (
     size,
 )
 from .limits import Limits
+from .looking import Looking
 from .memory import MemoryLedger
 from .plans import read_scope
 from .ports import (
@@ -113,6 +116,8 @@ __all__ = [
     "Leg",
     "Lessor",
     "Limits",
+    "Looking",
+    "Matching",
     "MemoryAuthority",
     "MemoryLedger",
     "Milestones",
@@ -122,9 +127,11 @@ __all__ = [
     "OnUnboundedInput",
     "OnUnpriced",
     "OwnLimit",
+    "Problem",
     "Rates",
     "Refusal",
     "RuleSet",
+    "Seen",
     "Settlement",
     "SharedAuthority",
     "Standing",
@@ -136,7 +143,9 @@ __all__ = [
     "begins_at",
     "end_of",
     "ends_at",
+    "find_problems",
     "is_asyncio",
+    "matchings",
     "parse_rules",
     "period",
     "read_rules",

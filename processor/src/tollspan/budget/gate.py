@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from functools import partial
 from itertools import repeat
 from typing import Protocol
@@ -23,6 +24,7 @@ from tollspan.usage import (
 )
 
 from . import asking, denials
+from .looking import Looking
 from .plans import NOWHEN, Plan, Planner
 from .ports import Authority, Busy, is_asyncio
 from .rules import RuleSet
@@ -149,6 +151,17 @@ class BudgetGate:
             raise LedgerUnavailableError(
                 f"no answer within {self._acquire_timeout_seconds} s"
             ) from error
+
+    def check(self, call: Call, looking: Looking | None = None) -> Decision:
+        """Say what `authorize` would say now. It holds nothing, and may wait for the authority.
+
+        Args:
+            call: The call.
+            looking: Says how accounts stand; None for the authority.
+        """
+        gate = copy(self)
+        gate._authority = looking or Looking(self._authority.balances)  # noqa: SLF001 - a copy of this
+        return gate.authorize(call)
 
     def spent(self, call: Call) -> Decision:
         """Name the accounts of what was used without asking: it is posted, over the limit too."""

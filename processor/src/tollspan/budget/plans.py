@@ -221,10 +221,10 @@ def _names_somebody(condition: Condition) -> bool:
 
 
 def _tests(conditions: tuple[Condition, ...]) -> tuple[_Test, ...]:
-    return tuple([_test(condition) for condition in conditions])
+    return tuple([test_of(condition) for condition in conditions])
 
 
-def _test(condition: Condition) -> _Test:
+def test_of(condition: Condition) -> _Test:
     """Return a function that says whether a call meets a condition."""
     key = condition.key
     is_subject = key in SUBJECTS
@@ -244,6 +244,11 @@ def _test(condition: Condition) -> _Test:
 
 def _any_of(patterns: tuple[str, ...]) -> str:
     return "|".join(map(fnmatch.translate, patterns))
+
+
+def said_of(call: Call, key: str) -> str | None:
+    """Return what a call says of what `where` may name; None when it says nothing."""
+    return _what(call.request, key) if key in SUBJECTS else value_of(call.attribution, key)
 
 
 def _what(request: Request, key: str) -> str | None:
