@@ -82,7 +82,7 @@ Each of `touched` has `budget`, `scope`, `period`, `unit`, `limit`, `posted`, `h
 |---|---|
 | `budget` | The budget's id. |
 | `scope` | Whose part of a divided budget: dimension to value. Empty when it is undivided. |
-| `period` | Key of the window, `2026-11` say; empty for a lifetime. |
+| `period` | Key of the window, `2026-11` say; empty for a lifetime, `block` for a block in code. |
 | `unit` | What the amounts count: `USD`, `tokens`, `calls`, `web_searches`, …. |
 | `limit` | The limit. |
 | `posted` | Spent. |

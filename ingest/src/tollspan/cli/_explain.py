@@ -99,8 +99,7 @@ def _explain(settings: Settings, rules: RuleSet, book: PriceBook, call: Call) ->
     gate = BudgetGate(rules, book, Looking(_reader(settings)), mode=settings.mode)
     looking = Looking(_reader(settings))
     decision = gate.check(call, looking)
-    named = gate.spent(call).hold
-    accounts = [account for account, _ in named.legs] if named is not None else []
+    accounts = gate.accounts(call)
     seen = {one.budget.id: one for one in matchings(rules, call)}
     touching = {account.budget_id for account in accounts}
     return Explanation(

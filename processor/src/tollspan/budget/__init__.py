@@ -15,6 +15,7 @@ from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import WINDOW_KEYS
 from .explaining import Matching, Seen, matchings
 from .gate import Bounds, BudgetGate
+from .headroom import Headroom, headroom_of, most_output, tightest
 from .leased import LeasedLedger
 from .leases import (
     LIMIT_SHARE,
@@ -50,6 +51,7 @@ from .ports import (
     is_asyncio,
 )
 from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, OnExceed, OwnLimit, RuleSet
+from .said_limits import parse_limit
 from .shared_memory import MemoryAuthority
 from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Standing, Warner, WarningReason
@@ -108,6 +110,7 @@ __all__ = [
     "Gate",
     "GivenBack",
     "Grant",
+    "Headroom",
     "Hold",
     "Lease",
     "LeaseLostError",
@@ -144,12 +147,16 @@ __all__ = [
     "end_of",
     "ends_at",
     "find_problems",
+    "headroom_of",
     "is_asyncio",
     "matchings",
+    "most_output",
+    "parse_limit",
     "parse_rules",
     "period",
     "read_rules",
     "read_scope",
     "size",
+    "tightest",
     "window_of",
 ]
