@@ -48,6 +48,22 @@ is in every line. New keys may come; none changes its meaning.
 |---|---|
 {keys}
 
+## The keys of `budget simulate --json`
+
+| key | meaning |
+|---|---|
+| `document` | The rules. |
+| `since`, `until` | As they were asked for; null for all. |
+| `calls`, `cost_nanousd` | What was replayed, and what it cost. |
+| `unknown` | Of them, those whose cost nobody knows: their bound stands for it. |
+| `refused_then` | Calls that were refused when they were made; they are left out. |
+| `by_cost` | What the rules had done, had the cost of each call been known before. |
+| `by_bounds` | What they had done as they do it: they hold what a call may cost until it ends. |
+
+`by_cost` and `by_bounds` have `refused` (calls), `refused_nanousd` (what these cost), and `rules`,
+each with `rule`, `scope`, `action` (`deny`, `warn` or `shadow`), `calls`, `cost_nanousd`, and
+`first`, the time of the first of them. Owners past the 10,000th are summed in the scope `others`.
+
 ## The keys of `config explain --json`
 
 Amounts are decimal strings in the budget's unit.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from . import _arguments
+from ._budget_parser import add_budget
 from ._config_parser import add_config
 from ._parser import Parser, run
 from ._prices_parser import add_prices
@@ -57,6 +58,7 @@ def make_parser() -> Parser:
     _add_events(parser)
     _add_report(parser)
     _add_budgets(parser)
+    add_budget(parser)
     _add_doctor(parser)
     add_config(parser)
     add_prices(parser)

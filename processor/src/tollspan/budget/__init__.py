@@ -50,6 +50,7 @@ from .ports import (
     OnUnpriced,
     is_asyncio,
 )
+from .replaying import OTHERS, By, Outlook, Replay, Scope, Verdicts
 from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, OnExceed, OwnLimit, RuleSet
 from .said_limits import parse_limit
 from .shared_memory import MemoryAuthority
@@ -81,6 +82,7 @@ __all__ = [
     "LIFETIME",
     "LIMIT_SHARE",
     "NO_OWN_UNITS",
+    "OTHERS",
     "OWNERS",
     "OWN_UNIT",
     "PLAN_KEYS",
@@ -101,6 +103,7 @@ __all__ = [
     "BudgetGate",
     "BudgetWarning",
     "Busy",
+    "By",
     "CallSink",
     "Closer",
     "Closing",
@@ -129,16 +132,20 @@ __all__ = [
     "OnUnbounded",
     "OnUnboundedInput",
     "OnUnpriced",
+    "Outlook",
     "OwnLimit",
     "Problem",
     "Rates",
     "Refusal",
+    "Replay",
     "RuleSet",
+    "Scope",
     "Seen",
     "Settlement",
     "SharedAuthority",
     "Standing",
     "Unresolved",
+    "Verdicts",
     "Want",
     "Warner",
     "WarningReason",
