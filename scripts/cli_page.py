@@ -48,13 +48,57 @@ is in every line. New keys may come; none changes its meaning.
 |---|---|
 {keys}
 
+## The keys of `budget simulate --json`
+
+| key | meaning |
+|---|---|
+| `document` | The rules. |
+| `since`, `until` | As they were asked for; null for all. |
+| `calls`, `cost_nanousd` | What was replayed, and what it cost. |
+| `unknown` | Of them, those whose cost nobody knows: their bound stands for it. |
+| `refused_then` | Calls that were refused when they were made; they are left out. |
+| `by_cost` | What the rules had done, had the cost of each call been known before. |
+| `by_bounds` | What they had done as they do it: they hold what a call may cost until it ends. |
+
+`by_cost` and `by_bounds` have `refused` (calls), `refused_nanousd` (what these cost), and `rules`,
+each with `rule`, `scope`, `action` (`deny`, `warn` or `shadow`), `calls`, `cost_nanousd`, and
+`first`, the time of the first of them. Owners past the 10,000th are summed in the scope `others`.
+
+## The keys of `config explain --json`
+
+Amounts are decimal strings in the budget's unit.
+
+| key | meaning |
+|---|---|
+| `document` | The rules. |
+| `time` | When the call would start. |
+| `provider`, `operation`, `model`, `input_bytes`, `max_output_tokens` | The call. |
+| `attribution` | Whom it is for: dimension to value, tags as `tag.NAME`. |
+| `decision` | `allow`, `warn`, `shadow` or `deny`: what the gate would say now. |
+| `mode` | `observe` or `off` while the gate refuses nothing. |
+| `rule_ids` | The rules that it goes by: those without room, else all that count the call. |
+| `error_type`, `text` | Of the denial; null where there is none. |
+| `bound_nanousd`, `bound_reasons` | As in `events --json`. |
+| `touched` | The budgets that count the call. |
+| `untouched` | The others: `budget`, and `why`: the conditions that the call does not meet. |
+
+Each of `touched` has `budget`, `scope`, `period`, `unit`, `limit`, `posted`, `held`, `unresolved`,
+`remaining` and `resets_at` as in `budgets --json`, and besides:
+
+| key | meaning |
+|---|---|
+| `asked` | What the call would hold; null where it is refused before anything is asked. |
+| `fits` | Whether there is room for it; null where nothing is asked. |
+| `on_exceed` | What becomes of a call for which there is none. |
+| `because` | The conditions that the call meets. |
+
 ## The keys of `budgets --json`
 
 | key | meaning |
 |---|---|
 | `budget` | The budget's id. |
 | `scope` | Whose part of a divided budget: dimension to value. Empty when it is undivided. |
-| `period` | Key of the window, `2026-11` say; empty for a lifetime. |
+| `period` | Key of the window, `2026-11` say; empty for a lifetime, `block` for a block in code. |
 | `unit` | What the amounts count: `USD`, `tokens`, `calls`, `web_searches`, …. |
 | `limit` | The limit. |
 | `posted` | Spent. |

@@ -15,13 +15,20 @@ from tollspan.api import (
     AttributionError,
     BudgetExceededError,
     CallDeniedError,
+    Check,
     GateUnavailableError,
+    Headroom,
     OpenAIInstrumentor,
     TollspanError,
     argument,
     attribution,
     bind,
+    budget,
+    gate,
     install,
+    is_within_limit,
+    max_tokens,
+    remaining,
     report_usage,
     tool,
 )
@@ -123,6 +130,32 @@ def attributed() -> None:
         attribution(customer="")
     except (AttributionError, ValueError) as error:
         print(error)
+
+
+@budget("nightly", limit="5 USD")
+async def nightly(question: str) -> str:
+    """Keep its signature under the decorator."""
+    return question
+
+
+def ask_first(messages: list[dict[str, str]]) -> str:
+    """Ask before calling, and give a task a budget of its own."""
+    found = gate.check(model="gpt-4o", messages=messages, max_tokens=100)
+    assert_type(found, Check)
+    assert_type(found.is_allowed, bool)
+    assert_type(found.denial, CallDeniedError | None)
+    assert_type(max_tokens("gpt-4o", messages=messages), int | None)
+    assert_type(is_within_limit(customer="acme"), bool)
+    left = remaining(customer="acme", model="gpt-4o", unit="usd", tags={"tier": "free"})
+    assert_type(left, Headroom | None)
+    if left is not None:
+        assert_type(left.remaining, int)
+        assert_type(left.resets_at, datetime | None)
+    coroutine: Coroutine[Any, Any, str] = nightly("?")
+    coroutine.close()
+    with budget("task-42", limit="0.50 USD") as block:
+        assert_type(block.headroom, Headroom)
+        return f"{block.id}: {block.spent} of {block.limit} {block.unit}, {block.remaining} left"
 
 
 KINDS: tuple[type[CallDeniedError], ...] = (BudgetExceededError, GateUnavailableError)

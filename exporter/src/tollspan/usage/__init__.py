@@ -1,6 +1,7 @@
 """The values that move through tollspan, and every exception. No I/O, no OpenTelemetry."""
 
 from .amounts import format_amount, to_decimal, unit_word
+from .blocks import BLOCK_PERIOD, BlockBudget
 from .call import LOCAL_TENANT, TOOL_PROVIDER, Attribution, Call, Request
 from .cost import (
     NANOUSD_PER_USD,
@@ -47,6 +48,7 @@ from .errors import (
     LedgerCorruptError,
     LedgerError,
     LedgerUnavailableError,
+    NotInstalledError,
     PriceBookError,
     Recovery,
     SessionLimitExceededError,
@@ -100,6 +102,7 @@ from .usage import (
 )
 
 __all__ = [
+    "BLOCK_PERIOD",
     "BUDGET_UNITS",
     "DECISION_TYPE",
     "DIALECTS",
@@ -127,6 +130,7 @@ __all__ = [
     "USAGE_TYPE",
     "Attribution",
     "AttributionError",
+    "BlockBudget",
     "Bound",
     "BudgetExceededError",
     "BudgetUnit",
@@ -150,6 +154,7 @@ __all__ = [
     "LedgerError",
     "LedgerUnavailableError",
     "Mode",
+    "NotInstalledError",
     "Outcome",
     "OutcomeStatus",
     "PriceBookError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .blocks import BlockBudget
 from .usage import Quantities
 
 LOCAL_TENANT = "local"
@@ -15,7 +16,8 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Who pays for a call, captured once when the call starts.
 
     Every dimension is 1 to 256 characters without control characters, or None when nobody said it
-    (shown as `unattributed`). `tags` holds (name, value) pairs sorted by name.
+    (shown as `unattributed`). `tags` holds (name, value) pairs sorted by name; `budgets` those of
+    the blocks that the call is made in, the outermost first.
     """
 
     tenant: str = LOCAL_TENANT
@@ -30,6 +32,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     service: str | None = None
     environment: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    budgets: tuple[BlockBudget, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,6 +8,7 @@ from typing import cast
 
 import msgspec
 
+from .blocks import merge_blocks
 from .call import Attribution
 from .errors import AttributionError
 
@@ -114,12 +115,17 @@ def read_attribution(
 
 
 def merge_attributions(outer: Attribution, inner: Attribution) -> Attribution:
-    """Return both in one: what `inner` says wins, dimension by dimension and tag by tag."""
+    """Return both in one: what `inner` says wins, dimension by dimension and tag by tag.
+
+    The budgets of blocks add up.
+    """
     changes: dict[str, object] = {
         name: value for name in _MERGED if (value := getattr(inner, name)) is not None
     }
     if inner.tags:
         changes["tags"] = tuple(sorted({**dict(outer.tags), **dict(inner.tags)}.items()))
+    if inner.budgets:
+        changes["budgets"] = merge_blocks(outer.budgets, inner.budgets)
     return msgspec.structs.replace(outer, **changes) if changes else outer
 
 

@@ -3,7 +3,8 @@
 ```
 TollspanError
 ├── ConfigError              a document or setting is wrong; names the file, line and key
-│   └── AttributionError         a value of who pays is wrong; a `ValueError` too
+│   ├── AttributionError         a value of who pays is wrong; a `ValueError` too
+│   └── NotInstalledError        budgets are asked for in a process in which nothing is gated
 ├── PriceBookError           a price book can't be read or has been altered
 ├── LedgerError              the ledger can't do what was asked
 │   ├── LedgerUnavailableError   disk full, read-only, locked too long: it may work later
@@ -40,6 +41,10 @@ class ConfigError(TollspanError):
 
 class AttributionError(ConfigError, ValueError):
     """A value of who pays is wrong; the text names the dimension and the fix."""
+
+
+class NotInstalledError(ConfigError):
+    """Nothing gates the calls of this process: call `install()`, or start it by `tollspan run`."""
 
 
 class PriceBookError(TollspanError):

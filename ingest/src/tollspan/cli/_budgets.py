@@ -21,6 +21,7 @@ from tollspan.budget import (
 from tollspan.launch import Settings, read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger
 from tollspan.usage import (
+    BLOCK_PERIOD,
     BudgetUnit,
     ConfigError,
     LedgerError,
@@ -83,7 +84,7 @@ def _in_force(
     """Return a balance with the limit that the rules have now: the ledger's is the last call's."""
     account = balance.account
     budget = rules.get(account.budget_id)
-    if budget is None or budget.unit != account.unit:
+    if budget is None or budget.unit != account.unit or account.period == BLOCK_PERIOD:
         return balance
     return Balance(
         account=Account(

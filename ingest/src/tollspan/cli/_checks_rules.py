@@ -14,7 +14,7 @@ from tollspan.pricing import PriceBook, inspect_book
 from tollspan.usage import ConfigError, TollspanError
 
 from ._checks import Check, Patient, good, many, problem, warning
-from ._reach import unreachable
+from ._reach import why_unreachable
 
 _OURS = "TOLLSPAN_"
 _OLD_BOOK_DAYS = 60
@@ -111,13 +111,14 @@ def _reach(rules: RuleSet, patient: Patient) -> Check:
             "rules.reach", "the document has no budget: nothing is refused", "add one to `budgets`"
         )
     try:
-        lost = unreachable(rules, load_prices(patient.settings))
+        lost = why_unreachable(rules, load_prices(patient.settings))
     except TollspanError:  # the check of the prices says so
-        lost = ()
+        lost = {}
     if lost:
+        named = "; ".join(f"{name} ({why})" for name, why in lost.items())
         return warning(
             "rules.reach",
-            f"budgets that count no call: {'; '.join(lost)}",
+            f"budgets that count no call: {named}",
             "mend their `where`, or take them out",
         )
     soft = [budget.id for budget in rules.budgets if budget.on_exceed != "deny"]

@@ -1,37 +1,69 @@
-"""`tollspan config`: says what the rules mean, or what is wrong with them; and their schema."""
+"""`tollspan config check` and `schema`: what rules mean, what is wrong with them, what is odd."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from tollspan.budget import RuleSet, read_rules
-from tollspan.launch import load_prices, read_settings
-from tollspan.usage import ConfigError, TollspanError
+import msgspec
 
+from tollspan.budget import RuleSet, find_problems, parse_rules
+from tollspan.launch import Settings, load_prices, read_settings
+from tollspan.pricing import PriceBook
+from tollspan.usage import ConfigError, TollspanError, read_document
+
+from ._checks import Status
+from ._oddities import oddities
 from ._schemas import config_schema, event_schema
 from ._sentences import defaults_sentences, sentence
-from ._terminal import Cell, print_json, print_line
+from ._terminal import Cell, Style, print_json, print_line
+
+_LINE = re.compile(r":([0-9]+): ")
+_WORDS: dict[Status, tuple[str, Style]] = {
+    "ok": ("ok     ", "good"),
+    "warning": ("odd    ", "warning"),
+    "problem": ("wrong  ", "bad"),
+}
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was found.
+
+    Attributes:
+        status: `problem`: it can't be used so. `warning`: it can, and hardly is what was meant.
+        text: What was found, and what was expected.
+        file: Where; null for a setting.
+        line: Its line, counted from 1; null where there is none.
+        budget: The budget that is odd; null for all else.
+    """
+
+    status: Status
+    text: str
+    file: str | None = None
+    line: int | None = None
+    budget: str | None = None
 
 
 def check(parsed: argparse.Namespace) -> int:
     """Look over one document, or all that is in force here; exit code 1 when something is wrong."""
+    found: list[Finding] = []
     if parsed.file is not None:
-        return _try(lambda: _rules(Path(parsed.file)))
-    wrong: list[ConfigError] = []
-    settings = read_settings(on_wrong=wrong.append)
-    for error in wrong:
-        _say_wrong(error)
-    code = int(bool(wrong))
-    if settings.document is None:
-        _say_wrong("no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME")
-        code = 1
+        settings = read_settings(on_wrong=_nothing)
+        rules = _rules(Path(parsed.file), found)
+        _add_oddities(rules, _prices(settings, []), found)
     else:
-        document = settings.document
-        code |= _try(lambda: _rules(document))
-    code |= _try(lambda: _prices(str(settings.prices), load_prices(settings).book_id))
-    return code
+        wrong: list[ConfigError] = []
+        settings = read_settings(on_wrong=wrong.append)
+        found += [Finding(status="problem", text=str(error)) for error in wrong]
+        rules = _rules(settings.document, found)
+        _add_oddities(rules, _prices(settings, found), found)
+    if parsed.json:
+        print_json(_as_json(found, rules))
+    else:
+        _print(found, rules)
+    return int(any(one.status == "problem" for one in found))
 
 
 def schema(parsed: argparse.Namespace) -> int:
@@ -40,31 +72,91 @@ def schema(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _try(action: Callable[[], None]) -> int:
+def _nothing(error: ConfigError) -> None:
+    """Leave settings alone that are not asked for."""
+
+
+def _rules(path: Path | None, found: list[Finding]) -> RuleSet | None:
+    """Read a document; None, and why, when it can't be used."""
+    if path is None:
+        text = "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME"
+        found.append(Finding(status="problem", text=text))
+        return None
+    source = str(path)
     try:
-        action()
-    except TollspanError as error:
-        _say_wrong(error)
-        return 1
-    return 0
-
-
-def _say_wrong(error: object) -> None:
-    print_line(Cell("wrong  ", "bad"), str(error))
-
-
-def _rules(path: Path) -> None:
-    rules = read_rules(path)
+        text = read_document(path)
+    except ConfigError as error:
+        found.append(_problem(source, error))
+        return None
+    problems = find_problems(text, source=source)
+    if problems:
+        found += [
+            Finding(status="problem", text=one.text, file=source, line=one.line) for one in problems
+        ]
+        return None
+    rules = parse_rules(text, source=source)
     count = len(rules.budgets)
-    print_line(Cell("ok     ", "good"), f"{path}: {count} budget{'' if count == 1 else 's'}")
-    for text in _sentences(rules):
-        print_line("       ", text)
+    text = f"{path}: {count} budget{'' if count == 1 else 's'}"
+    found.append(Finding(status="ok", text=text, file=source))
+    return rules
+
+
+def _prices(settings: Settings, found: list[Finding]) -> PriceBook | None:
+    own = settings.prices
+    source = None if own is None else str(own)
+    try:
+        book = load_prices(settings)
+    except TollspanError as error:
+        found.append(_problem(source, error))
+        return None
+    more = "" if own is None else f", with your own prices of {own}"
+    found.append(Finding(status="ok", text=f"price book {book.book_id}{more}", file=source))
+    return book
+
+
+def _problem(source: str | None, error: TollspanError) -> Finding:
+    text = str(error)
+    is_there = source is not None and text.startswith(source)
+    line = _LINE.match(text, len(source)) if source is not None and is_there else None
+    return Finding(
+        status="problem",
+        text=text,
+        file=source if is_there else None,
+        line=int(line[1]) if line is not None else None,
+    )
+
+
+def _add_oddities(rules: RuleSet | None, book: PriceBook | None, found: list[Finding]) -> None:
+    if rules is None:
+        return
+    found += [
+        Finding(
+            status="warning",
+            text=one.text if one.budget is None else f"{one.budget} {one.text}",
+            file=rules.source,
+            budget=one.budget,
+        )
+        for one in oddities(rules, book)
+    ]
+
+
+def _print(found: Sequence[Finding], rules: RuleSet | None) -> None:
+    for one in found:
+        word, style = _WORDS[one.status]
+        print_line(Cell(word, style), one.text)
+        if rules is not None and one.status == "ok" and one.file == rules.source:
+            for text in _sentences(rules):
+                print_line("       ", text)
 
 
 def _sentences(rules: RuleSet) -> list[str]:
     return [*(sentence(budget) for budget in rules.budgets), *defaults_sentences(rules)]
 
 
-def _prices(path: str, book_id: str) -> None:
-    own = "" if path == "None" else f", with your own prices of {path}"
-    print_line(Cell("ok     ", "good"), f"price book {book_id}{own}")
+def _as_json(found: Sequence[Finding], rules: RuleSet | None) -> dict[str, object]:
+    statuses = {one.status for one in found}
+    return {
+        "status": next(one for one in ("problem", "warning", "ok") if one in statuses),
+        "findings": [one for one in found if one.status != "ok"],
+        "meaning": [] if rules is None else _sentences(rules),
+    }

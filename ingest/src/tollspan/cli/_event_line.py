@@ -42,7 +42,8 @@ class ChargeLine(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         budget: The budget's id.
         scope: Dimension → value; empty for a budget that is not divided.
-        period: The window's key, `2026-11` say; empty for a lifetime.
+        period: The window's key, `2026-11` say; empty for a lifetime, `block` for the budget of a
+            block in code.
         unit: What the amounts count.
         posted: Spent.
         unresolved: Kept counted, since nobody knows whether it was spent.
@@ -203,7 +204,7 @@ def event_line(event: Event) -> EventLine:
     note = event.decision
     attribution = msgspec.structs.asdict(call.attribution)
     values: dict[str, object] = {
-        **{name: value for name, value in attribution.items() if name != "tags"},
+        **{name: value for name, value in attribution.items() if name not in ("tags", "budgets")},
         **_trace(event.traceparent),
         **(_of_usage(event) if isinstance(event, UsageEvent) else _of_decision(event)),
         "time": rfc3339(call.started_at_unix_ns),

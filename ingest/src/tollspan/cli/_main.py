@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from . import _arguments
+from ._authority_parser import add_authority
+from ._budget_parser import add_budget
+from ._config_parser import add_config
 from ._parser import Parser, run
 from ._prices_parser import add_prices
 from ._terminal import prepare_streams
@@ -56,10 +59,11 @@ def make_parser() -> Parser:
     _add_events(parser)
     _add_report(parser)
     _add_budgets(parser)
+    add_budget(parser)
     _add_doctor(parser)
-    _add_config(parser)
+    add_config(parser)
     add_prices(parser)
-    _add_authority(parser)
+    add_authority(parser)
     ledger = parser.add_command("ledger", "look after the ledger's file")
     ledger.add_command(
         "rebuild",
@@ -171,58 +175,6 @@ def _add_doctor(parser: Parser) -> None:
         "  tollspan doctor --json | jq '.checks[] | select(.status != \"ok\")'\n",
     )
     command.add_argument("--json", action="store_true", help="one JSON object")
-
-
-def _add_config(parser: Parser) -> None:
-    config = parser.add_command("config", "check tollspan.yaml, prices.yaml and the settings")
-    check = config.add_command(
-        "check",
-        "say what the rules mean, or what is wrong with them",
-        does="_config:check",
-        examples="  tollspan config check\n  tollspan config check deploy/tollspan.yaml\n",
-    )
-    check.add_argument(
-        "file", nargs="?", metavar="FILE",
-        help="the rules' document (default: the one in force, and prices.yaml and the settings)",
-    )  # fmt: skip
-    config.add_command(
-        "schema",
-        "print the JSON Schema of tollspan.yaml, or of an event",
-        does="_config:schema",
-        examples="  tollspan config schema > tollspan.schema.json\n",
-    ).add_argument(
-        "--event", action="store_true", help="that of one line of `tollspan events --json`"
-    )
-
-
-def _add_authority(parser: Parser) -> None:
-    authority = parser.add_command("authority", "open and look at the authority of many hosts")
-    opening = authority.add_command(
-        "open",
-        "let a shared authority grant: at first, and after it lost what it knew",
-        does="_authority:open_",
-        examples="  tollspan authority open redis://localhost:6379/0\n",
-    )
-    opening.add_argument(
-        "--anew", action="store_true", help="where it is open: end every lease, begin a new epoch"
-    )
-    filling = authority.add_command(
-        "fill",
-        "tell a shared authority all that this host's events charge; told twice, it counts once",
-        does="_authority:fill",
-        examples="  tollspan authority fill   # on each host, then once: tollspan authority open\n",
-    )
-    showing = authority.add_command(
-        "status",
-        "say whether a shared authority grants, and what is open with it",
-        does="_authority:status",
-        examples="  tollspan authority status --json\n",
-    )
-    showing.add_argument("--json", action="store_true", help="one JSON object")
-    for command in (opening, filling, showing):
-        command.add_argument(
-            "url", nargs="?", metavar="URL", help="its address (default: TOLLSPAN_AUTHORITY)"
-        )
 
 
 def _add_span_of_time(command: Parser) -> None:

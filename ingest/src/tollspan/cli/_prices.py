@@ -136,7 +136,7 @@ def _list_json(book: PriceBook, listed: PriceList, rows: list[PriceRow]) -> dict
 
 def cost(parsed: argparse.Namespace) -> int:
     book = load_prices(read_settings())
-    provider, model = _one_provider(book, parsed.provider, parsed.model)
+    provider, model = one_provider(book, parsed.provider, parsed.model)
     request = Request(
         provider=provider,
         operation="chat",
@@ -225,7 +225,12 @@ def _lists(book: PriceBook, provider: str | None, model: str) -> list[PriceList]
     return list(found.values())
 
 
-def _one_provider(book: PriceBook, provider: str | None, model: str) -> tuple[str, str]:
+def one_provider(book: PriceBook, provider: str | None, model: str) -> tuple[str, str]:
+    """Return whose model is meant, and its name there.
+
+    Raises:
+        TollspanError: Nobody has a price for it, or several have and none of them made it.
+    """
     if provider is not None:
         return provider, model
     before, _, after = model.partition("/")

@@ -13,8 +13,8 @@ from tollspan.usage import TOOL_PROVIDER
 _WILD = re.compile(r"[*?[]")
 
 
-def unreachable(rules: RuleSet, book: PriceBook) -> tuple[str, ...]:
-    """Return why budgets count no call, a text for each such budget.
+def why_unreachable(rules: RuleSet, book: PriceBook) -> dict[str, str]:
+    """Return why budgets count no call, by the id of each such budget.
 
     What can't be known (whom calls are for, models of the operator's own) counts as possible.
 
@@ -22,12 +22,12 @@ def unreachable(rules: RuleSet, book: PriceBook) -> tuple[str, ...]:
         PriceBookError: The book can't be read.
     """
     providers = {*book.providers, *(provider for _, provider in rules.hosts), TOOL_PROVIDER}
-    found: list[str] = []
+    found: dict[str, str] = {}
     for budget in rules.budgets:
         why = _why(budget, book, providers)
         if why is not None:
-            found.append(f"{budget.id} ({why})")
-    return tuple(found)
+            found[budget.id] = why
+    return found
 
 
 def _why(budget: Budget, book: PriceBook, providers: Collection[str]) -> str | None:

@@ -16,6 +16,7 @@ from tollspan.usage import (
     OUTPUT_BUCKETS,
     TAG_PREFIX,
     BudgetUnit,
+    Charge,
     Event,
     LedgerCorruptError,
     LedgerError,
@@ -151,6 +152,17 @@ class LedgerReader:
             for row in self._rows(query, (budget_id, period, budget_id, period, most_scopes))
         )
 
+    def balances_at(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand, in this order; nothing is counted in one that is unknown."""
+        query = f"{_ACCOUNTS} WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?"
+        found: list[Balance] = []
+        for account in accounts:
+            key = (account.budget_id, account.scope, account.period, account.unit)
+            row = next(iter(self._rows(query, key)), None)
+            known = Balance(account=account) if row is None else _balance(row)
+            found.append(msgspec.structs.replace(known, account=account))
+        return tuple(found)
+
     def events(
         self,
         *,
@@ -191,14 +203,46 @@ class LedgerReader:
             query = f"SELECT * FROM ({query} DESC LIMIT ?) ORDER BY seq"  # noqa: S608
             arguments.append(newest)
         for number, data in self._rows(query, (after, *arguments)):
-            try:
-                event = decode_event(data)
-            except NO_EVENT as error:
-                raise LedgerCorruptError(
-                    f"{self.path} has an event that can't be read ({error}):"
-                    " run `tollspan ledger rebuild`"
-                ) from error
-            yield number, event
+            yield number, self._decoded(data)
+
+    def events_by_start(
+        self, *, since_unix_ns: int = 0, until_unix_ns: int | None = None
+    ) -> Iterator[Event]:
+        """Yield events in the order in which their calls started; memory stays bounded.
+
+        Numbers and times alone are sorted, by SQLite, which puts them on disk where they are many.
+        Meanwhile writers go on, and their write-ahead log grows.
+        """
+        condition, arguments = _condition(since_unix_ns, until_unix_ns, NO_FILTER)
+        query = (
+            "SELECT data FROM"  # noqa: S608 - our own words
+            f" (SELECT seq AS number FROM events WHERE {condition}"
+            " ORDER BY time_unix_ns, seq LIMIT -1)"
+            " CROSS JOIN events ON seq = number"
+        )
+        for (data,) in self._rows(query, tuple(arguments)):
+            yield self._decoded(data)
+
+    def charged_before(self, unix_ns: int) -> Iterator[Charge]:
+        """Yield what calls that started before a moment are charged with, account by account."""
+        for row in self._rows(
+            "SELECT json_extract(value, '$.budget_id'), coalesce(json_extract(value, '$.scope'),"
+            " ''), coalesce(json_extract(value, '$.period'), ''),"
+            " coalesce(json_extract(value, '$.unit'), 'usd'),"
+            " sum(coalesce(json_extract(value, '$.posted'), 0)),"
+            " sum(coalesce(json_extract(value, '$.unresolved'), 0))"
+            " FROM events, json_each(CAST(data AS TEXT), '$.charges')"
+            " WHERE kind = 'usage' AND time_unix_ns < ? GROUP BY 1, 2, 3, 4",
+            (unix_ns,),
+        ):
+            yield Charge(
+                budget_id=row[0],
+                scope=row[1],
+                period=row[2],
+                unit=row[3],
+                posted=row[4],
+                unresolved=row[5],
+            )
 
     def number_of(self, event_id: str, before_unix_ns: int) -> int:
         """Return an event's number; where it is not there, the last one's that started before."""
@@ -298,6 +342,15 @@ class LedgerReader:
                 " FROM holds JOIN accounts ON accounts.id = account_id ORDER BY call_id"
             )
         )
+
+    def _decoded(self, data: bytes) -> Event:
+        try:
+            return decode_event(data)
+        except NO_EVENT as error:
+            raise LedgerCorruptError(
+                f"{self.path} has an event that can't be read ({error}):"
+                " run `tollspan ledger rebuild`"
+            ) from error
 
     def _rows(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
         try:

@@ -12,6 +12,7 @@ from tollspan.usage import (
     ConfigError,
     GateUnavailableError,
     LedgerError,
+    NotInstalledError,
     SessionLimitExceededError,
     TagBudgetExceededError,
     TollspanError,
@@ -21,17 +22,24 @@ from tollspan.usage import (
 
 if TYPE_CHECKING:
     from tollspan.attribution import argument, attribution, bind
-    from tollspan.budget import BudgetWarning
+    from tollspan.budget import BudgetWarning, Headroom
     from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import (
         AnthropicInstrumentor,
+        BudgetBlock,
         BudgetSpanProcessor,
+        Check,
         OpenAIInstrumentor,
         UsageEventExporter,
+        budget,
+        gate,
         install,
+        is_within_limit,
+        max_tokens,
         on_deny,
         on_usage,
         on_warn,
+        remaining,
         remove_callback,
         uninstall,
     )
@@ -39,13 +47,17 @@ if TYPE_CHECKING:
 __all__ = [
     "AnthropicInstrumentor",
     "AttributionError",
+    "BudgetBlock",
     "BudgetExceededError",
     "BudgetSpanProcessor",
     "BudgetWarning",
     "CallDeniedError",
+    "Check",
     "ConfigError",
     "GateUnavailableError",
+    "Headroom",
     "LedgerError",
+    "NotInstalledError",
     "OpenAIInstrumentor",
     "SessionLimitExceededError",
     "TagBudgetExceededError",
@@ -56,10 +68,15 @@ __all__ = [
     "argument",
     "attribution",
     "bind",
+    "budget",
+    "gate",
     "install",
+    "is_within_limit",
+    "max_tokens",
     "on_deny",
     "on_usage",
     "on_warn",
+    "remaining",
     "remove_callback",
     "report_usage",
     "tool",
@@ -67,6 +84,14 @@ __all__ = [
 ]
 
 _LAZY = {
+    "BudgetBlock": "tollspan.launch",
+    "Check": "tollspan.launch",
+    "Headroom": "tollspan.budget",
+    "budget": "tollspan.launch",
+    "gate": "tollspan.launch",
+    "is_within_limit": "tollspan.launch",
+    "max_tokens": "tollspan.launch",
+    "remaining": "tollspan.launch",
     "BudgetSpanProcessor": "tollspan.launch",
     "UsageEventExporter": "tollspan.launch",
     "BudgetWarning": "tollspan.budget",

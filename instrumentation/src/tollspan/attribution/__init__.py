@@ -14,6 +14,7 @@ from tollspan.usage import Call
 
 from ._baggage import BAGGAGE, SHORTEST_SECRET, Baggage, outbound
 from ._blocks import Argument, Value, argument, attribution
+from ._budgets import Budgeted
 from ._carrying import bind
 from ._current import capture, set_default, use_baggage
 
@@ -22,6 +23,7 @@ __all__ = [
     "SHORTEST_SECRET",
     "Argument",
     "Baggage",
+    "Budgeted",
     "CallInFlight",
     "Value",
     "argument",

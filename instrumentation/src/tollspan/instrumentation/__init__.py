@@ -8,7 +8,7 @@ from ._metrics import BudgetState, MetricsRecorder, Observer, States
 from ._run import Extractor, Failure, Run
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Recorder, SpanEmitter
-from ._stainless import ApiPath, Funnel, Sdk
+from ._stainless import ApiPath, Funnel, Sdk, Unsent, read_unsent, sdk_of_method
 from ._worker import Worker
 
 __all__ = [
@@ -32,5 +32,8 @@ __all__ = [
     "SpanEmitter",
     "States",
     "StreamReader",
+    "Unsent",
     "Worker",
+    "read_unsent",
+    "sdk_of_method",
 ]

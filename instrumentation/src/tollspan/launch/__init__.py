@@ -12,7 +12,9 @@ from ._settings import Settings, read_settings
 from ._settings_table import SETTINGS, Setting
 
 if TYPE_CHECKING:
+    from ._asking import Check, GateInCode, gate, is_within_limit, max_tokens, remaining
     from ._auto import auto_launch_problem
+    from ._blocks import BudgetBlock, budget
     from ._callbacks import on_deny, on_usage, on_warn, remove_callback
     from ._install import SDKS, Installed, install, install_or_raise, uninstall
     from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
@@ -26,7 +28,10 @@ __all__ = [
     "SETTINGS",
     "UPDATED_BOOK",
     "AnthropicInstrumentor",
+    "BudgetBlock",
     "BudgetSpanProcessor",
+    "Check",
+    "GateInCode",
     "Installed",
     "MCPInstrumentor",
     "OpenAIInstrumentor",
@@ -35,21 +40,35 @@ __all__ = [
     "UsageEventExporter",
     "auto_launch_problem",
     "book_in_force",
+    "budget",
     "check_or_raise",
+    "gate",
     "install",
     "install_or_raise",
+    "is_within_limit",
     "load_prices",
+    "max_tokens",
     "on_deny",
     "on_usage",
     "on_warn",
     "read_settings",
+    "remaining",
     "remove_callback",
     "run_program",
     "uninstall",
 ]
 
 _MODULES = {
+    "_asking": (
+        "Check",
+        "GateInCode",
+        "gate",
+        "is_within_limit",
+        "max_tokens",
+        "remaining",
+    ),
     "_auto": ("auto_launch_problem",),
+    "_blocks": ("BudgetBlock", "budget"),
     "_callbacks": ("on_deny", "on_usage", "on_warn", "remove_callback"),
     "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
     "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),

@@ -19,7 +19,7 @@ from tollspan.instrumentation import LISTENERS
 from tollspan.instrumentation.tools import use_lifecycle
 from tollspan.processor import Door
 from tollspan.safety import Guard
-from tollspan.usage import ConfigError, LedgerError
+from tollspan.usage import ConfigError, LedgerError, NotInstalledError
 
 from ._children import ChildEnds
 from ._exporters import shut_down
@@ -34,6 +34,7 @@ __all__ = [
     "door_in_force",
     "install",
     "install_or_raise",
+    "installed_or_raise",
     "instrument",
     "uninstall",
     "uninstrument",
@@ -159,6 +160,24 @@ def door_in_force() -> Door | None:
     if installed is None or installed.settings.foreign_spans == "off":
         return None
     return installed.door
+
+
+def installed_or_raise(what: str) -> Installed:
+    """Return what this process runs with.
+
+    Args:
+        what: What is asked for, `budget()` say, for the error.
+
+    Raises:
+        NotInstalledError: Nothing is installed in it.
+    """
+    installed = _installed
+    if installed is None:
+        raise NotInstalledError(
+            f"{what}: tollspan is not installed in this process, so no call is gated: start it by "
+            "`tollspan run`, or call tollspan.api.install() first"
+        )
+    return installed
 
 
 def books_in_force() -> Books | None:

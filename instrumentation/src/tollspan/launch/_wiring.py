@@ -67,6 +67,7 @@ class Installed(msgspec.Struct, kw_only=True):
         settings: As read.
         ledger: The books and the authority.
         books: The ledger, and the leases that decide in its place where processes contend for it.
+        prices: What calls cost.
         gate: Decides.
         sink: Accounts.
         lifecycle: Takes calls through their life.
@@ -83,6 +84,7 @@ class Installed(msgspec.Struct, kw_only=True):
     settings: Settings
     ledger: SQLiteLedger
     books: BooksInForce
+    prices: PriceBook
     gate: BudgetGate
     sink: CallSink
     lifecycle: Lifecycle
@@ -172,6 +174,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         settings=settings,
         ledger=ledger,
         books=books,
+        prices=book,
         gate=gate,
         sink=sink,
         lifecycle=lifecycle,

@@ -1,6 +1,7 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
 from .assigning import EVERYBODY_ELSE, Assignments, window_of
+from .checking import Problem, find_problems
 from .closing import Closer, Rates
 from .document import (
     BUDGET_KEYS,
@@ -12,7 +13,9 @@ from .document import (
 from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import WINDOW_KEYS
+from .explaining import Matching, Seen, matchings
 from .gate import Bounds, BudgetGate
+from .headroom import Headroom, headroom_of, most_output, tightest
 from .leased import LeasedLedger
 from .leases import (
     LIMIT_SHARE,
@@ -30,6 +33,7 @@ from .leases import (
     size,
 )
 from .limits import Limits
+from .looking import Looking
 from .memory import MemoryLedger
 from .plans import read_scope
 from .ports import (
@@ -46,7 +50,9 @@ from .ports import (
     OnUnpriced,
     is_asyncio,
 )
+from .replaying import OTHERS, By, Outlook, Replay, Scope, Verdicts
 from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, OnExceed, OwnLimit, RuleSet
+from .said_limits import parse_limit
 from .shared_memory import MemoryAuthority
 from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Standing, Warner, WarningReason
@@ -76,6 +82,7 @@ __all__ = [
     "LIFETIME",
     "LIMIT_SHARE",
     "NO_OWN_UNITS",
+    "OTHERS",
     "OWNERS",
     "OWN_UNIT",
     "PLAN_KEYS",
@@ -96,6 +103,7 @@ __all__ = [
     "BudgetGate",
     "BudgetWarning",
     "Busy",
+    "By",
     "CallSink",
     "Closer",
     "Closing",
@@ -105,6 +113,7 @@ __all__ = [
     "Gate",
     "GivenBack",
     "Grant",
+    "Headroom",
     "Hold",
     "Lease",
     "LeaseLostError",
@@ -113,6 +122,8 @@ __all__ = [
     "Leg",
     "Lessor",
     "Limits",
+    "Looking",
+    "Matching",
     "MemoryAuthority",
     "MemoryLedger",
     "Milestones",
@@ -121,14 +132,20 @@ __all__ = [
     "OnUnbounded",
     "OnUnboundedInput",
     "OnUnpriced",
+    "Outlook",
     "OwnLimit",
+    "Problem",
     "Rates",
     "Refusal",
+    "Replay",
     "RuleSet",
+    "Scope",
+    "Seen",
     "Settlement",
     "SharedAuthority",
     "Standing",
     "Unresolved",
+    "Verdicts",
     "Want",
     "Warner",
     "WarningReason",
@@ -136,11 +153,17 @@ __all__ = [
     "begins_at",
     "end_of",
     "ends_at",
+    "find_problems",
+    "headroom_of",
     "is_asyncio",
+    "matchings",
+    "most_output",
+    "parse_limit",
     "parse_rules",
     "period",
     "read_rules",
     "read_scope",
     "size",
+    "tightest",
     "window_of",
 ]

@@ -50,10 +50,11 @@ def _used(closing: Closing, cost: Cost, unit: BudgetUnit) -> tuple[int, bool]:
         return _calls(closing.call, usage), False
     if usage is None or usage.status == "unknown":
         return 0, closing.keep_unresolved or usage is not None
-    return _count(closing.call, usage, unit), closing.keep_unresolved
+    return count_used(closing.call, usage, unit), closing.keep_unresolved
 
 
-def _count(call: Call, usage: Usage, unit: BudgetUnit) -> int:
+def count_used(call: Call, usage: Usage, unit: BudgetUnit) -> int:
+    """Return how much of a unit, neither money nor calls, a call used."""
     if unit == "tokens":
         return usage.input_tokens + usage.output_tokens
     if unit == INPUT_TOKENS:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from tollspan.usage import (
+    BLOCK_PERIOD,
     TOOL_PROVIDER,
     Bound,
     BudgetExceededError,
@@ -84,7 +85,7 @@ def exceeded(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> Cal
     """Deny a call that does not fit a budget: the first of those that have no room for it."""
     balance, asked = refusal.balances[0], refusal.asked[0]
     account = balance.account
-    budget = budgets.get(account.budget_id)
+    budget = _budget_of(account, budgets)
     unit = account.unit
     held = balance.held + balance.unresolved
     scope = read_scope(account.scope)
@@ -113,6 +114,11 @@ def exceeded(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> Cal
     )
 
 
+def _budget_of(account: Account, budgets: Mapping[str, Budget]) -> Budget | None:
+    """Return the document's budget of an account; None of a block's, whatever its id."""
+    return None if account.period == BLOCK_PERIOD else budgets.get(account.budget_id)
+
+
 def _class_of(budget: Budget | None) -> type[BudgetExceededError]:
     if budget is None:
         return BudgetExceededError
@@ -125,7 +131,7 @@ def _class_of(budget: Budget | None) -> type[BudgetExceededError]:
 
 
 def _resets_at(call: Call, account: Account, budgets: Mapping[str, Budget]) -> datetime | None:
-    budget = budgets.get(account.budget_id)
+    budget = _budget_of(account, budgets)
     if budget is None:
         return None
     return end_of(budget.window, account.period, call.started_at_unix_ns)

@@ -54,17 +54,18 @@ def parse_rules(text: str, *, source: str = "rules") -> RuleSet:
     Raises:
         ConfigError: Something in it is wrong.
     """
-    reader = _Reader(source)
+    reader = RulesReader(source)
     root = reader.compose(text)
     if root is None:
         raise ConfigError(f"{source}: is empty; it needs at least `version: 1`")
     return reader.rules(root)
 
 
-class _Reader(DocumentReader):
+class RulesReader(DocumentReader):
     """Reads the parts of the rules' document."""
 
     def rules(self, root: yaml.Node) -> RuleSet:
+        """Read the whole document."""
         keys = self.mapping(root, "the document")
         self.only(keys, DOCUMENT_KEYS, "the document")
         version = keys.get("version")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from copy import copy
 from functools import partial
 from itertools import repeat
 from typing import Protocol
@@ -23,10 +25,11 @@ from tollspan.usage import (
 )
 
 from . import asking, denials
+from .looking import Looking
 from .plans import NOWHEN, Plan, Planner
 from .ports import Authority, Busy, is_asyncio
-from .rules import RuleSet
-from .values import REPORT, Decision, Hold, Refusal
+from .rules import Budget, RuleSet
+from .values import REPORT, Account, Balance, Decision, Hold, Refusal
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
 
@@ -77,6 +80,7 @@ class BudgetGate:
         self._bounds = bounds
         self._authority = authority
         self._mode: Mode = mode
+        self._heeds_blocks = False
         self._allow = _allowed if mode == "enforce" else partial(_allowed_in, mode)
         self.use(rules)
 
@@ -92,15 +96,27 @@ class BudgetGate:
             rules: The rules.
             no_prices: Why there are no prices to judge by: what a budget could refuse is denied.
         """
-        planner = Planner(rules, is_soft=self._mode != "enforce")
+        planner = self._new_planner(rules)
         self._rules = rules
         self._planner = planner
+        if self._heeds_blocks and not planner.heeds_blocks:  # another thread said so meanwhile
+            self._planner = self._new_planner(rules)
         self._has_no_rules = False
         self._refusing = no_prices
 
     def ask(self, authority: Authority) -> None:
         """Have another authority hold the money of the calls to come."""
         self._authority = authority
+
+    def heed_blocks(self) -> None:
+        """Look from here on at the budgets of blocks too; who opens none does not pay for that."""
+        self._heeds_blocks = True
+        while not self._planner.heeds_blocks:
+            self._planner = self._new_planner(self._rules)
+
+    def _new_planner(self, rules: RuleSet) -> Planner:
+        is_soft = self._mode != "enforce"
+        return Planner(rules, is_soft=is_soft, heeds_blocks=self._heeds_blocks)
 
     def refuse_all(self, problem: TollspanError) -> None:
         """Deny every call until there are rules to `use`: those that there are can't be read."""
@@ -150,6 +166,17 @@ class BudgetGate:
                 f"no answer within {self._acquire_timeout_seconds} s"
             ) from error
 
+    def check(self, call: Call, looking: Looking | None = None) -> Decision:
+        """Say what `authorize` would say now. It holds nothing, and may wait for the authority.
+
+        Args:
+            call: The call.
+            looking: Says how accounts stand; None for the authority.
+        """
+        gate = copy(self)
+        gate._authority = looking or Looking(self._authority.balances)  # noqa: SLF001 - a copy of this
+        return gate.authorize(call)
+
     def spent(self, call: Call) -> Decision:
         """Name the accounts of what was used without asking: it is posted, over the limit too."""
         plan = self._planner.every_call
@@ -157,6 +184,31 @@ class BudgetGate:
             plan = self._planner.plan(call)
         note = _note(Bound(amount_nanousd=0), "allow", plan.rule_ids, mode=self._mode)
         return Decision(note=note, hold=_never_held(call, plan))
+
+    def budget(self, rule_id: str) -> Budget | None:
+        """Return the budget in force of that id."""
+        return self._planner.budgets.get(rule_id)
+
+    def accounts(self, call: Call) -> tuple[Account, ...]:
+        """Name the accounts that count a call; last those of which it may be able to use nothing.
+
+        Raises:
+            TollspanError: The rules can't be read: nobody knows.
+        """
+        if self._refusing is not None and self._has_no_rules:
+            raise self._refusing
+        named = self.spent(call).hold
+        if named is None:
+            return ()
+        return (*[account for account, _ in named.legs], *named.unasked)
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand, in this order. It may wait for the authority.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
+        return self._authority.balances(accounts)
 
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made."""

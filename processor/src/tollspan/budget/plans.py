@@ -11,6 +11,7 @@ from operator import attrgetter, itemgetter
 import msgspec
 
 from tollspan.usage import (
+    BLOCK_PERIOD,
     TOOL_PROVIDER,
     Attribution,
     BudgetUnit,
@@ -74,12 +75,16 @@ class Planner:
     Args:
         rules: The rules.
         is_soft: No budget refuses anything: all only count and report.
+        heeds_blocks: Calls may be made in blocks that have budgets of their own.
     """
 
-    def __init__(self, rules: RuleSet, *, is_soft: bool = False) -> None:
+    def __init__(
+        self, rules: RuleSet, *, is_soft: bool = False, heeds_blocks: bool = False
+    ) -> None:
         self._is_soft = is_soft
+        self.heeds_blocks = heeds_blocks
         self.budgets = {budget.id: budget for budget in rules.budgets}
-        self._kind = _kind_of(rules.budgets)
+        self._kind = _kind_of(rules.budgets, heeds_blocks=heeds_blocks)
         self._plans: dict[object, Plan] = {}
         self._periods: dict[Window, tuple[str, int, int]] = {}
         self._assigned = Assignments(rules)
@@ -136,6 +141,7 @@ class Planner:
                         is_soft=self._is_soft or budget.on_exceed != "deny",
                     )
                 )
+        accounts += self._of_blocks(call)
         rule_ids = tuple([account.budget_id for account in accounts])
         is_money = all(account.unit == "usd" for account in accounts)
         hard: set[BudgetUnit] = {account.unit for account in accounts if not account.is_soft}
@@ -148,6 +154,20 @@ class Planner:
             since_unix_ns=at_unix_ns,
             until_unix_ns=until,
         )
+
+    def _of_blocks(self, call: Call) -> list[Account]:
+        """Return the accounts of the blocks that the call is made in, named by their ids."""
+        return [
+            Account(
+                budget_id=one.id,
+                scope="",
+                period=BLOCK_PERIOD,
+                limit=one.limit,
+                unit=one.unit,
+                is_soft=self._is_soft,
+            )
+            for one in call.attribution.budgets
+        ]
 
     def _period(self, window: Window, at_unix_ns: int) -> tuple[str, int]:
         """Name a period as `period` does; many customers' plans share a window."""
@@ -197,13 +217,13 @@ def read_scope(scope: str) -> tuple[tuple[str, str | None], ...]:
     return tuple(json.loads(scope).items()) if scope else ()
 
 
-def _kind_of(budgets: tuple[Budget, ...]) -> Callable[[Call], object] | None:
+def _kind_of(budgets: tuple[Budget, ...], *, heeds_blocks: bool) -> Callable[[Call], object] | None:
     """Return what tells calls apart: all that the budgets ask of them; None if they ask nothing."""
     keys = {key for budget in budgets for key in budget.per}
     keys |= {condition.key for budget in budgets for condition in budget.where}
-    if not keys:
+    names: set[str] = {"attribution.budgets"} if heeds_blocks else set()
+    if not keys and not names:
         return None
-    names: set[str] = set()
     for key in keys:
         if key in ("model", "tool"):
             names |= {"request.provider", "request.model"}
@@ -221,10 +241,10 @@ def _names_somebody(condition: Condition) -> bool:
 
 
 def _tests(conditions: tuple[Condition, ...]) -> tuple[_Test, ...]:
-    return tuple([_test(condition) for condition in conditions])
+    return tuple([test_of(condition) for condition in conditions])
 
 
-def _test(condition: Condition) -> _Test:
+def test_of(condition: Condition) -> _Test:
     """Return a function that says whether a call meets a condition."""
     key = condition.key
     is_subject = key in SUBJECTS
@@ -244,6 +264,11 @@ def _test(condition: Condition) -> _Test:
 
 def _any_of(patterns: tuple[str, ...]) -> str:
     return "|".join(map(fnmatch.translate, patterns))
+
+
+def said_of(call: Call, key: str) -> str | None:
+    """Return what a call says of what `where` may name; None when it says nothing."""
+    return _what(call.request, key) if key in SUBJECTS else value_of(call.attribution, key)
 
 
 def _what(request: Request, key: str) -> str | None:

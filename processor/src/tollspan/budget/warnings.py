@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from tollspan.usage import BudgetUnit, Charge, UsageEvent
+from tollspan.usage import BLOCK_PERIOD, BudgetUnit, Charge, UsageEvent
 
 from .limits import Limits
 from .plans import read_scope
@@ -115,7 +115,7 @@ class Warner:
         is_warned = event.decision.action == "warn"
         for charge in event.charges:
             budget = budgets.get(charge.budget_id)
-            if budget is None or budget.unit != charge.unit:
+            if budget is None or budget.unit != charge.unit or charge.period == BLOCK_PERIOD:
                 continue
             exceeds = is_warned and budget.on_exceed == "warn"
             if exceeds and charge.budget_id in event.decision.rule_ids:

@@ -8,6 +8,7 @@ posts by hand. The gate stands there. No SDK is imported here.
 from ._asked import Asked
 from ._funnel import Funnel
 from ._sdk import ApiPath, Sdk, Sightings
+from ._unsent import Unsent, read_unsent, sdk_of_method
 
 __all__ = [
     "ApiPath",
@@ -15,4 +16,7 @@ __all__ = [
     "Funnel",
     "Sdk",
     "Sightings",
+    "Unsent",
+    "read_unsent",
+    "sdk_of_method",
 ]

@@ -1,0 +1,138 @@
+"""`tollspan config explain`: what the rules say of one call, before anybody makes it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from tollspan.budget import (
+    Account,
+    Balance,
+    BudgetGate,
+    Looking,
+    Matching,
+    RuleSet,
+    matchings,
+    read_rules,
+)
+from tollspan.launch import Settings, load_prices, read_settings
+from tollspan.ledger import LEDGER_FILE, LedgerReader
+from tollspan.pricing import PriceBook
+from tollspan.usage import (
+    DIMENSIONS,
+    TAG_PREFIX,
+    TOOL_PROVIDER,
+    Attribution,
+    Call,
+    ConfigError,
+    Request,
+    TollspanError,
+    merge_attributions,
+    new_call_id,
+    read_attribution,
+)
+
+from ._config_parser import OWNER_OPTIONS
+from ._explanation import Explanation, Touch, print_explanation
+from ._prices import one_provider
+from ._terminal import print_json
+
+
+def explain(parsed: argparse.Namespace) -> int:
+    """Explain one call; exit code 0 whether it would be let through or not."""
+    settings = read_settings()
+    rules = _rules(settings, parsed.config)
+    book = load_prices(settings)
+    at_unix_ns = time.time_ns() if parsed.at is None else parsed.at
+    call = Call(
+        id=new_call_id(at_unix_ns),
+        started_at_unix_ns=at_unix_ns,
+        request=_request(book, parsed),
+        attribution=merge_attributions(settings.attribution, _attribution(parsed)),
+        door="gate",
+    )
+    explanation = _explain(settings, rules, book, call)
+    if parsed.json:
+        print_json(explanation.as_json())
+    else:
+        print_explanation(explanation)
+    return 0
+
+
+def _rules(settings: Settings, file: str | None) -> RuleSet:
+    document = settings.document if file is None else Path(file)
+    if document is None:
+        raise ConfigError(
+            "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME; name one by --config"
+        )
+    return read_rules(document)
+
+
+def _request(book: PriceBook, parsed: argparse.Namespace) -> Request:
+    if (parsed.model is None) == (parsed.tool is None):
+        raise TollspanError("which call? Name one by --model or by --tool")
+    if parsed.tool is not None:
+        return Request(provider=TOOL_PROVIDER, operation="execute_tool", model=parsed.tool)
+    provider, model = one_provider(book, parsed.provider, parsed.model)
+    return Request(
+        provider=provider,
+        operation=parsed.operation,
+        model=model,
+        input_bytes=parsed.input_bytes,
+        max_output_tokens=parsed.max_output,
+    )
+
+
+def _attribution(parsed: argparse.Namespace) -> Attribution:
+    """Return whom the options say that the call is for."""
+    tags = {name.removeprefix(TAG_PREFIX): value for name, value in parsed.tag}
+    said = {name: getattr(parsed, name) for name in OWNER_OPTIONS}
+    stated = read_attribution({**{name: said[name] for name in DIMENSIONS}, "tags": tags})
+    return msgspec.structs.replace(stated, service=said["service"], environment=said["environment"])
+
+
+def _explain(settings: Settings, rules: RuleSet, book: PriceBook, call: Call) -> Explanation:
+    gate = BudgetGate(rules, book, Looking(_reader(settings)), mode=settings.mode)
+    looking = Looking(_reader(settings))
+    decision = gate.check(call, looking)
+    accounts = gate.accounts(call)
+    seen = {one.budget.id: one for one in matchings(rules, call)}
+    touching = {account.budget_id for account in accounts}
+    return Explanation(
+        call=call,
+        source=rules.source,
+        decision=decision,
+        touches=_touches(accounts, looking, seen),
+        others=tuple(one for name, one in seen.items() if name not in touching),
+    )
+
+
+def _touches(
+    accounts: Sequence[Account], looking: Looking, seen: dict[str, Matching]
+) -> tuple[Touch, ...]:
+    asked = dict(looking.hold_asked.legs) if looking.hold_asked is not None else {}
+    return tuple(
+        Touch(balance=balance, asked=asked.get(balance.account), matching=seen[name])
+        for balance in looking.balances(accounts)
+        if (name := balance.account.budget_id) in seen
+    )
+
+
+def _reader(settings: Settings) -> _Reading:
+    return _Reading(settings.home / LEDGER_FILE)
+
+
+class _Reading:
+    """Says how accounts stand in a ledger; where there is none, nothing is counted."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        if not self._path.exists():
+            return tuple(Balance(account=account) for account in accounts)
+        return LedgerReader(self._path).balances_at(accounts)
