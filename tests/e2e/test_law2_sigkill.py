@@ -281,7 +281,9 @@ def check_after_the_kill(home: Path, fake: FakeOpenAI, returned: Counter[str]) -
     events = harness.usage_events(home)
     bound = max(event.decision.bound_nanousd or 0 for event in events)
     in_flight = fake.hits - kept.total()  # each covered by a hold of its own, or by a lease
-    assert in_flight * bound <= sum(hold.amount for hold in holds if hold.budget_id == "all")
+    assert in_flight * bound <= sum(
+        hold.amount for hold in holds if hold.account.budget_id == "all"
+    )
     assert orphans <= PROCESSES * THREADS
     assert sums(home)["all"] == (
         sum(event.cost.amount_nanousd or 0 for event in events),

@@ -192,7 +192,7 @@ documents = st.fixed_dictionaries(
 # `limits` go with a dimension, and are in the unit of the limit: no schema can say so.
 with_limits = st.fixed_dictionaries(
     {"id": st.just("a"), "per": st.just("user"), "limit": st.just("1 USD"), "limits": limits}
-).filter(lambda budget: not re.search(r"[0-9] (?!USD)[a-z]|tokens", str(budget["limits"])))
+).filter(lambda budget: not re.search(r"[0-9]\s*(?!USD)[a-z]|tokens", str(budget["limits"])))
 of_tools = st.fixed_dictionaries(
     {"id": st.just("a"), "limit": amounts, "where": st.just({"tool": "ocr"})}
 )

@@ -14,7 +14,7 @@ from typing import Final
 from tollspan.budget import Busy, Hold, Settlement, SharedAuthority
 from tollspan.ledger import LedgerReader, SQLiteLedger
 from tollspan.safety import Guard
-from tollspan.usage import DecisionEvent, Event, LedgerError, UsageEvent
+from tollspan.usage import Adjustment, DecisionEvent, Fact, LedgerError, UsageEvent
 
 MEMORY_SECONDS: Final = 34 * 86_400
 """How far back events are told again. Authorities remember settled calls for longer."""
@@ -139,11 +139,11 @@ class SettlingBooks:
         self._thread = None
         self._is_ending = False
 
-    def _unsettled(self) -> list[tuple[int, Event]]:
+    def _unsettled(self) -> list[tuple[int, Fact]]:
         reader = LedgerReader(self._ledger.path)
         since = self._clock() - MEMORY_SECONDS * 1_000_000_000
         after = reader.settled(self._name)
-        return list(islice(reader.numbered_events(after=after, since_unix_ns=since), _MOST_AT_ONCE))
+        return list(islice(reader.numbered_facts(after=after, since_unix_ns=since), _MOST_AT_ONCE))
 
     def _wake(self) -> None:
         if not self._work.is_set():
@@ -181,8 +181,9 @@ class SettlingBooks:
             _logger.warning("tollspan can't settle with its authority yet: %s", error)
 
 
-def _settlement(event: Event) -> Settlement | None:
-    """Return what an event puts into accounts; None for nothing."""
-    if not isinstance(event, UsageEvent) or not (event.charges or event.lease_id):
+def _settlement(fact: Fact) -> Settlement | None:
+    """Return what an event or an adjustment puts into accounts; None for nothing."""
+    if isinstance(fact, DecisionEvent) or not (fact.charges or fact.lease_id):
         return None
-    return Settlement(call_id=event.call.id, lease_id=event.lease_id, charges=event.charges)
+    named = fact.id if isinstance(fact, Adjustment) else fact.call.id
+    return Settlement(call_id=named, lease_id=fact.lease_id, charges=fact.charges)

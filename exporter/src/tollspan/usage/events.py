@@ -40,6 +40,9 @@ class DecisionNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     mode: Mode = "enforce"
 
 
+AdjustmentAction = Literal["raise", "set", "reset", "resolve"]
+
+
 class Charge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one call puts into one account, the account named by what it is for.
 
@@ -123,14 +126,43 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return f"{self.call.id}.d{self.number}"
 
 
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="adjustment"):
+    """A posting that an operator makes: a limit raised, spending forgiven, money settled by hand.
+
+    A budget is never edited: what it grants beyond its rule is posted as a credit, and stays on the
+    record with its reason.
+
+    Attributes:
+        id: Its own.
+        at_unix_ns: When it was made, nanoseconds since the epoch.
+        action: What the operator asked for.
+        author: Who asked, as the system says.
+        reason: Why, in his words.
+        charges: What it posts, which may be less than nothing: a credit.
+        lease_id: The lease, or the call, whose unresolved money it settles; None for none.
+    """
+
+    id: str
+    at_unix_ns: int
+    action: AdjustmentAction
+    author: str
+    reason: str = ""
+    charges: tuple[Charge, ...]
+    lease_id: str | None = None
+
+
 Event = UsageEvent | DecisionEvent
+"""What is known of a call."""
+Fact = UsageEvent | DecisionEvent | Adjustment
+"""What a ledger keeps."""
 
 _encode = msgspec.json.Encoder().encode
 _decode: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+_decode_fact: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
 
 
-def encode_event(event: Event) -> bytes:
-    """Write an event in the ledger's own form; text that is no Unicode loses what is not."""
+def encode_event(event: Fact) -> bytes:
+    """Write what a ledger keeps in its own form; text that is no Unicode loses what is not."""
     try:
         return _encode(event)
     except UnicodeEncodeError:
@@ -156,6 +188,15 @@ def decode_event(data: bytes | str) -> Event:
         msgspec.ValidationError: It is no event of this version; the text names the field.
     """
     return _decode.decode(data)
+
+
+def decode_fact(data: bytes | str) -> Fact:
+    """Read whatever a ledger keeps, in its own form.
+
+    Raises:
+        msgspec.ValidationError: It is nothing of this version; the text names the field.
+    """
+    return _decode_fact.decode(data)
 
 
 def rfc3339(unix_ns: int) -> str:

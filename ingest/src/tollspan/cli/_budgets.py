@@ -205,9 +205,9 @@ def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
         [
             (
                 rfc3339(hold.started_at_unix_ns)[:19].replace("T", " "),
-                hold.budget_id,
-                unit_word(hold.unit),
-                _amount(hold.amount, hold.unit),
+                hold.account.budget_id,
+                unit_word(hold.account.unit),
+                _amount(hold.amount, hold.account.unit),
                 Cell(hold.call_id, "quiet"),
             )
             for hold in found
@@ -219,8 +219,8 @@ def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
 def _hold_json(hold: OpenHold) -> dict[str, object]:
     return {
         "call_id": hold.call_id,
-        "budget": hold.budget_id,
-        "unit": unit_name(hold.unit),
-        "amount": to_decimal(hold.amount, hold.unit),
+        "budget": hold.account.budget_id,
+        "unit": unit_name(hold.account.unit),
+        "amount": to_decimal(hold.amount, hold.account.unit),
         "started_at": rfc3339(hold.started_at_unix_ns),
     }

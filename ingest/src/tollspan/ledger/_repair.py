@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from tollspan.usage import LedgerError, decode_event
+from tollspan.usage import LedgerError, decode_fact
 
 from . import _schema
 from ._files import (
@@ -68,7 +68,7 @@ FROM (
     FROM events, json_each(
         CASE WHEN json_valid(CAST(events.data AS TEXT)) THEN CAST(events.data AS TEXT) END,
         '$.charges') AS c
-    WHERE events.kind = 'usage'
+    WHERE events.kind <> 'decision'
 ) GROUP BY 1, 2, 3, 4
 """  # noqa: S608 - two constants
 
@@ -354,7 +354,7 @@ def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
     unreadable = set(numbers)
     for data, number in sorted(found.events.items(), key=itemgetter(1)):
         with contextlib.suppress(*NO_EVENT):
-            fresh.store(decode_event(data))
+            fresh.store(decode_fact(data))
             unreadable.discard(number)
     fresh.connection.executemany(_INSERT_ACCOUNT, found.accounts.values())
     known = [hold for hold in found.holds if hold[1] in found.accounts]

@@ -93,7 +93,7 @@ def salvage(path: Path) -> Salvaged:
 
 def _keep_event(found: Salvaged, rowid: int, row: Row) -> None:
     match row:
-        case (None, str(), "usage" | "decision", int(), int() | None, bytes(data)):
+        case (None, str(), "usage" | "decision" | "adjustment", int(), int() | None, bytes(data)):
             found.events[data] = rowid
         case _:
             pass

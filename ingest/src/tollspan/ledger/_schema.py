@@ -114,7 +114,7 @@ END
     # at no instant is it counted twice. The text is looked at before it is parsed for a lease: most
     # events have none. What one charge counts, and what a sum can reach, has an end: 63 bits.
     """
-CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind = 'usage' BEGIN
+CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind <> 'decision' BEGIN
     DELETE FROM holds WHERE call_id = new.id;
     UPDATE holds SET amount = max(0, holds.amount - spent.amount)
     FROM (

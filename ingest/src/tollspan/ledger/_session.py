@@ -24,8 +24,9 @@ from tollspan.budget import (
     Want,
 )
 from tollspan.usage import (
+    Adjustment,
     DecisionEvent,
-    Event,
+    Fact,
     LedgerCorruptError,
     LedgerError,
     LedgerUnavailableError,
@@ -296,12 +297,27 @@ class Session:
             (event.id, "decision", event.call.started_at_unix_ns, None, encode_event(event)),
         )
 
-    def store(self, event: Event) -> None:
-        """Store any event once."""
-        if isinstance(event, UsageEvent):
-            self.post(event)
+    def adjust(self, adjustment: Adjustment) -> None:
+        """Store an adjustment once, and post it."""
+        self._execute(
+            _INSERT_EVENT,
+            (
+                adjustment.id,
+                "adjustment",
+                adjustment.at_unix_ns,
+                None,
+                encode_event(adjustment),
+            ),
+        )
+
+    def store(self, fact: Fact) -> None:
+        """Store anything once."""
+        if isinstance(fact, UsageEvent):
+            self.post(fact)
+        elif isinstance(fact, Adjustment):
+            self.adjust(fact)
         else:
-            self.note(event)
+            self.note(fact)
 
     def release(self, call_id: str) -> None:
         """Give back what a call holds and will never use."""

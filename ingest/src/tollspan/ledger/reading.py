@@ -15,12 +15,18 @@ from tollspan.usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
     TAG_PREFIX,
+<<<<<<< Updated upstream
     BudgetUnit,
     Charge,
+=======
+    Adjustment,
+>>>>>>> Stashed changes
     Event,
+    Fact,
     LedgerCorruptError,
     LedgerError,
     decode_event,
+    decode_fact,
     is_tag,
 )
 
@@ -59,7 +65,10 @@ def is_dimension(name: str) -> bool:
     return name in DIMENSIONS or is_tag(name)
 
 
-_EVENTS = "SELECT seq, kind, time_unix_ns, cost_nanousd, data, CAST(data AS TEXT) AS d FROM events"
+_EVENTS = (
+    "SELECT seq, kind, time_unix_ns, cost_nanousd, data, CAST(data AS TEXT) AS d FROM events"
+    " WHERE kind <> 'adjustment'"
+)
 _WAIT_SECONDS = 5.0
 Where = Mapping[str, str | None]
 """Dimension → the value that an event must have; None: none at all."""
@@ -111,8 +120,7 @@ class OpenHold(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     call_id: str
-    budget_id: str
-    unit: BudgetUnit
+    account: Account
     amount: int
     started_at_unix_ns: int
     is_unresolved: bool
@@ -244,6 +252,33 @@ class LedgerReader:
                 unresolved=row[5],
             )
 
+    def numbered_facts(self, *, after: int, since_unix_ns: int) -> Iterator[tuple[int, Fact]]:
+        """Yield events and adjustments alike, in the order in which they were stored.
+
+        Args:
+            after: A number; see `numbered_events`.
+            since_unix_ns: Leave out what is from before this.
+        """
+        yield from self._facts("seq > ? AND time_unix_ns >= ?", (after, since_unix_ns))
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        """Yield what operators have posted, oldest first."""
+        for _, fact in self._facts("kind = 'adjustment'", ()):
+            if isinstance(fact, Adjustment):
+                yield fact
+
+    def _facts(self, condition: str, values: tuple[object, ...]) -> Iterator[tuple[int, Fact]]:
+        query = f"SELECT seq, data FROM events WHERE {condition} ORDER BY seq"  # noqa: S608 - ours
+        for number, data in self._rows(query, values):
+            try:
+                fact = decode_fact(data)
+            except NO_EVENT as error:
+                raise LedgerCorruptError(
+                    f"{self.path} has an event that can't be read ({error}):"
+                    " run `tollspan ledger rebuild`"
+                ) from error
+            yield number, fact
+
     def number_of(self, event_id: str, before_unix_ns: int) -> int:
         """Return an event's number; where it is not there, the last one's that started before."""
         for (number,) in self._rows(
@@ -331,14 +366,16 @@ class LedgerReader:
         return tuple(
             OpenHold(
                 call_id=row[0],
-                budget_id=row[1],
-                unit=row[2],
-                amount=row[3],
-                started_at_unix_ns=row[4],
-                is_unresolved=row[5] == 1,
+                account=Account(
+                    budget_id=row[1], scope=row[2], period=row[3], unit=row[4], limit=row[5]
+                ),
+                amount=row[6],
+                started_at_unix_ns=row[7],
+                is_unresolved=row[8] == 1,
             )
             for row in self._rows(
-                "SELECT call_id, budget_id, unit, amount, started_at_unix_ns, state"
+                "SELECT call_id, budget_id, scope, period, unit, most, amount,"
+                " started_at_unix_ns, state"
                 " FROM holds JOIN accounts ON accounts.id = account_id ORDER BY call_id"
             )
         )

@@ -27,7 +27,7 @@ from tollspan.budget import (
     Refusal,
     Want,
 )
-from tollspan.usage import DecisionEvent, Event, LedgerError, UsageEvent
+from tollspan.usage import Adjustment, DecisionEvent, Event, LedgerError, UsageEvent
 
 from . import _processes
 from ._owner import alone, is_alive
@@ -210,6 +210,14 @@ class SQLiteLedger(SharedSession):
     def sight(self, kind: str, name: str) -> None:
         """Count something that should not happen, in the writer thread."""
         self._enqueue(SightWork(kind, name, time.time_ns()))
+
+    def adjust(self, adjustment: Adjustment) -> None:
+        """Store an adjustment once, and post it; what it settles is unresolved no more.
+
+        Raises:
+            LedgerError: Nothing was stored.
+        """
+        self._run(Session.adjust, adjustment, self._post_wait_seconds)
 
     # -- shared authorities --
 

@@ -10,7 +10,7 @@ from .document import (
     parse_rules,
     read_rules,
 )
-from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS
+from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS, parse_amount
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import WINDOW_KEYS
 from .explaining import Matching, Seen, matchings
@@ -35,7 +35,7 @@ from .leases import (
 from .limits import Limits
 from .looking import Looking
 from .memory import MemoryLedger
-from .plans import read_scope
+from .plans import account_of, read_scope
 from .ports import (
     BUSY,
     Authority,
@@ -150,6 +150,7 @@ __all__ = [
     "Warner",
     "WarningReason",
     "Window",
+    "account_of",
     "begins_at",
     "end_of",
     "ends_at",
@@ -158,6 +159,7 @@ __all__ = [
     "is_asyncio",
     "matchings",
     "most_output",
+    "parse_amount",
     "parse_limit",
     "parse_rules",
     "period",

@@ -15,6 +15,7 @@ from tollspan.usage import (
     TOKEN_BUCKETS,
     TOOL_CALLS,
     BudgetUnit,
+    ConfigError,
     DocumentReader,
     unit_word,
 )
@@ -100,6 +101,27 @@ def read_amount(
     if amount > (_MOST_USD if unit == "usd" else _MOST_PARTS):
         reader.fail(node, f"`{name}` is {text!r}; the largest is {_largest(unit)}")
     return amount, unit
+
+
+def parse_amount(text: str, name: str, unit: BudgetUnit) -> int:
+    """Read an amount in a unit from a text of its own, `10 USD` say.
+
+    Args:
+        text: The text.
+        name: What it was given as, for errors.
+        unit: The unit that it must be in.
+
+    Raises:
+        ConfigError: It is none, or in another unit.
+    """
+    reader = DocumentReader(name)
+    node = reader.compose(text)
+    if node is None:
+        raise ConfigError(f"{name} is empty; expected an amount such as `10 {unit_word(unit)}`")
+    amount, found = read_amount(reader, node, name, is_of_tools=True)
+    if found != unit:
+        raise ConfigError(f"{name} is in {unit_word(found)}; this budget counts {unit_word(unit)}")
+    return amount
 
 
 def read_limits(

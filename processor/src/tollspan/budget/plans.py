@@ -16,6 +16,7 @@ from tollspan.usage import (
     Attribution,
     BudgetUnit,
     Call,
+    ConfigError,
     Request,
     is_tag,
     value_of,
@@ -190,6 +191,41 @@ class Planner:
         if assignment is not None:
             near += self._for_plan.get(assignment.plan, ())
         return sorted((*self._for_any, *near), key=itemgetter(0)) if near else self._for_any
+
+
+def account_of(
+    rules: RuleSet,
+    budget_id: str,
+    owner: Attribution,
+    at_unix_ns: int,
+    *,
+    key: str | None = None,
+) -> Account:
+    """Name the account that a budget has for somebody at a time.
+
+    Args:
+        rules: The rules.
+        budget_id: The budget.
+        owner: Whose account.
+        at_unix_ns: The moment, nanoseconds since the epoch.
+        key: That of another period than the moment's; None for that.
+
+    Raises:
+        ConfigError: There is no such budget.
+    """
+    budget = next((one for one in rules.budgets if one.id == budget_id), None)
+    if budget is None:
+        raise ConfigError(f"no budget has the id {budget_id!r}")
+    whose = _values(budget, owner)
+    window = window_of(budget, Assignments(rules).of(owner.customer))
+    return Account(
+        budget_id=budget.id,
+        scope=_scope(whose),
+        period=period(window, at_unix_ns)[0] if key is None else key,
+        limit=Limits(budget).of(whose),
+        unit=budget.unit,
+        is_soft=budget.on_exceed != "deny",
+    )
 
 
 def scope_of(budget: Budget, attribution: Attribution) -> str:
