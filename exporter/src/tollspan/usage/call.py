@@ -15,7 +15,8 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Who pays for a call, captured once when the call starts.
 
     Every dimension is 1 to 256 characters without control characters, or None when nobody said it
-    (shown as `unattributed`). `tags` holds (name, value) pairs sorted by name.
+    (shown as `unattributed`). `tags` holds (name, value) pairs sorted by name. `trace` is the trace
+    that the call is part of, 32 hex digits, kept where a rule goes by traces; None outside of any.
     """
 
     tenant: str = LOCAL_TENANT
@@ -30,6 +31,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     service: str | None = None
     environment: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    trace: str | None = None
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,6 +9,7 @@ from itertools import islice
 import msgspec
 
 from tollspan.budget import (
+    TRACE,
     Account,
     Assignments,
     Balance,
@@ -103,7 +104,7 @@ class LedgerStates:
         return {
             (one.id, period(window, now)[0]): one
             for one in rules.budgets[:_MOST_BUDGETS]
-            if one.plan is None or self._dimensions
+            if one.window.every != TRACE and (one.plan is None or self._dimensions)
             for window in assigned.windows(one)
         }
 
