@@ -157,6 +157,20 @@ def test_who_has_a_limit_of_his_own_is_shown_with_it(spent: Path, run: Run) -> N
     assert [row["limit"] for row in rows(run)[1:3]] == ["7", "0.0055"]
 
 
+def test_traces_are_shown_when_asked_for(spent: Path, run: Run) -> None:
+    (spent / "tollspan.yaml").write_text(
+        RULES.replace("defaults", "  - {id: each, limit: 1 USD, window: trace}\ndefaults")
+    )
+    ledger = SQLiteLedger(spent)
+    account = Account(budget_id="each", scope="", period="a" * 32, limit=10**9)
+    hold = Hold(call_id="e" * 32, started_at_unix_ns=time.time_ns(), legs=((account, 7),))
+    assert ledger.hold(hold) is None
+    assert [row for row in rows(run) if row["budget"] == "each"] == []
+    (row,) = [row for row in rows(run, "--all") if row["budget"] == "each"]
+    assert (row["period"], row["resets_at"]) == ("a" * 32, None)
+    ledger.close()
+
+
 def test_people_see_who_is_over_and_what_only_warns(spent: Path, run: Run) -> None:
     code, output, _ = run("budgets")
     assert code == 0

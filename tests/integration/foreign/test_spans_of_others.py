@@ -89,6 +89,16 @@ def test_what_our_own_hooks_see_is_theirs_alone(
     assert harness.balance(tmp_path).posted == openai.billed_nanousd
 
 
+def test_calls_that_only_spans_tell_of_go_by_the_traces_of_these(
+    tmp_path: Path, openai: FakeOpenAI
+) -> None:
+    harness.write_rules(tmp_path, budgets="{id: each, limit: 1 call, window: trace}")
+    assert run(tmp_path, openai.base_url, *OPENAI) == ["ok"] * 5
+    for event in harness.usage_events(tmp_path):
+        assert event.traceparent is not None
+        assert event.charges[0].period == event.traceparent.split("-")[1]
+
+
 def test_a_span_whose_call_is_refused_stops_the_call_where_its_instrumentor_lets_it(
     tmp_path: Path, openai: FakeOpenAI
 ) -> None:

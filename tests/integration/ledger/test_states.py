@@ -12,7 +12,7 @@ import pytest
 
 from tests.contract.ledger.making import NOON_UNIX_NS, account, hold, settled
 from tests.e2e.disks import full_disk
-from tollspan.budget import Account, BudgetGate, Window, parse_rules, period
+from tollspan.budget import Account, BudgetGate, MemoryLedger, Window, parse_rules, period
 from tollspan.instrumentation import BudgetState
 from tollspan.launch._states import LedgerStates
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, Waiting, rescued_files
@@ -120,6 +120,28 @@ assign: {acme: {plan: pro, anchor: 2026-11-14}, "*": pro}
     found = states(ledger, "customer", rules=rules).budgets()
     assert sorted(dict(one.scope)["customer"] or "" for one in found) == ["acme", "other"]
     assert states(ledger, rules=rules).budgets() == []
+
+
+def test_where_others_share_an_authority_single_values_have_their_own_limits(
+    ledger: SQLiteLedger,
+) -> None:
+    rules = "version: 1\nbudgets: [{id: all, limit: 2 USD, per: customer, limits: {acme: 5 USD}}]"
+    shared = MemoryLedger()
+    for customer, spent in (("acme", 3), ("other", 1)):
+        theirs = Account(
+            budget_id="all", scope=f'{{"customer":"{customer}"}}', period="", limit=5 * USD
+        )
+        asked = hold((theirs, spent * USD))
+        assert shared.hold(asked) is None
+        done = settled(asked, spent * USD)
+        shared.post(done, asked)
+        ledger.post(done, asked)  # this host's file has the event, and was not asked
+    gate = BudgetGate(parse_rules(rules), PriceBook.empty(), shared)
+    seen = LedgerStates(ledger, gate, dimensions=frozenset({"customer"}), standing=shared)
+    assert {(one.scope[0][1], one.limit, one.spent) for one in seen.budgets()} == {
+        ("acme", 5, 3),
+        ("other", 2, 1),
+    }
 
 
 def test_only_the_newest_accounts_of_a_divided_budget_are_read(ledger: SQLiteLedger) -> None:

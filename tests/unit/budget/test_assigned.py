@@ -74,6 +74,7 @@ def test_a_denial_names_the_plans_budget_and_the_end_of_the_customers_period() -
     assert isinstance(denial, BudgetExceededError)
     assert (denial.rule_id, denial.limit, denial.remaining) == ("pro-month", 2, 0)
     assert denial.scope == (("customer", "acme"),)
+    assert denial.period == "2026-11-14/2026-12-14"
     assert denial.resets_at == datetime(2026, 12, 13, 15, tzinfo=UTC)  # midnight in Tokyo
     assert (
         denial.recovery.retry_after_seconds

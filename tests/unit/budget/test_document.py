@@ -200,7 +200,7 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
         pytest.param(
             "version: 1\nbudgets:\n  - {id: a, limit: 1 USD, window: decade}",
             3,
-            "expected one of lifetime, hour, day, week, month, quarter, year, or a number of days",
+            "expected one of lifetime, hour, day, week, month, quarter, year, trace, or a number",
             id="unknown window",
         ),
         pytest.param(

@@ -84,7 +84,7 @@ amounts = st.sampled_from(
      "-1 calls", 5, -5, None, ["5 USD"], True]
 )  # fmt: skip
 choices = st.sampled_from(
-    ["lifetime", "hour", "day", "week", "month", "year", "quarter", "30 days", "0 days",
+    ["lifetime", "hour", "day", "week", "month", "year", "quarter", "trace", "30 days", "0 days",
      "allow", "deny", "ceiling", "window", "model_max", "warn", "shadow", "", "DENY"]
 )  # fmt: skip
 names = st.sampled_from(

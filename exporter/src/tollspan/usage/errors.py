@@ -82,6 +82,8 @@ class CallDeniedError(TollspanError):
             are milliseconds), `tokens`, `calls`, `web_searches`, ….
         limit, spent, held, asked: The account, and what the call would have held, in the unit.
             `held` includes what is unresolved. None where no budget is involved.
+        period: The key of the window that is used up, `2026-11` or `2026-11-14/2026-12-14` say;
+            `""` for a lifetime, None where no budget is involved.
         resets_at: When the window ends, aware UTC; None when it never does.
         message, upgrade_url: As the rule says them.
         source: Where it was refused.
@@ -102,6 +104,7 @@ class CallDeniedError(TollspanError):
         spent: int | None = None,
         held: int | None = None,
         asked: int | None = None,
+        period: str | None = None,
         resets_at: datetime | None = None,
         message: str | None = None,
         upgrade_url: str | None = None,
@@ -117,6 +120,7 @@ class CallDeniedError(TollspanError):
         self.spent = spent
         self.held = held
         self.asked = asked
+        self.period = period
         self.resets_at = resets_at
         self.message = message
         self.upgrade_url = upgrade_url

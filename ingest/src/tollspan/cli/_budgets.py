@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from tollspan.budget import (
+    TRACE,
     Account,
     Balance,
     Budget,
@@ -37,6 +39,7 @@ from ._periods import end_of
 from ._terminal import Bar, Cell, Column, Style, Value, print_json, print_table
 
 _NEARLY = 0.8
+_TRACE = re.compile("[0-9a-f]{32}")
 _SOFT = {"warn": "only warns", "shadow": "only notes"}
 
 
@@ -59,7 +62,7 @@ def budgets(parsed: argparse.Namespace) -> int:
         (_in_force(balance, rules, limits), _ends_at(balance.account, rules))
         for balance in (*found, *_untouched(found, rules, now))
     ]
-    shown = [row for row in rows if parsed.all or row[1] is None or row[1] > now]
+    shown = [row for row in rows if parsed.all or _is_open(*row, now)]
     if parsed.json:
         print_json([_as_json(*row) for row in shown])
     else:
@@ -100,6 +103,13 @@ def _in_force(
     )
 
 
+def _is_open(balance: Balance, ends_at: int | None, now_unix_ns: int) -> bool:
+    """Say whether an account may be used still; traces come to an end that nobody tells."""
+    if ends_at is None:
+        return not _TRACE.fullmatch(balance.account.period)
+    return ends_at > now_unix_ns
+
+
 def _untouched(
     balances: Sequence[Balance], rules: Mapping[str, Budget], now_unix_ns: int
 ) -> Iterator[Balance]:
@@ -107,7 +117,11 @@ def _untouched(
     touched = {(one.account.budget_id, one.account.period, one.account.unit) for one in balances}
     for budget in rules.values():
         key, _ = period(budget.window, now_unix_ns)
-        if not budget.per and (budget.id, key, budget.unit) not in touched:
+        if (
+            not budget.per
+            and budget.window.every != TRACE
+            and (budget.id, key, budget.unit) not in touched
+        ):
             yield Balance(
                 account=Account(
                     budget_id=budget.id, scope="", period=key, limit=budget.limit, unit=budget.unit

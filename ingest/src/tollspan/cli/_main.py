@@ -156,7 +156,7 @@ def _add_budgets(parser: Parser) -> None:
         examples="  tollspan budgets\n  tollspan budgets --all --json\n",
     )
     command.add_argument(
-        "--all", action="store_true", help="past periods too (default: the current ones)"
+        "--all", action="store_true", help="past periods and traces too (default: the current ones)"
     )
     command.add_argument(
         "--unresolved",

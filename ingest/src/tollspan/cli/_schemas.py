@@ -22,6 +22,7 @@ from tollspan.budget import (
     PLAN_KEYS,
     PLAN_NAME,
     SUBJECTS,
+    TRACE,
     UNIT_WORDS,
     WINDOW_KEYS,
     OnExceed,
@@ -136,7 +137,7 @@ _DEFAULTS: Schema = {
         "be the provider's own, `allow` elsewhere.",
     },
 }
-_EVERY = _choice(EVERY, EVERY[0], "When the budget starts anew; by the clock of UTC.")
+_EVERY = _choice((*EVERY, TRACE), EVERY[0], "When the budget starts anew; by the clock of UTC.")
 _TIMEZONE: Schema = {
     "description": "Whose hours, days, weeks and months: an IANA name.",
     "type": "string",
@@ -144,7 +145,7 @@ _TIMEZONE: Schema = {
     "minLength": 1,
 }
 _PLAIN_WINDOW: Schema = {
-    "every": {"enum": list(EVERY), "description": "How long a period is."},
+    "every": {"enum": [*EVERY, TRACE], "description": "How long a period is."},
     "timezone": _TIMEZONE,
 }
 _ANCHORED_WINDOW: Schema = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tollspan.budget import EVERYBODY_ELSE, Budget, Condition, RuleSet, Window
+from tollspan.budget import EVERYBODY_ELSE, TRACE, Budget, Condition, RuleSet, Window
 from tollspan.usage import TAG_PREFIX, format_amount, is_tag
 
 _WINDOWS = {
@@ -15,6 +15,7 @@ _WINDOWS = {
     "month": "in each calendar month",
     "quarter": "in each quarter of a year",
     "year": "in each calendar year",
+    "trace": "in each trace",
 }
 _EXCEEDED = {
     "deny": "a call that may not fit is refused",
@@ -79,7 +80,7 @@ def _values(values: tuple[tuple[str, str], ...]) -> str:
 
 
 def _window(window: Window) -> str:
-    zone = "" if window.every == "lifetime" else f" ({window.timezone})"
+    zone = "" if window.every in ("lifetime", TRACE) else f" ({window.timezone})"
     if window.anchor is None:
         return f"{_WINDOWS[window.every]}{zone}"
     days = f"{window.count} days" if window.count > 1 else window.every

@@ -15,12 +15,8 @@ from tollspan.usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
     TAG_PREFIX,
-<<<<<<< Updated upstream
-    BudgetUnit,
-    Charge,
-=======
     Adjustment,
->>>>>>> Stashed changes
+    Charge,
     Event,
     Fact,
     LedgerCorruptError,

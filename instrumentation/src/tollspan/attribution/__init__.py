@@ -16,7 +16,7 @@ from ._baggage import BAGGAGE, SHORTEST_SECRET, Baggage, outbound
 from ._blocks import Argument, Value, argument, attribution
 from ._budgets import Budgeted
 from ._carrying import bind
-from ._current import capture, set_default, use_baggage
+from ._current import capture, capture_in_trace, set_default, use_baggage
 
 __all__ = [
     "BAGGAGE",
@@ -30,6 +30,7 @@ __all__ = [
     "attribution",
     "bind",
     "capture",
+    "capture_in_trace",
     "current_call",
     "outbound",
     "set_default",

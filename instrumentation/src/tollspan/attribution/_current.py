@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.trace import get_current_span
 
 from tollspan.usage import Attribution, merge_attributions
 
@@ -57,6 +58,15 @@ def capture(context: Context | None = None) -> Attribution:
     if found is None:
         return _default
     return found.in_force if found.default is _default else _renewed(found)
+
+
+def capture_in_trace(context: Context | None = None) -> Attribution:
+    """Do as `capture` does, and name the trace around; for rules that go by traces."""
+    found = capture(context)
+    span = get_current_span(context).get_span_context()
+    if not span.is_valid:
+        return found
+    return msgspec.structs.replace(found, trace=f"{span.trace_id:032x}")
 
 
 def stating(context: Context, said: Attribution) -> Context:

@@ -38,6 +38,7 @@ class Lifecycle:
     Attributes:
         spans: Ends spans and records metrics; each instrumentor has one of its own to start them.
         worker: Does what callers must not.
+        attribution: Captures who pays; may be another from now on.
         open_streams: By call id, what has no end yet.
     """
 
@@ -54,7 +55,7 @@ class Lifecycle:
         self.gate = gate
         self._sink = sink
         self._note = note
-        self._attribution = attribution
+        self.attribution = attribution
         self.spans = spans
         self.worker = worker
         self.open_streams: dict[str, tuple[Run, StreamReader]] = {}
@@ -302,7 +303,7 @@ class Lifecycle:
     def _new_run(self, request: Request, extractor: Extractor, asked: object) -> Run:
         now = time_ns()
         context = get_current()
-        attribution = self._attribution(context)
+        attribution = self.attribution(context)
         said = getattr(asked, "said", None)
         if said is not None:  # of this call alone
             attribution = merge_attributions(attribution, said)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from itertools import islice
 
 import msgspec
 
 from tollspan.budget import (
+    TRACE,
     Account,
     Assignments,
     Balance,
     Budget,
     BudgetGate,
+    Limits,
     RuleSet,
     Standing,
     period,
@@ -93,7 +96,8 @@ class LedgerStates:
             )
             balances.append(Balance(account=account))
         if self._standing is not None:
-            balances = self._ask(self._standing, balances, {one.id: one.limit for one in budgets})
+            limits = {one.id: Limits(one) for one in budgets}
+            balances = self._ask(self._standing, balances, limits)
         return [_state(balance, read_scope(balance.account.scope)) for balance in balances]
 
     def _periods(self, rules: RuleSet) -> dict[tuple[str, str], Budget]:
@@ -103,16 +107,20 @@ class LedgerStates:
         return {
             (one.id, period(window, now)[0]): one
             for one in rules.budgets[:_MOST_BUDGETS]
-            if one.plan is None or self._dimensions
+            if one.window.every != TRACE and (one.plan is None or self._dimensions)
             for window in assigned.windows(one)
         }
 
     @staticmethod
-    def _ask(standing: Standing, balances: list[Balance], limits: dict[str, int]) -> list[Balance]:
+    def _ask(
+        standing: Standing, balances: list[Balance], limits: Mapping[str, Limits]
+    ) -> list[Balance]:
         """Ask a shared authority: this host's file knows of the accounts, not of others' money."""
         accounts = [
             msgspec.structs.replace(
-                one.account, limit=one.account.limit or limits[one.account.budget_id]
+                one.account,
+                limit=one.account.limit
+                or limits[one.account.budget_id].of(dict(read_scope(one.account.scope))),
             )
             for one in balances
         ]

@@ -137,7 +137,12 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     def use(rules: RuleSet) -> None:
         for hooked in funnels:
             hooked.hosts.extend(rules.hosts)
+        # What calls say of themselves comes before the rules that ask for it, and goes after them.
+        if rules.goes_by_traces:
+            lifecycle.attribution, door.goes_by_traces = attribution.capture_in_trace, True
         gate.use(rules, no_prices=no_prices if rules.on_unavailable == "deny" else None)
+        if not rules.goes_by_traces:
+            lifecycle.attribution, door.goes_by_traces = attribution.capture, False
 
     watcher = RuleWatcher(settings.document, use)
 
@@ -165,10 +170,10 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     )
     funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
     rules, problem = watcher.first()
+    door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
     use(rules)
     if problem is not None:
         gate.refuse_all(problem)
-    door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
     after.seen.append(door.see)
     return Installed(
         settings=settings,

@@ -106,6 +106,7 @@ def exceeded(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> Cal
         spent=balance.posted,
         held=held,
         asked=asked,
+        period=account.period,
         resets_at=resets_at,
         message=message,
         upgrade_url=budget.upgrade_url if budget else None,

@@ -9,12 +9,13 @@ import yaml
 
 from tollspan.usage import DocumentReader
 
-from .windows import ANCHORED, EVERY, LIFETIME, Every, Window, is_timezone
+from .windows import ANCHORED, EVERY, LIFETIME, TRACE, Every, Window, is_timezone
 
 WINDOW_KEYS = ("every", "timezone", "anchor")
 _DAYS = re.compile(r"([1-9][0-9]{0,3}) days?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_WORDS = f"{', '.join(EVERY)}, or a number of days such as `30 days`"
+_PLAIN: tuple[Every, ...] = (*EVERY, TRACE)
+_WORDS = f"{', '.join(_PLAIN)}, or a number of days such as `30 days`"
 
 
 def read_window(reader: DocumentReader, node: yaml.Node | None) -> Window:
@@ -67,7 +68,7 @@ def _every(reader: DocumentReader, node: yaml.Node, name: str) -> tuple[Every, i
     days = _DAYS.fullmatch(text)
     if days is not None:
         return "day", int(days[1])
-    for every in EVERY:
+    for every in _PLAIN:
         if every == text:
             return every, None
     return reader.fail(node, f"`{name}` is {text!r}; expected one of {_WORDS}")

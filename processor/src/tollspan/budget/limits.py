@@ -14,6 +14,8 @@ class Limits:
     A look-up costs as much with ten thousand values as with one.
     """
 
+    __slots__ = ("_by_keys", "_limit")
+
     def __init__(self, budget: Budget) -> None:
         self._limit = budget.limit
         self._by_keys: dict[tuple[str, ...], dict[tuple[str | None, ...], tuple[int, int]]] = {}

@@ -26,7 +26,7 @@ from .assigning import Assignments, window_of
 from .limits import Limits
 from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
 from .values import Account
-from .windows import FOREVER_UNIX_NS, Window, period
+from .windows import FOREVER_UNIX_NS, TRACE, Window, period
 
 _MOST_PLANS = 4_096
 _LONGEST_MODEL = 512
@@ -86,6 +86,7 @@ class Planner:
         self.heeds_blocks = heeds_blocks
         self.budgets = {budget.id: budget for budget in rules.budgets}
         self._kind = _kind_of(rules.budgets, heeds_blocks=heeds_blocks)
+        self._goes_by_traces = rules.goes_by_traces
         self._plans: dict[object, Plan] = {}
         self._periods: dict[Window, tuple[str, int, int]] = {}
         self._assigned = Assignments(rules)
@@ -117,7 +118,8 @@ class Planner:
         # No lock: a child that is forked while another thread has it would wait for ever.
         if len(self._plans) >= _MOST_PLANS:
             self._plans.clear()
-        if len(call.request.model) <= _LONGEST_MODEL:
+        is_alone = self._goes_by_traces and call.attribution.trace is None
+        if len(call.request.model) <= _LONGEST_MODEL and not is_alone:
             self._plans[key] = found
         if self._kind is None:
             self.every_call = found
@@ -130,6 +132,8 @@ class Planner:
         for _, budget, tests, limits in self._near(call, assignment):
             if all(test(call) for test in tests):
                 key, end = self._period(window_of(budget, assignment), at_unix_ns)
+                if budget.window.every == TRACE:
+                    key = call.attribution.trace or call.id
                 until = min(until, end)
                 whose = _values(budget, call.attribution)
                 accounts.append(
@@ -257,6 +261,7 @@ def _kind_of(budgets: tuple[Budget, ...], *, heeds_blocks: bool) -> Callable[[Ca
     """Return what tells calls apart: all that the budgets ask of them; None if they ask nothing."""
     keys = {key for budget in budgets for key in budget.per}
     keys |= {condition.key for budget in budgets for condition in budget.where}
+    keys |= {"trace" for budget in budgets if budget.window.every == TRACE}
     names: set[str] = {"attribution.budgets"} if heeds_blocks else set()
     if not keys and not names:
         return None

@@ -11,7 +11,7 @@ import msgspec
 from tollspan.usage import DIMENSIONS, BudgetUnit
 
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
-from .windows import LIFETIME, Window
+from .windows import LIFETIME, TRACE, Window
 
 OnExceed = Literal["deny", "warn", "shadow"]
 OWNERS = (*DIMENSIONS, "service", "environment")
@@ -117,3 +117,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     assign: tuple[tuple[str, Assignment], ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
     source: str = "no rules"
+
+    @property
+    def goes_by_traces(self) -> bool:
+        """Whether some budget has an account for each trace."""
+        return any(budget.window.every == TRACE for budget in self.budgets)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import calendar
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-Every = Literal["lifetime", "hour", "day", "week", "month", "quarter", "year"]
-EVERY: tuple[Every, ...] = get_args(Every)
+Every = Literal["lifetime", "hour", "day", "week", "month", "quarter", "year", "trace"]
+TRACE: Final = "trace"
+EVERY: tuple[Every, ...] = tuple([one for one in get_args(Every) if one != TRACE])
+"""The windows that go by the clock."""
 ANCHORED: tuple[Every, ...] = ("week", "month", "quarter", "year")
 """Windows whose periods may begin on another day than the calendar's; so may numbers of days."""
 BILLED: tuple[Every, ...] = ("month", "quarter", "year")
@@ -32,7 +34,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """When a budget starts anew.
 
     Attributes:
-        every: How long a period is.
+        every: How long a period is; `trace` for one account for each trace, which no clock ends.
         timezone: Whose hours, days, weeks and months: an IANA name, `Europe/Berlin` say.
         anchor: A day on which a period begins, for `ANCHORED` windows and numbers of days; None for
             the calendar's own beginnings. A month that has no such day begins on its last.
@@ -52,7 +54,7 @@ def period(window: Window, unix_ns: int) -> tuple[str, int]:
     """Name the period that a moment falls into.
 
     Args:
-        window: The window; its time zone must exist.
+        window: The window; its time zone must exist. Of traces the moment says nothing.
         unix_ns: The moment, nanoseconds since the epoch.
 
     Returns:
@@ -61,7 +63,7 @@ def period(window: Window, unix_ns: int) -> tuple[str, int]:
         and the first one after, `2026-11-14/2026-12-14`) and the moment until which the key holds,
         nanoseconds since the epoch, exclusive.
     """
-    if window.every == "lifetime":
+    if window.every in ("lifetime", TRACE):
         return "", FOREVER_UNIX_NS
     zone = _zone(window.timezone)
     now = unix_ns // _NS
@@ -78,8 +80,8 @@ def period(window: Window, unix_ns: int) -> tuple[str, int]:
 
 
 def ends_at(window: Window, unix_ns: int) -> datetime | None:
-    """Return when the period of a moment ends, aware UTC; None for a lifetime."""
-    if window.every == "lifetime":
+    """Return when the period of a moment ends, aware UTC; None for a lifetime and for traces."""
+    if window.every in ("lifetime", TRACE):
         return None
     return datetime.fromtimestamp(period(window, unix_ns)[1] // _NS, UTC)
 

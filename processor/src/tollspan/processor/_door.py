@@ -159,6 +159,9 @@ class Door:
     Spans may end anywhere, in a finaliser too: no lock is taken there, and what is to be stored is
     handed over. A process that is killed before leaves the call's hold as evidence.
 
+    Attributes:
+        goes_by_traces: Some rule in force has an account for each trace.
+
     Args:
         gate: Decides.
         sink: Accounts.
@@ -193,6 +196,7 @@ class Door:
         self._tell = tell
         self._sight = sight
         self._asks = asks
+        self.goes_by_traces = False
         self._live: dict[Key, _Live] = {}
         self.recent = Recent()
 
@@ -210,7 +214,7 @@ class Door:
             found,
             *key,
             started_at_unix_ns=started_at_unix_ns,
-            attribution=self._attribution(),
+            attribution=self._whose(key),
             door="processor",
         )
         decision: Decision | None = None
@@ -267,6 +271,13 @@ class Door:
 
     # -- inside --
 
+    def _whose(self, key: Key) -> Attribution:
+        """Capture who pays for the call of a span, and where rules need it, the span's trace."""
+        found = self._attribution()
+        if not self.goes_by_traces:
+            return found
+        return msgspec.structs.replace(found, trace=f"{key[0]:032x}")
+
     def _is_held(self, found: ForeignSpan) -> bool:
         """Say whether our own hooks see this call: the span is of an SDK of theirs."""
         sdk = found.dialect.sdk
@@ -300,7 +311,7 @@ class Door:
             found,
             *key,
             started_at_unix_ns=started_at_unix_ns,
-            attribution=self._attribution(),
+            attribution=self._whose(key),
             door="processor",
         )
         return _Live(key, call, started_at_unix_ns, None, [])
