@@ -196,9 +196,7 @@ class _Books:
         )
         self.store(_adjustment(action, parsed.reason, (charge,)))
         balance = self.balance(account)
-        whose = ", ".join(
-            f" of {key} {value or NOBODY}" for key, value in read_scope(account.scope)
-        )
+        whose = "".join(f" of {key} {value or NOBODY}" for key, value in read_scope(account.scope))
         left = account.limit - balance.counted
         print(
             f"{account.budget_id}{whose} ({account.period or 'lifetime'}): "

@@ -105,3 +105,11 @@ def _number(text: str) -> int | None:
         return None
     number = int(digits)
     return number if number <= _MOST else None
+
+
+def owner(text: str) -> tuple[str, str]:
+    """Read `customer=acme`."""
+    name, is_pair, value = text.partition("=")
+    if not is_pair or not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is no DIMENSION=VALUE such as customer=acme")
+    return name, value
