@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _DEFAULTS: Final = LeaseSettings()
 _MEMORY_SECONDS: Final = 35 * 86_400
 """So long after the horizon, calls that were settled and leases that ended are known."""
-_MOST_SETTLED_AT_ONCE: Final = 1_000
+_MOST_SETTLED_AT_ONCE: Final = 500
 _MOST_ENDED_AT_ONCE: Final = 20
 _PARTS_A_PAGE: Final = 500
 
@@ -178,7 +178,7 @@ class RedisAuthority:
     # -- calls --
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Charge finished calls, each once; in one round trip for each thousand."""
+        """Charge finished calls, each once; in one round trip for each 500."""
         for first in range(0, len(settlements), _MOST_SETTLED_AT_ONCE):
             some = settlements[first : first + _MOST_SETTLED_AT_ONCE]
             self._run("settle", words_of.settlements(some))
