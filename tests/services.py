@@ -29,6 +29,7 @@ import services
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
+_TRIES = 3
 _S = TypeVar("_S", bound="Server")
 _NUMBERS = itertools.count(1)
 
@@ -51,6 +52,7 @@ class Server(ABC):
         self.options = list(options)
         self._process: subprocess.Popen[bytes] | None = None
         self._paused: list[int] = []
+        self._has_run = False
 
     # -- what differs --
 
@@ -85,10 +87,22 @@ class Server(ABC):
         Raises:
             ServerError: It ends at once, or does not answer in time; its log is in the text.
         """
+        for _ in range(_TRIES):
+            said = self._try_to_start()
+            if said is None:
+                self._has_run = True
+                return
+            if self._has_run or "in use" not in said:
+                break
+            self.port = free_port()  # somebody was quicker
+        raise ServerError(f"{self.command()[0]}:\n{said}")
+
+    def _try_to_start(self) -> str | None:
+        """Start it; return its log when it does not come to answer."""
         log = self.folder / "log"
         user = self.user()
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
+        with log.open("wb") as output:
+            process = self._process = subprocess.Popen(
                 self.command(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -99,11 +113,12 @@ class Server(ABC):
                 extra_groups=[] if user else None,
             )
         give_up_at = time.monotonic() + START_SECONDS
-        while not self.is_ready():
-            if self._process.poll() is not None or time.monotonic() > give_up_at:
-                self.kill()
-                raise ServerError(f"{self.command()[0]}:\n{log.read_text()[-3000:]}")
+        while process.poll() is None and time.monotonic() < give_up_at:
+            if self.is_ready():
+                return None
             time.sleep(0.01)
+        self.kill()
+        return log.read_text()[-3000:]
 
     def stop(self) -> None:
         """End it in good order: what it keeps is on disk."""

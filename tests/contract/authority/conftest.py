@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.contract.authority.kits import KITS, SERVICES, Kit
+from tests.contract.authority.kits import KITS, Kit
+from tests.contract.authority.redis_kit import redis_kit
 
-PARAMS = [
-    pytest.param(name, marks=[pytest.mark.service] if name in SERVICES else [])
-    for name in sorted(KITS)
-]
+# Those that need a server, by the fixture that runs it.
+SERVED = {"redis": ("redis_url", redis_kit)}
 
 
-@pytest.fixture(params=PARAMS)
-def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
-    with KITS[request.param](request) as made:
-        yield made
+@pytest.fixture(
+    params=[*sorted(KITS), *(pytest.param(name, marks=pytest.mark.service) for name in SERVED)]
+)
+def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
+    if request.param in SERVED:
+        server, make = SERVED[request.param]
+        with make(request.getfixturevalue(server)) as made:
+            yield made
+    else:
+        with KITS[request.param](tmp_path) as made:
+            yield made

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
-import pytest
+from tollspan.budget import LeaseSettings, MemoryAuthority, SharedAuthority
 
-from tests.contract.authority.redis_kit import redis_kit
-from tests.contract.authority.settings import FOREVER, SETTINGS
-from tollspan.budget import MemoryAuthority, SharedAuthority
-
-__all__ = ["FOREVER", "KITS", "SERVICES", "SETTINGS", "Kit"]
+SETTINGS: Final = LeaseSettings(life_seconds=30.0, horizon_seconds=3_600.0)
+"""Each kit's authority goes by these."""
+FOREVER: Final = 36 * 86_400.0
+"""Longer than anything that ended is remembered, after the horizon."""
 
 
 class Kit(Protocol):
@@ -77,10 +77,8 @@ class MemoryKit:
 
 
 @contextmanager
-def memory(request: pytest.FixtureRequest) -> Iterator[Kit]:
+def memory(home: Path) -> Iterator[Kit]:
     yield MemoryKit()
 
 
-KITS = {"memory": memory, "redis": redis_kit}
-SERVICES = {"redis"}
-"""Those that need a server."""
+KITS = {"memory": memory}

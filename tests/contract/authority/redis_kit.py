@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-import pytest
 import redis
 
-from tests.contract.authority.settings import SETTINGS
+from tests.contract.authority.kits import SETTINGS
 from tollspan.budget import SharedAuthority
 from tollspan.ledger import RedisAuthority
 
@@ -62,8 +61,8 @@ class RedisKit:
 
 
 @contextmanager
-def redis_kit(request: pytest.FixtureRequest) -> Iterator[RedisKit]:
-    kit = RedisKit(request.getfixturevalue("redis_url"))
+def redis_kit(url: str) -> Iterator[RedisKit]:
+    kit = RedisKit(url)
     try:
         yield kit
     finally:

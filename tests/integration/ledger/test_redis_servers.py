@@ -21,7 +21,7 @@ import redis
 
 from tests.contract.authority.making import Holder, settlement, sums, want
 from tests.contract.ledger.making import account
-from tests.services import RedisServer, running_redis
+from tests.services import RedisServer, free_port, running_redis
 from tollspan.budget import Refusal
 from tollspan.ledger import RedisAuthority
 from tollspan.usage import LedgerUnavailableError, new_call_id
@@ -89,21 +89,19 @@ def test_every_key_has_the_one_hash_tag(redis_url: str) -> None:
 
 
 def test_a_cluster_is_followed_to_the_node_that_has_the_keys() -> None:
-    with (
-        running_redis("--cluster-enabled", "yes") as first,
-        running_redis("--cluster-enabled", "yes") as second,
-    ):
+    # By default its port is 10,000 higher, which may be none.
+    options = [("--cluster-enabled", "yes", "--cluster-port", str(free_port())) for _ in range(2)]
+    with running_redis(*options[0]) as first, running_redis(*options[1]) as second:
         slot = int(first.ask("CLUSTER KEYSLOT {tollspan:default}:meta").strip()[1:])
         halves = (range(slot), range(slot, 16_384))
         for server, half in ((first, halves[0]), (second, halves[1])):
             server.ask(f"CLUSTER ADDSLOTSRANGE {half.start} {half.stop - 1}")
-        first.ask(f"CLUSTER MEET 127.0.0.1 {second.port}")
+        first.ask(f"CLUSTER MEET 127.0.0.1 {second.port} {options[1][-1]}")
         until(lambda: "cluster_state:ok" in first.ask("CLUSTER INFO"))
         until(lambda: "cluster_state:ok" in second.ask("CLUSTER INFO"))
         authority = opened(first.url)
         holder = Holder(authority)
         assert holder.has(WIDE, 10) == 10
-        assert "DBSIZE" not in first.ask("DBSIZE")
         assert first.ask("DBSIZE") == ":0\r\n"
         second.stop()
         with pytest.raises(LedgerUnavailableError):
@@ -235,11 +233,14 @@ def test_a_lease_of_many_accounts_ends_in_pages_and_counts_all_the_time(redis_ur
 
 def test_whoever_has_no_redis_loads_no_client() -> None:
     code = (
-        "import sys; from tollspan.ledger import RedisAuthority\n"
-        "RedisAuthority('redis://127.0.0.1:1'); print('redis' in sys.modules)"
+        "import sys; from tollspan.ledger import RedisAuthority; print('redis' in sys.modules)\n"
+        "sys.modules['redis'] = None; RedisAuthority('redis://:s3cret@127.0.0.1:1')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "False\n"
+    last = done.stderr.splitlines()[-1]
+    assert "redis://127.0.0.1:1 needs a client: pip install 'tollspan[redis]'" in last
+    assert "s3cret" not in done.stderr
 
 
 @contextmanager

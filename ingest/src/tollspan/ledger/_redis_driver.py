@@ -33,7 +33,7 @@ class _Pool(Protocol):
 
     connection_kwargs: dict[str, object]
 
-    def disconnect(self, *, inuse_connections: bool) -> None: ...
+    def disconnect(self) -> None: ...
 
 
 class _PoolType(Protocol):
@@ -123,8 +123,8 @@ class RedisDriver:
             )
 
     def close(self) -> None:
-        """Close the connections that nobody uses just now; used again, it opens new ones."""
-        self._pool.disconnect(inuse_connections=False)
+        """Close all connections; used again, it opens new ones."""
+        self._pool.disconnect()
 
     def _tell(self, *words: Word, may_repeat: bool) -> object:
         try:

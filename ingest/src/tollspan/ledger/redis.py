@@ -31,7 +31,7 @@ from tollspan.budget import (
 from tollspan.usage import ConfigError, LedgerError, LedgerUnavailableError, new_call_id
 
 from . import _redis_words as words_of
-from ._redis_place import read_redis_url
+from ._redis_place import RedisPlace, read_redis_url
 from ._redis_words import Answer, Word
 
 if TYPE_CHECKING:
@@ -40,15 +40,30 @@ if TYPE_CHECKING:
 _DEFAULTS: Final = LeaseSettings()
 _MEMORY_SECONDS: Final = 35 * 86_400
 """So long after the horizon, calls that were settled and leases that ended are known."""
-_MOST_SETTLED_AT_ONCE: Final = 1_000
+_MOST_SETTLED_AT_ONCE: Final = 500
 _MOST_ENDED_AT_ONCE: Final = 20
 _PARTS_A_PAGE: Final = 500
+
+
+def _driver(place: RedisPlace) -> type[RedisDriver]:
+    """Load the client library, which only those need who have a Redis.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        from ._redis_driver import RedisDriver  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            f"{place.shown} needs a client: pip install 'tollspan[redis]' ({error})"
+        ) from error
+    return RedisDriver
 
 
 class RedisAuthority:
     """A shared authority in a Redis. Safe for threads; a forked child calls `close`.
 
-    Nothing is asked of the server before the first question.
+    It connects with the first question.
 
     Args:
         url: `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, or
@@ -59,7 +74,7 @@ class RedisAuthority:
         clock: Unix time in milliseconds; None for the server's own, by which all hosts go.
 
     Raises:
-        ConfigError: The URL can't be meant so.
+        ConfigError: The URL can't be meant so, or the client library is missing.
     """
 
     def __init__(
@@ -78,10 +93,8 @@ class RedisAuthority:
         ]
         self._timeout_seconds = timeout_seconds
         self._clock = clock
+        self._connect = _driver(self._place)
         self._driver: RedisDriver | None = None
-        self._forget()
-
-    def _forget(self) -> None:
         self._lock = threading.Lock()
         self._seen = ("", 0)
 
@@ -165,7 +178,7 @@ class RedisAuthority:
     # -- calls --
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Charge finished calls, each once; in one round trip for each thousand."""
+        """Charge finished calls, each once; in one round trip for each 500."""
         for first in range(0, len(settlements), _MOST_SETTLED_AT_ONCE):
             some = settlements[first : first + _MOST_SETTLED_AT_ONCE]
             self._run("settle", words_of.settlements(some))
@@ -212,20 +225,10 @@ class RedisAuthority:
         return self._place.tag + ":".join(words)
 
     def _driven(self) -> RedisDriver:
-        """Return the driver; imported when it is first needed, for all who have no Redis.
-
-        Raises:
-            ConfigError: It is not installed.
-        """
+        """Return the connections to ask on."""
         with self._lock:
             if self._driver is None:
-                try:
-                    from ._redis_driver import RedisDriver  # noqa: PLC0415
-                except ImportError as error:
-                    raise ConfigError(
-                        f"{self._place.shown} needs a client: pip install 'tollspan[redis]'"
-                    ) from error
-                self._driver = RedisDriver(self._place, self._timeout_seconds)
+                self._driver = self._connect(self._place, self._timeout_seconds)
             return self._driver
 
     def _run(self, script: str, words: Sequence[Word], *, may_repeat: bool = True) -> Answer:
