@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.contract.authority.postgres_kit import postgres_kit
 from tests.contract.authority.redis_kit import redis_kit
 from tests.contract.authority.settings import FOREVER, SETTINGS
 from tollspan.budget import MemoryAuthority, SharedAuthority
@@ -81,6 +82,6 @@ def memory(request: pytest.FixtureRequest) -> Iterator[Kit]:
     yield MemoryKit()
 
 
-KITS = {"memory": memory, "redis": redis_kit}
-SERVICES = {"redis"}
+KITS = {"memory": memory, "postgres": postgres_kit, "redis": redis_kit}
+SERVICES = {"postgres", "redis"}
 """Those that need a server."""
