@@ -89,7 +89,7 @@ def _grant_for(said: str) -> str:
     if "for database" in said:
         return "whoever opens it needs GRANT CREATE ON DATABASE ... TO this role"
     if "for schema" in said:
-        return "it needs GRANT USAGE ON SCHEMA tollspan TO this role"
+        return "clients need GRANT USAGE ON SCHEMA tollspan TO this role"
     if "for function" in said:
-        return "it needs GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tollspan TO this role"
+        return "clients need GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tollspan TO this role"
     return "only the owner of the schema tollspan may do that"

@@ -1,4 +1,4 @@
-"""A few connections for the threads of one process. Safe for threads, not for forks.
+"""A few connections for the threads of one process. Safe for threads and forks.
 
 Connections are opened in threads of their own: names, hosts and handshakes can take longer than a
 caller may wait, and what comes too late for one is there for the next.
@@ -6,8 +6,10 @@ caller may wait, and what comes too late for one is there for the next.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -28,16 +30,15 @@ class Pool:
     Args:
         connect: Opens one, slowly, or raises `LedgerError`.
         most: How many there are at once.
-        patience_seconds: An attempt to connect that takes longer than this is not waited for any
-            more, by nobody.
     """
 
-    def __init__(
-        self, connect: Callable[[], Link], *, patience_seconds: float, most: int = MOST
-    ) -> None:
+    def __init__(self, connect: Callable[[], Link], *, most: int = MOST) -> None:
         self._connect = connect
         self._most = most
-        self._patience = patience_seconds
+        self._begin()
+        _ALIVE.add(self)
+
+    def _begin(self) -> None:
         self._changed = threading.Condition()
         self._idle: list[Link] = []
         self._lent: set[Link] = set()
@@ -50,6 +51,9 @@ class Pool:
     def take(self, ends_at: float) -> Link:
         """Lend a connection.
 
+        An attempt to connect that takes longer already than the caller would wait is not waited
+        for: while a host does not answer, few callers find that out by waiting.
+
         Args:
             ends_at: When to give up, by the monotonic clock.
 
@@ -57,6 +61,7 @@ class Pool:
             LedgerError: None can be had in time.
         """
         has_tried = False
+        patience = ends_at - time.monotonic()
         with self._changed:
             while True:
                 while self._idle:
@@ -70,9 +75,9 @@ class Pool:
                     has_tried = now >= self._rests_until
                     if has_tried:
                         self._open_soon(now)
-                self._wait(now, ends_at)
+                self._wait(now, ends_at, patience)
 
-    def _wait(self, now: float, ends_at: float) -> None:
+    def _wait(self, now: float, ends_at: float, patience: float) -> None:
         """Wait for a connection that somebody gives back, or that is opened.
 
         Raises:
@@ -81,7 +86,7 @@ class Pool:
         if not self._lent:
             if not self._opening:
                 raise LedgerUnavailableError(self._error or "no connection to PostgreSQL")
-            ends_at = min(ends_at, self._opening[0] + self._patience)
+            ends_at = min(ends_at, self._opening[-1] + patience)
         if now >= ends_at:
             raise LedgerUnavailableError("no connection to PostgreSQL in time")
         self._changed.wait(ends_at - now)
@@ -114,10 +119,11 @@ class Pool:
         for link in idle:
             link.close()
 
-    def abandon(self) -> None:
-        """Let go of everything in a forked child, where only this thread is left of those here."""
+    def begin_in_child(self) -> None:
+        """Leave the parent its connections, and begin anew: this thread is alone in the child."""
         for link in [*self._idle, *self._lent]:
             link.abandon()
+        self._begin()
 
     def _open_soon(self, now: float) -> None:
         self._opening.append(now)
@@ -159,3 +165,15 @@ class Pool:
         else:
             self._rests_until = time.monotonic() + self._rest_seconds
             self._rest_seconds = min(self._rest_seconds * 2, _REST_SECONDS[1])
+
+
+_ALIVE: Final = weakref.WeakSet[Pool]()
+
+
+def _begin_in_child() -> None:
+    for pool in list(_ALIVE):
+        pool.begin_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)

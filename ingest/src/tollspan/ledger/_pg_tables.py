@@ -17,7 +17,12 @@ VERSION: Final = 1
 # Names of accounts may be longer than an entry of an index, so a digest of 128 bits stands for one.
 # Sums are numeric: whatever a limit, a need or a charge is, no sum of them overflows.
 _TABLES: Final = """
-CREATE SCHEMA IF NOT EXISTS tollspan;
+DO $$ BEGIN
+    -- Unlike IF NOT EXISTS, this needs no right where somebody has made the schema for us.
+    IF to_regnamespace('tollspan') IS NULL THEN
+        CREATE SCHEMA tollspan;
+    END IF;
+END $$;
 
 -- The single row of the authority. No epoch: closed.
 CREATE TABLE tollspan.authority (

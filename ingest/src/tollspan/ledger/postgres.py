@@ -9,8 +9,7 @@ total, calls by their ids.
 from __future__ import annotations
 
 import json
-import os
-import threading
+import random
 import time
 import uuid
 from collections.abc import Sequence
@@ -45,10 +44,15 @@ _DEFAULTS: Final = LeaseSettings()
 _PATIENT_SECONDS: Final = 5.0
 """How long questions may take for which no call waits."""
 _OPENING_SECONDS: Final = 60.0
-_TRIES: Final = 4
+_TRIES: Final = 6
+_PAUSE_SECONDS: Final = 0.01
+"""Whoever collided with others asks again within this time."""
 _SERVERS_SHARE: Final = 0.9
 """The server gives up waiting so much earlier than we do, so that we hear why."""
 _MOST_SETTLED_AT_ONCE: Final = 500
+
+_Seen = tuple[str | None, int, int]
+"""How far an authority was seen to have counted: in which epoch, its own count, the server's."""
 
 
 class PostgresAuthority:
@@ -79,17 +83,11 @@ class PostgresAuthority:
         self._life_seconds = life_seconds
         self._horizon_seconds = horizon_seconds
         self._timeout_seconds = timeout_seconds
-        self._begin()
+        self._pool = Pool(self._place.connect)
+        self._seen: _Seen = (None, 0, 0)
 
     def __repr__(self) -> str:
         return f"PostgresAuthority({self._place!r})"
-
-    def _begin(self) -> None:
-        """Begin with nothing of another process's."""
-        self._pid = os.getpid()
-        self._pool = Pool(self._place.connect, patience_seconds=self._timeout_seconds)
-        self._lock = threading.Lock()
-        self._seen: tuple[str | None, int, int] = (None, 0, 0)
 
     # -- leases --
 
@@ -237,27 +235,21 @@ class PostgresAuthority:
             LedgerUnavailableError: It can't be done, for want of a right say; nothing was done.
         """
         ends_at = time.monotonic() + _OPENING_SECONDS
-        link = self._connections().take(ends_at)
+        pool = self._pool
+        link = pool.take(ends_at)
         try:
             name = _open(link, self._place, ends_at)
         except BaseException:
-            self._pool.drop(link)  # and with it the transaction
+            pool.drop(link)  # and with it the transaction
             raise
-        self._pool.give(link)
+        pool.give(link)
         return name
 
     def close(self) -> None:
         """Let go of connections; the next question opens them again. Also in a forked child."""
-        self._connections().close()
+        self._pool.close()
 
     # -- inside --
-
-    def _connections(self) -> Pool:
-        """Return this process's connections: a forked child has none of its parent's."""
-        if self._pid != os.getpid():
-            self._pool.abandon()
-            self._begin()
-        return self._pool
 
     def _ask(
         self,
@@ -279,10 +271,8 @@ class PostgresAuthority:
             LedgerError: There is no answer.
         """
         ends_at = time.monotonic() + max(seconds, self._timeout_seconds)
-        tries_left = _TRIES
-        while True:
-            tries_left -= 1
-            pool = self._connections()
+        pool = self._pool
+        for tries_left in reversed(range(_TRIES)):
             link = pool.take(ends_at)
             try:
                 answer = self._put(link, function, question, ends_at)
@@ -291,12 +281,14 @@ class PostgresAuthority:
                 may_help = error.is_passing or (error.is_broken and is_told_again)
                 if not may_help or not tries_left or time.monotonic() >= ends_at:
                     raise
+                time.sleep(random.random() * _PAUSE_SECONDS)  # noqa: S311 - nothing secret
             except BaseException:
                 pool.drop(link)
                 raise
             else:
                 pool.give(link)
                 return answer
+        raise AssertionError  # the last try returned or raised
 
     def _put(self, link: Link, function: str, question: words.Words, ends_at: float) -> words.Words:
         epoch, serial, xact = self._seen
@@ -311,15 +303,13 @@ class PostgresAuthority:
         statement = f"SELECT tollspan.{function}_v{VERSION}($1)"
         answer: words.Words = json.loads(link.ask(statement, json.dumps(told), ends_at))
         if answer.get("seen_epoch") is not None:
-            with self._lock:
-                seen = (answer["seen_epoch"], answer["serial"], answer["xact"])
-                self._seen = _latest(self._seen, seen)
+            seen = (answer["seen_epoch"], answer["serial"], answer["xact"])
+            # Without a lock, which a fork could leave locked: at worst the older of two stays.
+            self._seen = _latest(self._seen, seen)
         return answer
 
 
-def _latest(
-    one: tuple[str | None, int, int], other: tuple[str | None, int, int]
-) -> tuple[str | None, int, int]:
+def _latest(one: _Seen, other: _Seen) -> _Seen:
     """Return how far the authority has counted, of two answers: in the newest epoch, the most."""
     if one[0] != other[0]:
         return max(one, other, key=lambda seen: seen[0] or "")
