@@ -54,6 +54,12 @@ SERVICES: Final = (
         folders=("usr/lib/postgresql/*/bin", "opt/homebrew/opt/postgresql*/bin"),
         package="postgresql",
     ),
+    Service(
+        name="PgBouncer",
+        programs=("pgbouncer",),
+        folders=("usr/sbin",),  # not in everybody's PATH
+        package="pgbouncer",
+    ),
 )
 
 
@@ -97,7 +103,7 @@ def by_hand(services: Sequence[Service]) -> str:
     return (
         f"Tests need {names}, which this machine lacks and which can't be installed from here.\n"
         f"  Debian, Ubuntu:  apt-get install {packages}\n"
-        "  macOS:           brew install redis postgresql@16\n"
+        "  macOS:           brew install redis postgresql@16 pgbouncer\n"
         "Only `make test-core` does without."
     )
 

@@ -1,4 +1,4 @@
-"""Servers that tests start for themselves: Redis (or Valkey) and PostgreSQL, on loopback.
+"""Servers that tests start for themselves: Redis (or Valkey), PostgreSQL, PgBouncer, on loopback.
 
 Each has a folder of its own that goes with it, and a port that was free. Nothing is a service of
 the machine's. A test that uses one is marked `service`; where its program is missing it fails, and
@@ -214,6 +214,9 @@ class PostgresServer(Server):
         user = self.user()
         if user is not None:
             shutil.chown(folder, user=user)
+        self._create()
+
+    def _create(self) -> None:
         self._run("initdb", "--pgdata=data", "--username=tollspan", "--auth=trust", "--no-sync")
 
     def user(self) -> str | None:
@@ -246,6 +249,19 @@ class PostgresServer(Server):
         """End it in good order, whoever is connected."""
         self._end(signal.SIGINT)
 
+    def kill(self) -> None:
+        """End all of its processes as a crash does, and return when they are gone."""
+        if self._process is None:
+            return
+        self.pause()  # lest it has a child that is not known here
+        children = self._paused[1:]
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        super().kill()
+        while any(map(_is_alive, children)):
+            time.sleep(0.005)
+
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run a statement; return its rows as psql writes them, fields parted by `|`."""
         asked = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--command", statement)
@@ -267,6 +283,63 @@ class PostgresServer(Server):
         if done.returncode != 0:
             raise ServerError(f"{name}: {done.stderr}")
         return done.stdout.strip()
+
+
+class StandbyServer(PostgresServer):
+    """A copy of a PostgreSQL that follows it, without being waited for, until it is promoted."""
+
+    def __init__(self, folder: Path, primary: PostgresServer) -> None:
+        self._primary = primary
+        super().__init__(folder)
+
+    def _create(self) -> None:
+        self._run(
+            *("pg_basebackup", "--pgdata=data", f"--dbname={self._primary.url}", "--no-sync"),
+            *("--write-recovery-conf", "--checkpoint=fast"),
+        )
+
+
+class PgBouncerServer(Server):
+    """PgBouncer in transaction mode, before every database of a PostgreSQL, with two connections.
+
+    What comes from one client's connection reaches now this, now that one of the server's.
+    """
+
+    def __init__(self, folder: Path, postgres: PostgresServer) -> None:
+        super().__init__(folder)
+        self._postgres = postgres
+        (folder / "ini").write_text(
+            f"""
+            [databases]
+            * = host=127.0.0.1 port={postgres.port} user=tollspan
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = {self.port}
+            unix_socket_dir =
+            auth_type = any
+            pool_mode = transaction
+            default_pool_size = 2
+            max_client_conn = 500
+            """
+        )
+        user = self.user()
+        if user is not None:
+            shutil.chown(folder, user=user)
+
+    def user(self) -> str | None:
+        return self._postgres.user()
+
+    def command(self) -> list[str]:
+        return [program("PgBouncer"), "ini"]
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
+        return False
+
+    @property
+    def url(self) -> str:
+        return self._postgres.url.replace(str(self._postgres.port), str(self.port))
 
 
 def program(name: str) -> str:
@@ -296,6 +369,13 @@ def _beside(name: str) -> str:
 def _children(pid: int) -> list[int]:
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
     return [int(word) for word in found.stdout.split()]
+
+
+def _is_alive(pid: int) -> bool:
+    """Say whether a process still runs, which a zombie does not."""
+    asked = ("ps", "-o", "stat=", "-p", str(pid))
+    state = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return bool(state) and not state.startswith("Z")
 
 
 @contextlib.contextmanager
@@ -331,6 +411,20 @@ def running_redis(*options: str) -> Iterator[RedisServer]:
 def running_postgres(*options: str) -> Iterator[PostgresServer]:
     """Run a PostgreSQL of the caller's own."""
     with _folder() as folder, _running(PostgresServer(folder, options)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_standby(primary: PostgresServer) -> Iterator[StandbyServer]:
+    """Run a standby of a PostgreSQL."""
+    with _folder() as folder, _running(StandbyServer(folder, primary)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_pgbouncer(postgres: PostgresServer) -> Iterator[PgBouncerServer]:
+    """Run a PgBouncer before a PostgreSQL."""
+    with _folder() as folder, _running(PgBouncerServer(folder, postgres)) as server:
         yield server
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.contract.authority.kits import KITS, Kit
+from tests.contract.authority.postgres_kit import postgres_kit
 from tests.contract.authority.redis_kit import redis_kit
 
 # Those that need a server, by the fixture that runs it.
-SERVED = {"redis": ("redis_url", redis_kit)}
+SERVED: dict[str, tuple[str, Callable[..., AbstractContextManager[Kit]]]] = {
+    "postgres": ("postgres_server", postgres_kit),
+    "redis": ("redis_url", redis_kit),
+}
 
 
 @pytest.fixture(

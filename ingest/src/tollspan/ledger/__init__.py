@@ -5,6 +5,7 @@ from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
 from ._waiting import Waiting
 from .authorities import name_of, open_authority
+from .postgres import PostgresAuthority
 from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
 from .redis import RedisAuthority
 from .sqlite import LEDGER_FILE, SQLiteLedger
@@ -17,6 +18,7 @@ __all__ = [
     "EventTail",
     "LedgerReader",
     "OpenHold",
+    "PostgresAuthority",
     "Rebuilt",
     "RedisAuthority",
     "ReportRow",

@@ -1,0 +1,345 @@
+"""The PostgreSQL authority: accounts and leases of many hosts, one round trip a question.
+
+Questions are functions in the database, in the schema `tollspan`: each is one statement and one
+transaction, whose locks are taken in one order. Every question may be put again when its answer was
+lost, and is, as long as there is time: grants by what their holder knows, what goes back by its
+total, calls by their ids.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+from tollspan.budget import (
+    BUSY,
+    Account,
+    Balance,
+    Busy,
+    GivenBack,
+    Grant,
+    Lease,
+    LeaseLostError,
+    LeaseSettings,
+    Refusal,
+    Settlement,
+    Unresolved,
+    Want,
+)
+from tollspan.usage import LedgerError, LedgerUnavailableError, new_call_id
+
+from . import _pg_words as words
+from ._pg_errors import NOT_OPEN, LinkError
+from ._pg_functions import OPENING_LOCK
+from ._pg_link import Link, Place
+from ._pg_pool import Pool
+from ._pg_tables import VERSION, migration
+
+_DEFAULTS: Final = LeaseSettings()
+_PATIENT_SECONDS: Final = 5.0
+"""How long questions may take for which no call waits."""
+_OPENING_SECONDS: Final = 60.0
+_TRIES: Final = 6
+_PAUSE_SECONDS: Final = 0.01
+"""Whoever collided with others asks again within this time."""
+_SERVERS_SHARE: Final = 0.9
+"""The server gives up waiting so much earlier than we do, so that we hear why."""
+_MOST_SETTLED_AT_ONCE: Final = 500
+
+_Seen = tuple[str | None, int, int]
+"""How far an authority was seen to have counted: in which epoch, its own count, the server's."""
+
+
+class PostgresAuthority:
+    """A shared authority in a PostgreSQL database, 13 or newer. Safe for threads and forks.
+
+    Nothing is connected before the first question. Messages of errors hold no password.
+
+    Args:
+        url: `postgresql://` or `postgres://`, as libpq reads it; its environment (`PGPASSWORD`,
+            `PGSSLMODE` and so on) says what the URL leaves open.
+        life_seconds: How long leases live, unless they are renewed.
+        horizon_seconds: When what an ended lease leaves open is taken for spent.
+        timeout_seconds: How long a grant may take, connecting and waiting for locks included.
+
+    Raises:
+        ConfigError: The URL is wrong, or psycopg is missing.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        life_seconds: float = _DEFAULTS.life_seconds,
+        horizon_seconds: float = _DEFAULTS.horizon_seconds,
+        timeout_seconds: float = _DEFAULTS.wait_seconds,
+    ) -> None:
+        self._place = Place(url)
+        self._life_seconds = life_seconds
+        self._horizon_seconds = horizon_seconds
+        self._timeout_seconds = timeout_seconds
+        self._pool = Pool(self._place.connect)
+        self._seen: _Seen = (None, 0, 0)
+
+    def __repr__(self) -> str:
+        return f"PostgresAuthority({self._place!r})"
+
+    # -- leases --
+
+    def grant(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal:
+        """Grant in every account or in none.
+
+        Raises:
+            LeaseLostError: The lease is over, or the authority has lost what it knew.
+            LedgerUnavailableError: No answer in time.
+        """
+        answer = self._ask_of(lease, "grant", words.want_words(wants))
+        short: list[list[int]] = answer["short"]
+        if answer["is"] == "refused":
+            return words.refusal(wants, short)
+        return Grant(
+            totals=tuple(answer["totals"]),
+            life_seconds=self._life_seconds,
+            short=words.refusal(wants, short, is_held=True) if short else None,
+            epoch=answer["seen_epoch"],
+            number=answer["number"],
+        )
+
+    def grant_now(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal | Busy:  # noqa: ARG002 - the port's
+        """Return `BUSY`: a network always makes one wait."""
+        return BUSY
+
+    def give_back(self, lease: Lease, parts: Sequence[GivenBack]) -> float | None:
+        """Take back what a lease does not need, and let it live on.
+
+        Raises:
+            LeaseLostError: As in `grant`.
+            LedgerUnavailableError: No answer in time; tell it again.
+        """
+        self._ask_of(lease, "give_back", words.given_words(parts))
+        return self._life_seconds
+
+    def _ask_of(self, lease: Lease, function: str, parts: list[words.Words]) -> words.Words:
+        """Ask something of a lease."""
+        question = {**words.lease_words(lease), "life": self._life_seconds, "parts": parts}
+        answer = self._ask(function, question)
+        if answer["is"] == "lost":
+            raise LeaseLostError(f"lease {lease.id} is lost: {answer['why']}")
+        if answer["is"] == "closed":
+            why = answer["why"] or "it was never opened"
+            raise LedgerUnavailableError(
+                f"{self._place} is not open: {why}; settle what was lost anew, then {NOT_OPEN}"
+            )
+        return answer
+
+    # -- calls --
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Charge finished calls, each once; one round trip for five hundred of them.
+
+        Raises:
+            LedgerUnavailableError: Not all of them were charged; tell all again.
+        """
+        for start in range(0, len(settlements), _MOST_SETTLED_AT_ONCE):
+            some = settlements[start : start + _MOST_SETTLED_AT_ONCE]
+            self._ask("settle", {"calls": words.settlement_words(some)}, _PATIENT_SECONDS)
+
+    def expire(self) -> int:
+        """End the leases that are over, and take for spent what is beyond the horizon.
+
+        Raises:
+            LedgerUnavailableError: No answer in time; some may have ended.
+        """
+        ended = 0
+        while True:
+            answer = self._ask("expire", {}, _PATIENT_SECONDS)
+            ended += int(answer["ended"])
+            if not answer["has_more"]:
+                return ended
+
+    def unresolved(self) -> tuple[Unresolved, ...]:
+        """Return what ended leases leave open, oldest first.
+
+        Raises:
+            LedgerUnavailableError: No answer in time.
+        """
+        answer = self._ask("unresolved", {}, _PATIENT_SECONDS)
+        return tuple([words.left_open(row) for row in answer["left"]])
+
+    def resolve(self, lease_id: str, account: Account, *, spent: int) -> None:
+        """Settle by hand what an ended lease leaves open in an account: so much was spent.
+
+        Raises:
+            LedgerUnavailableError: No answer in time: whether it was done, `unresolved` says.
+            LedgerError: Nothing of that is unresolved there.
+        """
+        question = {"lease": lease_id, "key": words.key(account), "spent": spent}
+        answer = self._ask("resolve", question, _PATIENT_SECONDS, is_told_again=False)
+        if answer["is"] == "nothing":
+            raise LedgerError(f"lease {lease_id} leaves nothing unresolved in that account")
+
+    # -- the rest --
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand, in this order.
+
+        Raises:
+            LedgerUnavailableError: No answer in time.
+        """
+        keys = [words.key(account) for account in accounts]
+        found = self._ask("balances", {"keys": keys})["balances"]
+        # The server writes a UUID with hyphens.
+        sums = {name.replace("-", ""): amounts for name, amounts in found.items()}
+        return tuple(
+            [
+                words.balance(account, sums.get(name, words.NO_SUMS))
+                for account, name in zip(accounts, keys, strict=True)
+            ]
+        )
+
+    def is_first(self, account: Account, share: Decimal) -> bool:
+        """Say whether no host has told yet that an account passed a share; note that now.
+
+        Raises:
+            LedgerUnavailableError: No answer in time.
+        """
+        question = {"key": words.key(account), "share": str(share), "teller": uuid.uuid4().hex}
+        return bool(self._ask("is_first", question)["is_first"])
+
+    def epoch(self) -> str | None:
+        """Name the epoch that it grants in; None while it is not open.
+
+        Raises:
+            LedgerUnavailableError: No answer in time.
+        """
+        try:
+            answer = self._ask("epoch", {})
+        except LinkError as error:
+            if error.is_missing:
+                return None
+            raise
+        found: str | None = answer["epoch"]
+        return found
+
+    def open_epoch(self) -> str:
+        """Make or migrate the schema, and open the authority in a new epoch. Return its name.
+
+        Questions of others wait until it is done.
+
+        Raises:
+            LedgerUnavailableError: It can't be done, for want of a right say; nothing was done.
+        """
+        ends_at = time.monotonic() + _OPENING_SECONDS
+        pool = self._pool
+        link = pool.take(ends_at)
+        try:
+            name = _open(link, self._place, ends_at)
+        except BaseException:
+            pool.drop(link)  # and with it the transaction
+            raise
+        pool.give(link)
+        return name
+
+    def close(self) -> None:
+        """Let go of connections; the next question opens them again. Also in a forked child."""
+        self._pool.close()
+
+    # -- inside --
+
+    def _ask(
+        self,
+        function: str,
+        question: words.Words,
+        seconds: float = 0.0,
+        *,
+        is_told_again: bool = True,
+    ) -> words.Words:
+        """Ask, and ask again while that may help.
+
+        Args:
+            function: Which of the database's.
+            question: What it is asked.
+            seconds: How long that may take, where it is more than a grant may.
+            is_told_again: Asked twice, it is done once.
+
+        Raises:
+            LedgerError: There is no answer.
+        """
+        ends_at = time.monotonic() + max(seconds, self._timeout_seconds)
+        pool = self._pool
+        for tries_left in reversed(range(_TRIES)):
+            link = pool.take(ends_at)
+            try:
+                answer = self._put(link, function, question, ends_at)
+            except LinkError as error:
+                (pool.drop if error.is_broken else pool.give)(link)
+                may_help = error.is_passing or (error.is_broken and is_told_again)
+                if not may_help or not tries_left or time.monotonic() >= ends_at:
+                    raise
+                time.sleep(random.random() * _PAUSE_SECONDS)  # noqa: S311 - nothing secret
+            except BaseException:
+                pool.drop(link)
+                raise
+            else:
+                pool.give(link)
+                return answer
+        raise AssertionError  # the last try returned or raised
+
+    def _put(self, link: Link, function: str, question: words.Words, ends_at: float) -> words.Words:
+        epoch, serial, xact = self._seen
+        told = {
+            **question,
+            "horizon": self._horizon_seconds,
+            "seen_epoch": epoch,
+            "serial": serial,
+            "xact": xact,
+            "wait": max(0.001, (ends_at - time.monotonic()) * _SERVERS_SHARE),
+        }
+        statement = f"SELECT tollspan.{function}_v{VERSION}($1)"
+        answer: words.Words = json.loads(link.ask(statement, json.dumps(told), ends_at))
+        if answer.get("seen_epoch") is not None:
+            seen = (answer["seen_epoch"], answer["serial"], answer["xact"])
+            # Without a lock, which a fork could leave locked: at worst the older of two stays.
+            self._seen = _latest(self._seen, seen)
+        return answer
+
+
+def _latest(one: _Seen, other: _Seen) -> _Seen:
+    """Return how far the authority has counted, of two answers: in the newest epoch, the most."""
+    if one[0] != other[0]:
+        return max(one, other, key=lambda seen: seen[0] or "")
+    return one[0], max(one[1], other[1]), max(one[2], other[2])
+
+
+def _open(link: Link, place: Place, ends_at: float) -> str:
+    """Open a new epoch, in one transaction.
+
+    Raises:
+        LedgerUnavailableError: It can't be done.
+    """
+
+    def run(statement: str) -> str:
+        return link.ask(statement, None, ends_at)
+
+    run("BEGIN ISOLATION LEVEL READ COMMITTED")
+    run(f"SET LOCAL lock_timeout = '{int(_OPENING_SECONDS / 2)}s'")
+    run(f"SELECT pg_advisory_xact_lock({OPENING_LOCK})")
+    encoding = run("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise LedgerUnavailableError(f"{place} is encoded in {encoding}; expected UTF8")
+    is_there = run("SELECT to_regclass('tollspan.authority') IS NOT NULL") == "t"
+    version = int(run("SELECT version FROM tollspan.authority")) if is_there else 0
+    if version > VERSION:
+        raise LedgerUnavailableError(
+            f"{place} has format {version}, this tollspan knows only {VERSION}: upgrade it"
+        )
+    run(migration(version))
+    now = run("SELECT trunc(extract(epoch FROM clock_timestamp())::numeric * 1000000000)")
+    opened = run(f"SELECT tollspan.open_v1('{new_call_id(int(now))}')")
+    run("COMMIT")
+    return opened
