@@ -22,7 +22,7 @@ from tollspan.ledger import open_authority
 from tollspan.usage import UsageEvent, format_usd
 
 HOSTS = 4
-SERVICES = ["redis_url"]
+SERVICES = ["redis_url", "postgres_url"]
 # A machine that is short of CPU is no outage.
 PATIENCE = {"TOLLSPAN_ACQUIRE_TIMEOUT": "5"}
 
