@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from copy import copy
-from functools import partial
 from itertools import repeat
 from typing import Protocol
 
@@ -25,13 +25,18 @@ from tollspan.usage import (
 )
 
 from . import asking, denials
+from .cooldowns import Cooldowns
+from .judging import Judge
 from .looking import Looking
-from .plans import NOWHEN, Plan, Planner
+from .plans import NOWHEN, ObservedPlan, Plan, Planner
+from .policing import PolicyIndex
 from .ports import Authority, Busy, is_asyncio
 from .rules import Budget, RuleSet
 from .values import REPORT, Account, Balance, Decision, Hold, Refusal
+from .verdicts import JudgedPlan
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
+_Ready = tuple[Hold, Bound, Plan | JudgedPlan]
 
 
 class Bounds(Protocol):
@@ -65,6 +70,8 @@ class BudgetGate:
             `on_unavailable` decides; threads wait as long as the authority itself lets them.
         mode: `observe` refuses nothing and says of each call what it would have done; `off` asks
             nobody, and only counts what is spent.
+        agents: Names the agents around the call that is being made, outermost first.
+        clock: Seconds, by which calls that are alike are counted, and owners cool down.
     """
 
     def __init__(
@@ -75,13 +82,16 @@ class BudgetGate:
         *,
         acquire_timeout_seconds: float = 0.25,
         mode: Mode = "enforce",
+        agents: Callable[[], tuple[str, ...]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._judge = Judge(mode, agents, clock=clock)
+        self._cooldowns = Cooldowns(clock)
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
         self._authority = authority
         self._mode: Mode = mode
         self._heeds_blocks = False
-        self._allow = _allowed if mode == "enforce" else partial(_allowed_in, mode)
         self.use(rules)
 
     @property
@@ -98,6 +108,7 @@ class BudgetGate:
         """
         planner = self._new_planner(rules)
         self._rules = rules
+        self._cooldowns.forget()
         self._planner = planner
         if self._heeds_blocks and not planner.heeds_blocks:  # another thread said so meanwhile
             self._planner = self._new_planner(rules)
@@ -115,8 +126,14 @@ class BudgetGate:
             self._planner = self._new_planner(self._rules)
 
     def _new_planner(self, rules: RuleSet) -> Planner:
-        is_soft = self._mode != "enforce"
-        return Planner(rules, is_soft=is_soft, heeds_blocks=self._heeds_blocks)
+        is_judged = bool(rules.policies) and self._mode != "off"
+        return Planner(
+            rules,
+            is_soft=self._mode != "enforce",
+            heeds_blocks=self._heeds_blocks,
+            policies=PolicyIndex(rules.policies) if is_judged else None,
+            kind=Plan if self._mode == "enforce" else ObservedPlan,
+        )
 
     def refuse_all(self, problem: TollspanError) -> None:
         """Deny every call until there are rules to `use`: those that there are can't be read."""
@@ -132,10 +149,10 @@ class BudgetGate:
         try:
             refusal = self._authority.hold(hold)
         except LedgerError as error:
-            return self._unavailable(call, hold, bound, error)
+            return plan.join(self._unavailable(call, hold, bound, error))
         if refusal is None:
-            return self._allow(hold, bound, plan)
-        return self._short(refusal, call, hold, bound)
+            return plan.allow(hold, bound)
+        return plan.join(self._short(refusal, call, hold, bound))
 
     async def authorize_async(self, call: Call) -> Decision:
         """Decide on a call; what would have to wait is done in another thread and awaited."""
@@ -148,10 +165,10 @@ class BudgetGate:
             if isinstance(refusal, Busy):
                 refusal = await self._hold_soon(hold)
         except LedgerError as error:
-            return self._unavailable(call, hold, bound, error)
+            return plan.join(self._unavailable(call, hold, bound, error))
         if refusal is None:
-            return self._allow(hold, bound, plan)
-        return self._short(refusal, call, hold, bound)
+            return plan.allow(hold, bound)
+        return plan.join(self._short(refusal, call, hold, bound))
 
     async def _hold_soon(self, hold: Hold) -> Refusal | None:
         """Await a hold that another thread makes; give up, and give back, when it takes long."""
@@ -174,6 +191,7 @@ class BudgetGate:
             looking: Says how accounts stand; None for the authority.
         """
         gate = copy(self)
+        gate._judge = self._judge.looking()  # noqa: SLF001 - a copy of this
         gate._authority = looking or Looking(self._authority.balances)  # noqa: SLF001 - a copy of this
         return gate.authorize(call)
 
@@ -212,19 +230,32 @@ class BudgetGate:
 
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made."""
+        self._judge.leave(call_id)
         self._authority.release_soon(call_id)
 
-    def _prepare(self, call: Call) -> Decision | tuple[Hold, Bound, Plan]:
+    @property
+    def in_flight(self) -> int:
+        """How many calls of this process are under way, of those that a policy counts."""
+        return self._judge.in_flight
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: the calls under way are the parent's."""
+        self._judge.forget()
+        self._cooldowns.forget()
+
+    def _prepare(self, call: Call) -> Decision | _Ready:
         """Bound the call and name its accounts, or decide at once."""
         at_unix_ns = call.started_at_unix_ns
         planner = self._planner
         plan = planner.every_call
         if not plan.since_unix_ns <= at_unix_ns < plan.until_unix_ns:
             plan = planner.plan(call)
-        if self._refusing is not None and (plan.accounts or self._has_no_rules):
+        if self._refusing is not None and (
+            plan.accounts or self._has_no_rules or plan.needs_prices
+        ):
             denial = denials.unreadable(call, self._refusing)
             return self._denied(call, denial, plan=plan, is_unavailable=True)
-        if not plan.accounts:
+        if not plan.accounts and plan.is_plain:
             return _ALLOWED_UNTOUCHED
         request = call.request
         on_unpriced = self._rules.on_unpriced
@@ -233,7 +264,7 @@ class BudgetGate:
         bound = self._bounds.bound(request, at_unix_ns, ceiling=on_unpriced == "ceiling")
         amount = bound.amount_nanousd
         if not plan.is_plain:
-            return self._prepare_units(call, plan, bound, on_unpriced)
+            return self._prepare_further(call, plan, bound, on_unpriced)
         if amount is None:
             if "unpriced" not in bound.reasons or on_unpriced == "deny":
                 return self._denied(call, denials.no_bound(call, bound), bound, plan)
@@ -245,6 +276,29 @@ class BudgetGate:
         if self._mode == "off":
             return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
         return hold, bound, plan
+
+    def _prepare_further(
+        self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
+    ) -> Decision | _Ready:
+        """Do as `_prepare` does where rules ask for more than a bound in each account."""
+        cooling = self._cooldowns.find(plan.cooling) if plan.cooling else None
+        if cooling is not None and call.door != REPORT and self._mode == "enforce":
+            account, wait_seconds = cooling
+            budget = self._planner.budgets[account.budget_id]
+            denial = denials.cooling(call, account, wait_seconds, budget)
+            return Decision(note=_note(bound, "deny", (account.budget_id,)), denial=denial)
+        if plan.policies is None:
+            return self._prepare_units(call, plan, bound, on_unpriced)
+        verdict = self._judge.judge(call, plan.policies, bound, on_unpriced)
+        if verdict.denial is not None:
+            return verdict.refused()
+        if not plan.accounts:
+            return verdict.join(call, Decision(note=DecisionNote(mode=self._mode)))
+        ready = self._prepare_units(call, plan, bound, on_unpriced)
+        if isinstance(ready, Decision):
+            return verdict.join(call, ready)
+        hold, bound, plan = ready
+        return hold, bound, JudgedPlan(call, plan, verdict)
 
     def _prepare_units(
         self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
@@ -277,10 +331,10 @@ class BudgetGate:
             is_money=False,
             unasked=unasked,
         )
-        if not legs:
-            return self._allow(hold, bound, plan)
         if self._mode == "off":
             return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
+        if not legs:
+            return plan.allow(hold, bound)
         return hold, bound, plan
 
     def _refuses(self, request: Request, bound: Bound) -> bool:
@@ -305,7 +359,7 @@ class BudgetGate:
 
         Then nothing is held for it, and what it costs is posted to its accounts all the same.
         """
-        may_refuse = plan.hard_units or not plan.accounts or self._has_no_rules
+        may_refuse = plan.hard_units or not plan.accounts or self._has_no_rules or plan.needs_prices
         if self._mode == "enforce" and may_refuse:
             note = _note(bound, "deny", is_unavailable=is_unavailable)
             return Decision(note=note, denial=denial)
@@ -344,23 +398,10 @@ class BudgetGate:
         if refusal.is_held:
             action = self._soft_action(rule_ids)
             return Decision(note=_note(bound, action, rule_ids, mode=self._mode), hold=hold)
+        if not self._judge.is_looking:
+            self._cooldowns.begin(refusal, self._planner.budgets)
         denial = denials.exceeded(call, refusal, self._planner.budgets)
         return Decision(note=_note(bound, "deny", rule_ids), denial=denial)
-
-
-def _allowed(hold: Hold, bound: Bound, plan: Plan) -> Decision:
-    return Decision(
-        note=DecisionNote(
-            rule_ids=plan.rule_ids,
-            bound_nanousd=bound.amount_nanousd,
-            bound_reasons=bound.reasons,
-        ),
-        hold=hold,
-    )
-
-
-def _allowed_in(mode: Mode, hold: Hold, bound: Bound, plan: Plan) -> Decision:
-    return Decision(note=_note(bound, "allow", plan.rule_ids, mode=mode), hold=hold)
 
 
 def _calls(call: Call) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -12,6 +12,9 @@ from tollspan.usage import DIMENSIONS, BudgetUnit
 
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .windows import LIFETIME, TRACE, Window
+
+if TYPE_CHECKING:
+    from .policies import Policy
 
 OnExceed = Literal["deny", "warn", "shadow"]
 OWNERS = (*DIMENSIONS, "service", "environment")
@@ -61,6 +64,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         where: Conditions that a call must meet, all of them.
         plan: The plan whose customers have it; None for one that everybody has.
         on_exceed: What becomes of a call that does not fit.
+        cooldown_seconds: How long its owner is refused once a call was; None for no longer than
+            there is no room.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
         message, upgrade_url: What a denial tells the program's user.
     """
@@ -74,6 +79,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     where: tuple[Condition, ...] = ()
     plan: str | None = None
     on_exceed: OnExceed = "deny"
+    cooldown_seconds: int | None = None
     warn_at: tuple[Decimal, ...] = ()
     message: str | None = None
     upgrade_url: str | None = None
@@ -97,6 +103,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         budgets: Every budget, in the document's order; those of plans last.
+        policies: Every policy, in the document's order.
         on_unavailable: What happens to calls in a budget while the authority can't answer.
         on_unbounded: What happens to calls without a limit on their output.
         on_unbounded_input: What happens to calls whose input has no bound in bytes (media by URL,
@@ -110,6 +117,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     budgets: tuple[Budget, ...] = ()
+    policies: tuple[Policy, ...] = ()
     on_unavailable: OnUnavailable = "deny"
     on_unbounded: OnUnbounded = "model_max"
     on_unbounded_input: OnUnboundedInput = "window"
@@ -122,3 +130,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     def goes_by_traces(self) -> bool:
         """Whether some budget has an account for each trace."""
         return any(budget.window.every == TRACE for budget in self.budgets)
+
+    @property
+    def asks_turns(self) -> bool:
+        """Whether a policy has to know the last turns of calls."""
+        return any(one.loop is not None and one.loop.asks_turn for one in self.policies)
