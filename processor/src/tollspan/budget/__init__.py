@@ -33,7 +33,7 @@ from .leases import (
     size,
 )
 from .limits import Limits
-from .looking import Looking
+from .looking import Balances, Looking
 from .memory import MemoryLedger
 from .plans import account_of, read_scope
 from .policies import TURN, Loop, OnViolation, Policy
@@ -107,6 +107,7 @@ __all__ = [
     "Assignments",
     "Authority",
     "Balance",
+    "Balances",
     "Books",
     "Bounds",
     "Budget",
