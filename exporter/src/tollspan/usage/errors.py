@@ -13,6 +13,7 @@ TollspanError
     ├── BudgetExceededError      a budget would be overspent
     │   ├── SessionLimitExceededError    … one that is divided by session
     │   └── TagBudgetExceededError       … one that is divided or chosen by a tag
+    ├── PolicyViolationError     a policy lets no such call through
     ├── UnboundedCallError       no upper bound, and the rules refuse that
     ├── UnpricedModelError       no price, and the rules refuse that
     └── GateUnavailableError     the budgets can't be read, and `on_unavailable` denies
@@ -152,6 +153,12 @@ class TagBudgetExceededError(BudgetExceededError):
     """The budget of this tag would be overspent."""
 
     error_type = "tollspan.tag_budget_exceeded"
+
+
+class PolicyViolationError(CallDeniedError):
+    """A policy lets no such call through, whatever the budgets say."""
+
+    error_type = "tollspan.policy_violation"
 
 
 class UnboundedCallError(CallDeniedError):

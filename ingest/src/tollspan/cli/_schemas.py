@@ -21,6 +21,8 @@ from tollspan.budget import (
     OWNERS,
     PLAN_KEYS,
     PLAN_NAME,
+    POLICY_KEYS,
+    POLICY_RULES,
     SUBJECTS,
     TRACE,
     UNIT_WORDS,
@@ -30,6 +32,7 @@ from tollspan.budget import (
     OnUnbounded,
     OnUnboundedInput,
     OnUnpriced,
+    OnViolation,
 )
 from tollspan.usage import SECONDS
 
@@ -173,13 +176,14 @@ _LIMIT: Schema = {
     **_amount(f"{_WORDS}|{_OWN}"),
 }
 _ONE_VALUE: Schema = {**_TEXT, "minLength": 1, "pattern": r"^[^*?\[]*$"}
+_ID: Schema = {
+    "description": "Unique in the document.",
+    "type": ["string", "integer"],
+    "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+    "minimum": 0,
+}
 _BUDGET: Schema = {
-    "id": {
-        "description": "Unique in the document.",
-        "type": ["string", "integer"],
-        "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
-        "minimum": 0,
-    },
+    "id": _ID,
     "limit": _LIMIT,
     "limits": {
         "description": "Limits of single values of what divides the budget, in the same unit.",
@@ -244,6 +248,36 @@ _BUDGETS: Schema = {
 }
 _PLAN: Schema = {"description": "A plan's name.", **_TEXT}
 _ASSIGNMENT: Schema = {"plan": _PLAN, "anchor": _ANCHORED_WINDOW["anchor"]}
+
+
+def _conditions(text: str, *, least: int = 0) -> Schema:
+    return {
+        "description": text,
+        "type": "object",
+        "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"pattern": _TAG}]},
+        "additionalProperties": _one_or_many(_PATTERN, least=1),
+        "minProperties": least,
+    }
+
+
+def _dimensions(text: str) -> Schema:
+    many = {"type": "array", "items": _WHOM, "uniqueItems": True, "minItems": 1}
+    return {"description": text, "anyOf": [_WHOM, many]}
+
+
+_POLICY: Schema = {
+    "id": _ID,
+    "where": _conditions("What a call must be for the policy to be for it: globs for each key."),
+    "allow": _conditions("What calls must be, each key of them: globs.", least=1),
+    "deny": _conditions("What calls must not be, none of the keys: globs.", least=1),
+    "kill": {"description": "No call is let through.", "type": "boolean", "default": False},
+    "require": _dimensions("Of what a call must say something."),
+    "on_violation": _choice(
+        get_args(OnViolation), "deny", "What becomes of a call that is not as it should be."
+    ),
+    "message": {"description": "What a refusal tells the program's user.", **_TEXT},
+    "upgrade_url": {"description": "Where that user may get more.", **_TEXT},
+}
 _DOCUMENT: Schema = {
     "version": {"enum": [1, "1"], "description": "The document's format."},
     "defaults": _object(DEFAULTS_KEYS, _DEFAULTS),
@@ -261,6 +295,14 @@ _DOCUMENT: Schema = {
         "propertyNames": {"anyOf": [{"const": "*"}, {"minLength": 1, "pattern": r"^[^*?\[]*$"}]},
         "additionalProperties": {
             "anyOf": [_PLAN, _object(ASSIGN_KEYS, _ASSIGNMENT, needed=("plan",))]
+        },
+    },
+    "policies": {
+        "description": "What calls may be, and for whom, whatever they cost.",
+        "type": "array",
+        "items": {
+            **_object(POLICY_KEYS, _POLICY, needed=("id",)),
+            "anyOf": [{"required": [key]} for key in POLICY_RULES],
         },
     },
     "hosts": {

@@ -66,7 +66,7 @@ def _assigned(rules: RuleSet) -> list[str]:
 def _amount(budget: Budget) -> str:
     if budget.limit == 0 and not budget.limits:
         return "nothing"
-    each = "".join(f" for each {_dimension(key)}" for key in budget.per)
+    each = "".join(f" for each {dimension(key)}" for key in budget.per)
     own = "".join(
         f", {format_amount(one.limit, budget.unit)} for {_values(one.values)}"
         for one in budget.limits
@@ -76,7 +76,7 @@ def _amount(budget: Budget) -> str:
 
 
 def _values(values: tuple[tuple[str, str], ...]) -> str:
-    return " and ".join(f"{_dimension(key)} {value}" for key, value in values)
+    return " and ".join(f"{dimension(key)} {value}" for key, value in values)
 
 
 def _window(window: Window) -> str:
@@ -94,11 +94,17 @@ def _calls(budget: Budget) -> str:
 
 
 def _condition(condition: Condition) -> str:
+    return f"{dimension(condition.key)} is {values(condition)}"
+
+
+def values(condition: Condition) -> str:
+    """Say which values meet a condition."""
     parts = [" or ".join(condition.patterns)] if condition.patterns else []
     if condition.excluded:
         parts.append(f"not {' nor '.join(condition.excluded)}")
-    return f"{_dimension(condition.key)} is {', but '.join(parts)}"
+    return ", but ".join(parts)
 
 
-def _dimension(key: str) -> str:
+def dimension(key: str) -> str:
+    """Name a dimension as people say it."""
     return f"tag {key.removeprefix(TAG_PREFIX)}" if is_tag(key) else key

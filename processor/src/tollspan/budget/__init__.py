@@ -36,6 +36,8 @@ from .limits import Limits
 from .looking import Looking
 from .memory import MemoryLedger
 from .plans import account_of, read_scope
+from .policies import OnViolation, Policy
+from .policy_document import POLICY_KEYS, POLICY_RULES
 from .ports import (
     BUSY,
     Authority,
@@ -88,6 +90,8 @@ __all__ = [
     "OWN_UNIT",
     "PLAN_KEYS",
     "PLAN_NAME",
+    "POLICY_KEYS",
+    "POLICY_RULES",
     "REPORT",
     "ROOM_SHARE",
     "SUBJECTS",
@@ -134,8 +138,10 @@ __all__ = [
     "OnUnbounded",
     "OnUnboundedInput",
     "OnUnpriced",
+    "OnViolation",
     "Outlook",
     "OwnLimit",
+    "Policy",
     "Problem",
     "Rates",
     "Refusal",

@@ -17,10 +17,11 @@ from .document_limits import read_amount, read_limits
 from .document_plans import read_assign, read_plans
 from .document_windows import read_window
 from .plans import is_key
+from .policy_document import read_policies
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 
-DOCUMENT_KEYS = ("version", "defaults", "budgets", "plans", "assign", "hosts")
+DOCUMENT_KEYS = ("version", "defaults", "budgets", "plans", "assign", "policies", "hosts")
 DEFAULTS_KEYS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
 BUDGET_KEYS = (
     "id",
@@ -82,6 +83,7 @@ class RulesReader(DocumentReader):
         plans = read_plans(self, keys.get("plans"), lambda node: self._budgets(node, seen))
         return RuleSet(
             budgets=(*budgets, *chain.from_iterable(plans.values())),
+            policies=read_policies(self, keys.get("policies"), seen),
             on_unavailable=self._choice(
                 chosen.get("on_unavailable"), "on_unavailable", get_args(OnUnavailable), "deny"
             ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from copy import copy
-from functools import partial
 from itertools import repeat
 from typing import Protocol
 
@@ -26,12 +25,15 @@ from tollspan.usage import (
 
 from . import asking, denials
 from .looking import Looking
-from .plans import NOWHEN, Plan, Planner
+from .plans import NOWHEN, ObservedPlan, Plan, Planner
+from .policing import PolicyIndex
 from .ports import Authority, Busy, is_asyncio
 from .rules import Budget, RuleSet
 from .values import REPORT, Account, Balance, Decision, Hold, Refusal
+from .verdicts import JudgedPlan, judge
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
+_Ready = tuple[Hold, Bound, Plan | JudgedPlan]
 
 
 class Bounds(Protocol):
@@ -81,7 +83,6 @@ class BudgetGate:
         self._authority = authority
         self._mode: Mode = mode
         self._heeds_blocks = False
-        self._allow = _allowed if mode == "enforce" else partial(_allowed_in, mode)
         self.use(rules)
 
     @property
@@ -115,8 +116,14 @@ class BudgetGate:
             self._planner = self._new_planner(self._rules)
 
     def _new_planner(self, rules: RuleSet) -> Planner:
-        is_soft = self._mode != "enforce"
-        return Planner(rules, is_soft=is_soft, heeds_blocks=self._heeds_blocks)
+        is_judged = bool(rules.policies) and self._mode != "off"
+        return Planner(
+            rules,
+            is_soft=self._mode != "enforce",
+            heeds_blocks=self._heeds_blocks,
+            policies=PolicyIndex(rules.policies) if is_judged else None,
+            kind=Plan if self._mode == "enforce" else ObservedPlan,
+        )
 
     def refuse_all(self, problem: TollspanError) -> None:
         """Deny every call until there are rules to `use`: those that there are can't be read."""
@@ -132,10 +139,10 @@ class BudgetGate:
         try:
             refusal = self._authority.hold(hold)
         except LedgerError as error:
-            return self._unavailable(call, hold, bound, error)
+            return plan.join(self._unavailable(call, hold, bound, error))
         if refusal is None:
-            return self._allow(hold, bound, plan)
-        return self._short(refusal, call, hold, bound)
+            return plan.allow(hold, bound)
+        return plan.join(self._short(refusal, call, hold, bound))
 
     async def authorize_async(self, call: Call) -> Decision:
         """Decide on a call; what would have to wait is done in another thread and awaited."""
@@ -148,10 +155,10 @@ class BudgetGate:
             if isinstance(refusal, Busy):
                 refusal = await self._hold_soon(hold)
         except LedgerError as error:
-            return self._unavailable(call, hold, bound, error)
+            return plan.join(self._unavailable(call, hold, bound, error))
         if refusal is None:
-            return self._allow(hold, bound, plan)
-        return self._short(refusal, call, hold, bound)
+            return plan.allow(hold, bound)
+        return plan.join(self._short(refusal, call, hold, bound))
 
     async def _hold_soon(self, hold: Hold) -> Refusal | None:
         """Await a hold that another thread makes; give up, and give back, when it takes long."""
@@ -214,7 +221,7 @@ class BudgetGate:
         """Give back what a call holds that was never made."""
         self._authority.release_soon(call_id)
 
-    def _prepare(self, call: Call) -> Decision | tuple[Hold, Bound, Plan]:
+    def _prepare(self, call: Call) -> Decision | _Ready:
         """Bound the call and name its accounts, or decide at once."""
         at_unix_ns = call.started_at_unix_ns
         planner = self._planner
@@ -224,7 +231,7 @@ class BudgetGate:
         if self._refusing is not None and (plan.accounts or self._has_no_rules):
             denial = denials.unreadable(call, self._refusing)
             return self._denied(call, denial, plan=plan, is_unavailable=True)
-        if not plan.accounts:
+        if not plan.accounts and plan.is_plain:
             return _ALLOWED_UNTOUCHED
         request = call.request
         on_unpriced = self._rules.on_unpriced
@@ -233,7 +240,7 @@ class BudgetGate:
         bound = self._bounds.bound(request, at_unix_ns, ceiling=on_unpriced == "ceiling")
         amount = bound.amount_nanousd
         if not plan.is_plain:
-            return self._prepare_units(call, plan, bound, on_unpriced)
+            return self._prepare_further(call, plan, bound, on_unpriced)
         if amount is None:
             if "unpriced" not in bound.reasons or on_unpriced == "deny":
                 return self._denied(call, denials.no_bound(call, bound), bound, plan)
@@ -245,6 +252,23 @@ class BudgetGate:
         if self._mode == "off":
             return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
         return hold, bound, plan
+
+    def _prepare_further(
+        self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
+    ) -> Decision | _Ready:
+        """Do as `_prepare` does where rules ask for more than a bound in each account."""
+        if plan.policies is None:
+            return self._prepare_units(call, plan, bound, on_unpriced)
+        verdict = judge(call, plan.policies, self._mode)
+        if verdict.denial is not None:
+            return verdict.refused()
+        if not plan.accounts:
+            return verdict.join(Decision(note=DecisionNote(mode=self._mode)))
+        ready = self._prepare_units(call, plan, bound, on_unpriced)
+        if isinstance(ready, Decision):
+            return verdict.join(ready)
+        hold, bound, plan = ready
+        return hold, bound, JudgedPlan(plan, verdict)
 
     def _prepare_units(
         self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
@@ -277,10 +301,10 @@ class BudgetGate:
             is_money=False,
             unasked=unasked,
         )
-        if not legs:
-            return self._allow(hold, bound, plan)
         if self._mode == "off":
             return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
+        if not legs:
+            return plan.allow(hold, bound)
         return hold, bound, plan
 
     def _refuses(self, request: Request, bound: Bound) -> bool:
@@ -346,21 +370,6 @@ class BudgetGate:
             return Decision(note=_note(bound, action, rule_ids, mode=self._mode), hold=hold)
         denial = denials.exceeded(call, refusal, self._planner.budgets)
         return Decision(note=_note(bound, "deny", rule_ids), denial=denial)
-
-
-def _allowed(hold: Hold, bound: Bound, plan: Plan) -> Decision:
-    return Decision(
-        note=DecisionNote(
-            rule_ids=plan.rule_ids,
-            bound_nanousd=bound.amount_nanousd,
-            bound_reasons=bound.reasons,
-        ),
-        hold=hold,
-    )
-
-
-def _allowed_in(mode: Mode, hold: Hold, bound: Bound, plan: Plan) -> Decision:
-    return Decision(note=_note(bound, "allow", plan.rule_ids, mode=mode), hold=hold)
 
 
 def _calls(call: Call) -> int:

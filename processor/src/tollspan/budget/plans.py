@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,9 +15,11 @@ from tollspan.usage import (
     BLOCK_PERIOD,
     TOOL_PROVIDER,
     Attribution,
+    Bound,
     BudgetUnit,
     Call,
     ConfigError,
+    DecisionNote,
     Request,
     is_tag,
     value_of,
@@ -25,8 +28,11 @@ from tollspan.usage import (
 from .assigning import Assignments, window_of
 from .limits import Limits
 from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
-from .values import Account
+from .values import Account, Decision, Hold
 from .windows import FOREVER_UNIX_NS, TRACE, Window, period
+
+if TYPE_CHECKING:
+    from .policing import PolicyIndex, PolicyPlan
 
 _MOST_PLANS = 4_096
 _LONGEST_MODEL = 512
@@ -45,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         is_money: All of them count USD.
         is_plain: They need no more than the call's bound in each; what else a rule may ask of a
             call is on the gate's longer path.
+        policies: What policies say of such calls; None when they let them be.
         hard_units: What those of them count that refuse what does not fit.
         since_unix_ns, until_unix_ns: The plan holds from the one until just before the other.
     """
@@ -56,6 +63,38 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hard_units: frozenset[BudgetUnit]
     since_unix_ns: int
     until_unix_ns: int
+    policies: PolicyPlan | None = None
+
+    def allow(self, hold: Hold, bound: Bound) -> Decision:
+        """Return the decision on a call for which every account has room."""
+        return Decision(
+            note=DecisionNote(
+                rule_ids=self.rule_ids,
+                bound_nanousd=bound.amount_nanousd,
+                bound_reasons=bound.reasons,
+            ),
+            hold=hold,
+        )
+
+    def join(self, decision: Decision) -> Decision:
+        """Return the decision on a call for which some account has no room: as it is."""
+        return decision
+
+
+class ObservedPlan(Plan, frozen=True, kw_only=True):
+    """A plan of calls of which none is refused: `observe`."""
+
+    def allow(self, hold: Hold, bound: Bound) -> Decision:
+        """Return the decision on a call for which every account has room."""
+        return Decision(
+            note=DecisionNote(
+                rule_ids=self.rule_ids,
+                bound_nanousd=bound.amount_nanousd,
+                bound_reasons=bound.reasons,
+                mode="observe",
+            ),
+            hold=hold,
+        )
 
 
 NOWHEN = Plan(
@@ -77,15 +116,29 @@ class Planner:
         rules: The rules.
         is_soft: No budget refuses anything: all only count and report.
         heeds_blocks: Calls may be made in blocks that have budgets of their own.
+        policies: The policies of the rules; None to plan budgets alone.
+        kind: What plans are made.
     """
 
     def __init__(
-        self, rules: RuleSet, *, is_soft: bool = False, heeds_blocks: bool = False
+        self,
+        rules: RuleSet,
+        *,
+        is_soft: bool = False,
+        heeds_blocks: bool = False,
+        policies: PolicyIndex | None = None,
+        kind: type[Plan] = Plan,
     ) -> None:
+        self._kind_of_plan = kind
         self._is_soft = is_soft
         self.heeds_blocks = heeds_blocks
         self.budgets = {budget.id: budget for budget in rules.budgets}
-        self._kind = _kind_of(rules.budgets, heeds_blocks=heeds_blocks)
+        self._policies = policies
+        self._kind = _kind_of(
+            rules.budgets,
+            frozenset() if policies is None else policies.keys,
+            heeds_blocks=heeds_blocks,
+        )
         self._goes_by_traces = rules.goes_by_traces
         self._plans: dict[object, Plan] = {}
         self._periods: dict[Window, tuple[str, int, int]] = {}
@@ -95,7 +148,7 @@ class Planner:
         self._for_one: dict[str, dict[str | None, list[_Entry]]] = {}
         for number, budget in enumerate(rules.budgets):
             entry = (number, budget, _tests(budget.where), Limits(budget))
-            named = next(filter(_names_somebody, budget.where), None)
+            named = next(filter(names_somebody, budget.where), None)
             if budget.plan is not None:
                 self._for_plan.setdefault(budget.plan, []).append(entry)
             elif named is None:
@@ -150,14 +203,16 @@ class Planner:
         rule_ids = tuple([account.budget_id for account in accounts])
         is_money = all(account.unit == "usd" for account in accounts)
         hard: set[BudgetUnit] = {account.unit for account in accounts if not account.is_soft}
-        return Plan(
+        policies = None if self._policies is None else self._policies.plan(call)
+        return self._kind_of_plan(
             accounts=tuple(accounts),
             rule_ids=rule_ids,
             is_money=is_money,
-            is_plain=is_money,
+            is_plain=is_money and policies is None,
             hard_units=frozenset(hard),
             since_unix_ns=at_unix_ns,
             until_unix_ns=until,
+            policies=policies,
         )
 
     def _of_blocks(self, call: Call) -> list[Account]:
@@ -257,9 +312,11 @@ def read_scope(scope: str) -> tuple[tuple[str, str | None], ...]:
     return tuple(json.loads(scope).items()) if scope else ()
 
 
-def _kind_of(budgets: tuple[Budget, ...], *, heeds_blocks: bool) -> Callable[[Call], object] | None:
-    """Return what tells calls apart: all that the budgets ask of them; None if they ask nothing."""
-    keys = {key for budget in budgets for key in budget.per}
+def _kind_of(
+    budgets: tuple[Budget, ...], keys_of_policies: frozenset[str], *, heeds_blocks: bool
+) -> Callable[[Call], object] | None:
+    """Return what tells calls apart: all that the rules ask of them; None if they ask nothing."""
+    keys = {key for budget in budgets for key in budget.per} | keys_of_policies
     keys |= {condition.key for budget in budgets for condition in budget.where}
     keys |= {"trace" for budget in budgets if budget.window.every == TRACE}
     names: set[str] = {"attribution.budgets"} if heeds_blocks else set()
@@ -275,7 +332,7 @@ def _kind_of(budgets: tuple[Budget, ...], *, heeds_blocks: bool) -> Callable[[Ca
     return attrgetter(*sorted(names))
 
 
-def _names_somebody(condition: Condition) -> bool:
+def names_somebody(condition: Condition) -> bool:
     """Say whether a condition is for certain owners, each by the whole of its name."""
     patterns = condition.patterns
     return condition.key not in SUBJECTS and bool(patterns) and not any(map(_GLOB.search, patterns))

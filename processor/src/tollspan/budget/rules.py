@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -12,6 +12,9 @@ from tollspan.usage import DIMENSIONS, BudgetUnit
 
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .windows import LIFETIME, TRACE, Window
+
+if TYPE_CHECKING:
+    from .policies import Policy
 
 OnExceed = Literal["deny", "warn", "shadow"]
 OWNERS = (*DIMENSIONS, "service", "environment")
@@ -97,6 +100,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         budgets: Every budget, in the document's order; those of plans last.
+        policies: Every policy, in the document's order.
         on_unavailable: What happens to calls in a budget while the authority can't answer.
         on_unbounded: What happens to calls without a limit on their output.
         on_unbounded_input: What happens to calls whose input has no bound in bytes (media by URL,
@@ -110,6 +114,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     budgets: tuple[Budget, ...] = ()
+    policies: tuple[Policy, ...] = ()
     on_unavailable: OnUnavailable = "deny"
     on_unbounded: OnUnbounded = "model_max"
     on_unbounded_input: OnUnboundedInput = "window"
