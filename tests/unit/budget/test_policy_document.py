@@ -21,6 +21,8 @@ def test_every_key_is_read() -> None:
         " upgrade_url: 'https://example.com'",
         "id: stop, kill: true",
         "id: whose, require: [customer, tag.cost_center]",
+        "id: few, most_cost: '1,000.50 USD', most_in_flight: 10, per: [customer, model],"
+        " most_depth: 5",
         "id: ready, kill: off, where: {agent: crawler}, on_violation: shadow",
     ) == (
         Policy(
@@ -37,6 +39,13 @@ def test_every_key_is_read() -> None:
         ),
         Policy(id="stop", kill=True),
         Policy(id="whose", require=("customer", "tag.cost_center")),
+        Policy(
+            id="few",
+            most_cost_nanousd=1_000_500_000_000,
+            most_in_flight=10,
+            per=("customer", "model"),
+            most_depth=5,
+        ),
         Policy(id="ready", where=(Condition("agent", ("crawler",)),), on_violation="shadow"),
     )
 
@@ -69,6 +78,18 @@ def test_without_policies_there_are_none() -> None:
         ),
         pytest.param(
             "id: a, require: [user, user]", "`require` names 'user' twice", id="required twice"
+        ),
+        pytest.param("id: a, most_cost: 5", "`most_cost` is '5'; expected an amount", id="bare"),
+        pytest.param("id: a, most_cost: 5 calls", "`most_cost` is in calls; exp", id="calls"),
+        pytest.param("id: a, most_in_flight: -1", "a whole number from 0", id="less than none"),
+        pytest.param("id: a, most_depth: 1.5", "`most_depth` is '1.5'; expected", id="half"),
+        pytest.param("id: a, most_depth: '2'", "`most_depth` is '2'; expected a", id="a text"),
+        pytest.param("id: a, most_depth: 1000000", "whole number from 0 to 999999", id="large"),
+        pytest.param(
+            "id: a, kill: true, per: user", "expected `most_in_flight` too", id="nothing to divide"
+        ),
+        pytest.param(
+            "id: a, most_in_flight: 1, per: turn", "`per` names 'turn'; expected prov", id="turn"
         ),
         pytest.param(
             "id: a, kill: true, on_violation: ask",

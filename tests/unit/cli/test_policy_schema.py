@@ -21,12 +21,19 @@ patterns = st.sampled_from(
 keys = st.sampled_from(["model", "tool", "customer", "tag.x", "tag.", "colour"])
 conditions = st.dictionaries(keys, patterns, max_size=2) | st.just(["gpt-4o"])
 whom = st.sampled_from(["customer", "session", "tag.tier", "tag.", "model", "turn", ""])
+counts = st.sampled_from([0, 1, 999_999, 1_000_000, -1, 2.0, 2.5, "2", "", None, [1], True])
 parts: dict[str, st.SearchStrategy[object]] = {
     "id": st.sampled_from(["a", "0", "A.b_c", "-a", "", "é", "x" * 129, 7]),
     "where": conditions,
     "allow": conditions,
     "deny": conditions,
     "kill": st.sampled_from([True, False, 1, "true", "yes", None, []]),
+    "most_cost": st.sampled_from(
+        ["0.50 USD", "0 USD", "-1 USD", "5 tokens", "5", 5, None, "1000000001 USD", " 7 USD "]
+    ),
+    "most_in_flight": counts,
+    "most_depth": counts,
+    "per": whom | st.lists(whom, max_size=3),
     "require": whom | st.lists(whom, max_size=3),
     "on_violation": st.sampled_from(["deny", "warn", "shadow", "ask", "", None, 7]),
     "message": st.sampled_from(["Used up.", "", 7, ["a"]]),
@@ -38,7 +45,8 @@ nearly_valid = st.one_of(
     *(
         st.fixed_dictionaries({"id": st.just("a"), "kill": st.just(True), name: odd})
         for name, odd in parts.items()
-    )
+    ),
+    st.fixed_dictionaries({"id": st.just("a"), "most_in_flight": counts, "per": parts["per"]}),
 )
 policies = st.fixed_dictionaries({}, optional=parts)
 
@@ -73,6 +81,13 @@ def test_the_schema_and_the_parser_are_of_one_mind_about_policies(policy: object
             "known; of those whose customer is acme; another call goes through, and somebody is "
             "warned.",
             id="all",
+        ),
+        pytest.param(
+            "most_cost: 0.5 USD, most_in_flight: 10, per: [customer, model], most_depth: 3",
+            "only calls that cost at most 0.50 USD and of which at most 10 calls for each customer "
+            "and model are in flight in one process and whose agents are nested at most 3 deep; "
+            "of all calls; another call is refused.",
+            id="limits",
         ),
     ],
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tollspan.budget import Policy
+from tollspan.usage import format_amount
 
 from ._sentences import dimension, values
 
@@ -16,18 +19,30 @@ _VIOLATED = {
 def policy_sentence(policy: Policy) -> str:
     """Say what a policy lets through, for whom, and what becomes of another call."""
     said = [
-        *(f"{dimension(one.key)} is {values(one)}" for one in policy.allow),
-        *(f"{dimension(one.key)} is not {values(one)}" for one in policy.deny),
-        *(f"{dimension(key)} is known" for key in policy.require),
+        *(f"whose {dimension(one.key)} is {values(one)}" for one in policy.allow),
+        *(f"whose {dimension(one.key)} is not {values(one)}" for one in policy.deny),
+        *(f"whose {dimension(key)} is known" for key in policy.require),
+        *_limits(policy),
     ]
     if policy.kill:
         said = ["no call"]
     elif not said:
         return f"{policy.id}: is switched off."
     else:
-        said = [f"only calls whose {' and whose '.join(said)}"]
+        said = [f"only calls {' and '.join(said)}"]
     parts = [*said, _whose(policy), _VIOLATED[policy.on_violation]]
     return f"{policy.id}: {'; '.join(parts)}."
+
+
+def _limits(policy: Policy) -> Iterator[str]:
+    if policy.most_cost_nanousd is not None:
+        yield f"that cost at most {format_amount(policy.most_cost_nanousd, 'usd')}"
+    if policy.most_in_flight is not None:
+        each = f" for each {' and '.join(map(dimension, policy.per))}" if policy.per else ""
+        most = format_amount(policy.most_in_flight, "calls")
+        yield f"of which at most {most}{each} are in flight in one process"
+    if policy.most_depth is not None:
+        yield f"whose agents are nested at most {policy.most_depth} deep"
 
 
 def _whose(policy: Policy) -> str:

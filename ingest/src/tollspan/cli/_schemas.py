@@ -260,9 +260,13 @@ def _conditions(text: str, *, least: int = 0) -> Schema:
     }
 
 
-def _dimensions(text: str) -> Schema:
-    many = {"type": "array", "items": _WHOM, "uniqueItems": True, "minItems": 1}
-    return {"description": text, "anyOf": [_WHOM, many]}
+def _dimensions(text: str, item: Schema) -> Schema:
+    many = {"type": "array", "items": item, "uniqueItems": True, "minItems": 1}
+    return {"description": text, "anyOf": [item, many]}
+
+
+def _whole_number(text: str) -> Schema:
+    return {"description": text, "type": "integer", "minimum": 0, "maximum": 999_999}
 
 
 _POLICY: Schema = {
@@ -271,7 +275,18 @@ _POLICY: Schema = {
     "allow": _conditions("What calls must be, each key of them: globs.", least=1),
     "deny": _conditions("What calls must not be, none of the keys: globs.", least=1),
     "kill": {"description": "No call is let through.", "type": "boolean", "default": False},
-    "require": _dimensions("Of what a call must say something."),
+    "require": _dimensions("Of what a call must say something.", _WHOM),
+    "most_cost": {
+        "description": "The most that one call may cost, by its bound: `0.50 USD` say.",
+        "type": "string",
+        "pattern": rf"^\s*{_USD}\s*$",
+    },
+    "most_in_flight": _whole_number("The most calls that may be under way in one process."),
+    "per": _dimensions(
+        "By whose values calls in flight are counted apart.",
+        {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"type": "string", "pattern": _TAG}]},
+    ),
+    "most_depth": _whole_number("How deep agents may be nested around a call."),
     "on_violation": _choice(
         get_args(OnViolation), "deny", "What becomes of a call that is not as it should be."
     ),
@@ -303,6 +318,7 @@ _DOCUMENT: Schema = {
         "items": {
             **_object(POLICY_KEYS, _POLICY, needed=("id",)),
             "anyOf": [{"required": [key]} for key in POLICY_RULES],
+            "dependentRequired": {"per": ["most_in_flight"]},
         },
     },
     "hosts": {

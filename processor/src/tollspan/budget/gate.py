@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from itertools import repeat
 from typing import Protocol
@@ -24,13 +24,14 @@ from tollspan.usage import (
 )
 
 from . import asking, denials
+from .judging import Judge
 from .looking import Looking
 from .plans import NOWHEN, ObservedPlan, Plan, Planner
 from .policing import PolicyIndex
 from .ports import Authority, Busy, is_asyncio
 from .rules import Budget, RuleSet
 from .values import REPORT, Account, Balance, Decision, Hold, Refusal
-from .verdicts import JudgedPlan, judge
+from .verdicts import JudgedPlan
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
 _Ready = tuple[Hold, Bound, Plan | JudgedPlan]
@@ -67,6 +68,7 @@ class BudgetGate:
             `on_unavailable` decides; threads wait as long as the authority itself lets them.
         mode: `observe` refuses nothing and says of each call what it would have done; `off` asks
             nobody, and only counts what is spent.
+        agents: Names the agents around the call that is being made, outermost first.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class BudgetGate:
         *,
         acquire_timeout_seconds: float = 0.25,
         mode: Mode = "enforce",
+        agents: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
+        self._judge = Judge(mode, agents)
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
         self._authority = authority
@@ -181,6 +185,7 @@ class BudgetGate:
             looking: Says how accounts stand; None for the authority.
         """
         gate = copy(self)
+        gate._judge = self._judge.looking()  # noqa: SLF001 - a copy of this
         gate._authority = looking or Looking(self._authority.balances)  # noqa: SLF001 - a copy of this
         return gate.authorize(call)
 
@@ -219,7 +224,17 @@ class BudgetGate:
 
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made."""
+        self._judge.leave(call_id)
         self._authority.release_soon(call_id)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls of this process are under way, of those that a policy counts."""
+        return self._judge.in_flight
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: the calls under way are the parent's."""
+        self._judge.forget()
 
     def _prepare(self, call: Call) -> Decision | _Ready:
         """Bound the call and name its accounts, or decide at once."""
@@ -228,7 +243,9 @@ class BudgetGate:
         plan = planner.every_call
         if not plan.since_unix_ns <= at_unix_ns < plan.until_unix_ns:
             plan = planner.plan(call)
-        if self._refusing is not None and (plan.accounts or self._has_no_rules):
+        if self._refusing is not None and (
+            plan.accounts or self._has_no_rules or plan.needs_prices
+        ):
             denial = denials.unreadable(call, self._refusing)
             return self._denied(call, denial, plan=plan, is_unavailable=True)
         if not plan.accounts and plan.is_plain:
@@ -259,16 +276,16 @@ class BudgetGate:
         """Do as `_prepare` does where rules ask for more than a bound in each account."""
         if plan.policies is None:
             return self._prepare_units(call, plan, bound, on_unpriced)
-        verdict = judge(call, plan.policies, self._mode)
+        verdict = self._judge.judge(call, plan.policies, bound, on_unpriced)
         if verdict.denial is not None:
             return verdict.refused()
         if not plan.accounts:
-            return verdict.join(Decision(note=DecisionNote(mode=self._mode)))
+            return verdict.join(call, Decision(note=DecisionNote(mode=self._mode)))
         ready = self._prepare_units(call, plan, bound, on_unpriced)
         if isinstance(ready, Decision):
-            return verdict.join(ready)
+            return verdict.join(call, ready)
         hold, bound, plan = ready
-        return hold, bound, JudgedPlan(plan, verdict)
+        return hold, bound, JudgedPlan(call, plan, verdict)
 
     def _prepare_units(
         self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
@@ -329,7 +346,7 @@ class BudgetGate:
 
         Then nothing is held for it, and what it costs is posted to its accounts all the same.
         """
-        may_refuse = plan.hard_units or not plan.accounts or self._has_no_rules
+        may_refuse = plan.hard_units or not plan.accounts or self._has_no_rules or plan.needs_prices
         if self._mode == "enforce" and may_refuse:
             note = _note(bound, "deny", is_unavailable=is_unavailable)
             return Decision(note=note, denial=denial)

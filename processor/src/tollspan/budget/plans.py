@@ -65,6 +65,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     until_unix_ns: int
     policies: PolicyPlan | None = None
 
+    @property
+    def needs_prices(self) -> bool:
+        """Whether a policy refuses such calls by what they may cost."""
+        return self.policies is not None and self.policies.needs_prices
+
     def allow(self, hold: Hold, bound: Bound) -> Decision:
         """Return the decision on a call for which every account has room."""
         return Decision(

@@ -21,6 +21,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         deny: A call must meet none of them.
         kill: No call is let through.
         require: Dimensions of which a call must say something.
+        most_cost_nanousd: The most that one call may cost, by its bound; None for any.
+        most_in_flight: The most calls that may be under way in one process; None for any.
+        per: Dimensions by whose values calls in flight are counted apart.
+        most_depth: How deep agents may be nested around a call; None for any.
         on_violation: What becomes of a call that is not as it should be.
         message, upgrade_url: What a denial tells the program's user.
     """
@@ -31,6 +35,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     deny: tuple[Condition, ...] = ()
     kill: bool = False
     require: tuple[str, ...] = ()
+    most_cost_nanousd: int | None = None
+    most_in_flight: int | None = None
+    per: tuple[str, ...] = ()
+    most_depth: int | None = None
     on_violation: OnViolation = "deny"
     message: str | None = None
     upgrade_url: str | None = None
@@ -38,4 +46,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def keys(self) -> frozenset[str]:
         """Return what has to be known of a call to say whether it violates the policy."""
         conditions = (*self.where, *self.allow, *self.deny)
-        return frozenset((*self.require, *(condition.key for condition in conditions)))
+        named = (condition.key for condition in conditions)
+        return frozenset((*self.require, *self.per, *named))
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether each call has to be looked at: it is not enough to know of what kind it is."""
+        limits = (self.most_cost_nanousd, self.most_in_flight, self.most_depth)
+        return any(limit is not None for limit in limits)

@@ -9,24 +9,36 @@ import msgspec
 
 from tollspan.usage import Call, value_of
 
+from .in_flight import Place
 from .plans import names_somebody, said_of, test_of
 from .policies import Policy
 from .rules import SUBJECTS, Condition
+from .violations import Scope, Violation
 
 _Test = Callable[[Call], bool]
 _LONGEST_SHOWN = 80
 
 
-class Violation(msgspec.Struct, frozen=True):
-    """A policy that calls of one kind violate.
+class Watched(msgspec.Struct, frozen=True):
+    """A policy for which each call of a kind has to be looked at.
 
     Attributes:
         policy: The policy.
-        text: What is wrong with them, for people.
+        scope: Whose calls in flight it counts together.
     """
 
     policy: Policy
-    text: str
+    scope: Scope
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it counts calls in flight."""
+        return self.policy.most_in_flight is not None
+
+    @property
+    def place(self) -> Place:
+        """Where it counts them."""
+        return self.policy.id, self.scope
 
 
 class PolicyPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,9 +46,13 @@ class PolicyPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         violations: What such calls violate, whatever else they are; in the document's order.
+        watched: What has to be looked at in each of them.
+        needs_prices: Something is refused by what it may cost.
     """
 
     violations: tuple[Violation, ...]
+    watched: tuple[Watched, ...] = ()
+    needs_prices: bool = False
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -73,12 +89,26 @@ class PolicyIndex:
     def plan(self, call: Call) -> PolicyPlan | None:
         """Return what policies say of calls of this kind; None when they let it be."""
         violations: list[Violation] = []
+        watched: list[Watched] = []
         for entry in self._near(call):
             if all(test(call) for test in entry.where):
+                policy = entry.policy
                 text = _what_is_wrong(entry, call)
                 if text is not None:
-                    violations.append(Violation(entry.policy, text))
-        return PolicyPlan(violations=tuple(violations)) if violations else None
+                    violations.append(Violation(policy=policy, text=text))
+                if policy.is_watching:
+                    scope = tuple([(key, said_of(call, key)) for key in policy.per])
+                    watched.append(Watched(policy, scope))
+        if not violations and not watched:
+            return None
+        return PolicyPlan(
+            violations=tuple(violations),
+            watched=tuple(watched),
+            needs_prices=any(
+                one.policy.most_cost_nanousd is not None and one.policy.on_violation == "deny"
+                for one in watched
+            ),
+        )
 
     def _near(self, call: Call) -> Iterable[_Entry]:
         """Return the policies that may be for a call, in the document's order."""

@@ -11,14 +11,17 @@ import yaml
 from tollspan.usage import DocumentReader
 
 from .document_conditions import read_condition
+from .document_limits import read_amount
 from .plans import is_key
 from .policies import OnViolation, Policy
 from .rules import OWNERS, SUBJECTS, Condition
 
-POLICY_RULES = ("allow", "deny", "kill", "require")
+POLICY_RULES = ("allow", "deny", "kill", "require", "most_cost", "most_in_flight", "most_depth")
 """What a policy may say of calls: one of these at least."""
-POLICY_KEYS = ("id", "where", *POLICY_RULES, "on_violation", "message", "upgrade_url")
+POLICY_KEYS = ("id", "where", *POLICY_RULES, "per", "on_violation", "message", "upgrade_url")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_COUNT = re.compile(r"(0|[1-9][0-9]{0,5})(\.0+)?")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -57,6 +60,8 @@ def _policy(reader: DocumentReader, node: yaml.Node) -> Policy:
         reader.fail(node, "a policy has no `id`")
     if not any(key in keys for key in POLICY_RULES):
         reader.fail(node, f"a policy says nothing of calls; expected {', '.join(POLICY_RULES)}")
+    if "per" in keys and "most_in_flight" not in keys:
+        reader.fail(keys["per"], "`per` divides calls in flight; expected `most_in_flight` too")
     return Policy(
         id=_id(reader, keys["id"]),
         where=_conditions(reader, keys.get("where"), "where"),
@@ -64,6 +69,10 @@ def _policy(reader: DocumentReader, node: yaml.Node) -> Policy:
         deny=_conditions(reader, keys.get("deny"), "deny"),
         kill=_boolean(reader, keys.get("kill"), "kill"),
         require=read_dimensions(reader, keys.get("require"), "require"),
+        most_cost_nanousd=_most_cost(reader, keys.get("most_cost")),
+        most_in_flight=_count(reader, keys.get("most_in_flight"), "most_in_flight"),
+        per=read_dimensions(reader, keys.get("per"), "per", SUBJECTS),
+        most_depth=_count(reader, keys.get("most_depth"), "most_depth"),
         on_violation=_on_violation(reader, keys.get("on_violation")),
         message=_text(reader, keys.get("message"), "message"),
         upgrade_url=_text(reader, keys.get("upgrade_url"), "upgrade_url"),
@@ -129,6 +138,25 @@ def _boolean(reader: DocumentReader, node: yaml.Node | None, name: str) -> bool:
     if node.tag != "tag:yaml.org,2002:bool":
         reader.fail(node, f"`{name}` is {text!r}; expected true or false")
     return _BOOLEANS[text.lower()]
+
+
+def _most_cost(reader: DocumentReader, node: yaml.Node | None) -> int | None:
+    if node is None:
+        return None
+    amount, unit = read_amount(reader, node, "most_cost")
+    if unit != "usd":
+        reader.fail(node, f"`most_cost` is in {unit}; expected USD, as in `0.50 USD`")
+    return amount
+
+
+def _count(reader: DocumentReader, node: yaml.Node | None, name: str) -> int | None:
+    if node is None:
+        return None
+    text = reader.text(node, name)
+    match = _COUNT.fullmatch(text)
+    if match is None or node.tag not in _NUMBERS:
+        reader.fail(node, f"`{name}` is {text!r}; expected a whole number from 0 to 999999")
+    return int(match[1])
 
 
 def _on_violation(reader: DocumentReader, node: yaml.Node | None) -> OnViolation:

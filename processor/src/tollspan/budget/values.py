@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote
@@ -95,8 +97,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         hold: What the call's budgets count for it; None when none touches it. With
             `note.is_unavailable` it was asked for but could not be made.
         denial: The exception to raise; None when the call may go ahead.
+        on_end: What is to be done once the call has ended, as often as one likes; None for
+            nothing. With it there is a hold, and `hold.is_money` is false.
     """
 
     note: DecisionNote
     hold: Hold | None = None
     denial: CallDeniedError | None = None
+    on_end: Callable[[], None] | None = None

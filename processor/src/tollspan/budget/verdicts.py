@@ -1,23 +1,15 @@
-"""What policies say of one call, and what becomes of it then."""
+"""What becomes of a call of which policies had something to say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
-from tollspan.usage import (
-    Bound,
-    Call,
-    CallDeniedError,
-    DecisionNote,
-    Mode,
-    PolicyViolationError,
-)
+from tollspan.usage import Bound, Call, CallDeniedError, DecisionNote
 
 from .plans import Plan
-from .policing import PolicyPlan, Violation
 from .values import Decision, Hold
 
 SoftAction = Literal["warn", "shadow"]
@@ -30,72 +22,58 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         denial: Why it is refused; None when it may go ahead, as far as policies are concerned.
         rule_ids: The policies that it violates: with a denial those that refuse it, else all.
         action: What a call is that goes ahead all the same; None when it violates nothing.
+        on_end: What is to be done once it has ended, or never begins; None for nothing.
     """
 
     denial: CallDeniedError | None = None
     rule_ids: tuple[str, ...] = ()
     action: SoftAction | None = None
+    on_end: Callable[[], None] | None = None
 
     def refused(self) -> Decision:
         """Return the decision on a call that policies refuse, whatever the budgets would say."""
         note = DecisionNote(action="deny", rule_ids=self.rule_ids)
         return Decision(note=note, denial=self.denial)
 
-    def join(self, decision: Decision) -> Decision:
+    def join(self, call: Call, decision: Decision) -> Decision:
         """Put what policies say into what the budgets say: the sharper word, and all rules."""
         note = decision.note
         if decision.denial is not None:
+            if self.on_end is not None:
+                self.on_end()
             note = msgspec.structs.replace(note, rule_ids=(*note.rule_ids, *self.rule_ids))
-        elif self.action is not None:
+            return msgspec.structs.replace(decision, note=note)
+        if self.action is not None:
             said = note.rule_ids if note.action != "allow" else ()
             action = self.action if note.action in ("allow", "shadow") else note.action
             note = msgspec.structs.replace(note, action=action, rule_ids=(*said, *self.rule_ids))
-        return msgspec.structs.replace(decision, note=note)
+        if self.on_end is None:
+            return msgspec.structs.replace(decision, note=note)
+        # The closer looks at `on_end` on its longer path: where not all accounts are of money.
+        hold = decision.hold or Hold(
+            call_id=call.id, started_at_unix_ns=call.started_at_unix_ns, legs=()
+        )
+        hold = msgspec.structs.replace(hold, is_money=False)
+        return msgspec.structs.replace(decision, note=note, hold=hold, on_end=self.on_end)
 
 
 class JudgedPlan(msgspec.Struct, frozen=True):
     """The plan of one call of which policies had something to say.
 
     Attributes:
+        call: The call.
         plan: The plan of calls of its kind.
         verdict: What policies say of this one.
     """
 
+    call: Call
     plan: Plan
     verdict: Verdict
 
     def allow(self, hold: Hold, bound: Bound) -> Decision:
         """Return the decision on the call when every budget has room for it."""
-        return self.verdict.join(self.plan.allow(hold, bound))
+        return self.verdict.join(self.call, self.plan.allow(hold, bound))
 
     def join(self, decision: Decision) -> Decision:
         """Return the decision when some budget has no room, or can't be asked."""
-        return self.verdict.join(decision)
-
-
-def judge(call: Call, plan: PolicyPlan, mode: Mode) -> Verdict:
-    """Judge a call by what policies say of its kind; nothing is refused but in `enforce`."""
-    violations = plan.violations
-    if not violations:
-        return Verdict()
-    hard = [one for one in violations if one.policy.on_violation == "deny"]
-    if hard and mode == "enforce":
-        return Verdict(denial=_denial(call, hard[0]), rule_ids=_ids(hard))
-    is_told = mode == "enforce" and any(one.policy.on_violation == "warn" for one in violations)
-    return Verdict(rule_ids=_ids(violations), action="warn" if is_told else "shadow")
-
-
-def _ids(violations: Sequence[Violation]) -> tuple[str, ...]:
-    return tuple([one.policy.id for one in violations])
-
-
-def _denial(call: Call, violation: Violation) -> CallDeniedError:
-    policy = violation.policy
-    text = f"policy {policy.id!r} refuses this call: {violation.text}"
-    return PolicyViolationError(
-        f"{policy.message} ({text})" if policy.message else text,
-        rule_id=policy.id,
-        message=policy.message,
-        upgrade_url=policy.upgrade_url,
-        call_id=call.id,
-    )
+        return self.verdict.join(self.call, decision)

@@ -1,0 +1,153 @@
+"""Judges single calls by policies: what they say of calls of its kind, and of this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from functools import partial
+
+from tollspan.usage import Bound, Call, Mode, Recovery, format_amount
+
+from .in_flight import InFlight, Place
+from .policies import Policy
+from .policing import PolicyPlan, Watched
+from .values import REPORT
+from .verdicts import SoftAction, Verdict
+from .violations import Violation, ids_of, whose
+
+# The one door whose calls are sure to be seen to end.
+_FOLLOWED = "instrumentor"
+_WAIT = Recovery(retryable=True, owner_action_required=False)
+
+
+class Judge:
+    """Judges calls, and remembers what policies have to know of those before. Safe for threads.
+
+    Args:
+        mode: Nothing is refused but in `enforce`.
+        agents: Names the agents around the call that is being made, outermost first.
+
+    Attributes:
+        is_looking: It counts no call.
+    """
+
+    def __init__(self, mode: Mode, agents: Callable[[], tuple[str, ...]]) -> None:
+        self._is_enforced = mode == "enforce"
+        self._agents = agents
+        self.is_looking = False
+        self._in_flight = InFlight()
+
+    def judge(self, call: Call, plan: PolicyPlan, bound: Bound, on_unpriced: str) -> Verdict:
+        """Say what policies say of a call; one that they let through is under way from here on.
+
+        Args:
+            call: The call.
+            plan: What they say of calls of its kind, and what has to be looked at in each.
+            bound: The most that it can cost.
+            on_unpriced: What the rules say of models without a price.
+        """
+        # What is reported was used already, and is under way no more.
+        watched = plan.watched if call.door != REPORT else ()
+        violations = list(plan.violations)
+        for one in watched:
+            violations += _cost(one.policy, bound, on_unpriced)
+            violations += self._depth(one.policy, call)
+        counted = [one for one in watched if one.is_counted and call.door == _FOLLOWED]
+        if counted and not self._hard(violations):
+            violations += self._enter(call, counted)
+        hard = self._hard(violations)
+        if hard:
+            return Verdict(denial=hard[0].denial(call), rule_ids=ids_of(hard))
+        return Verdict(
+            rule_ids=ids_of(violations),
+            action=self._action(violations),
+            on_end=partial(self.leave, call.id) if counted and not self.is_looking else None,
+        )
+
+    def looking(self) -> Judge:
+        """Return a judge that says what this one would say now, and counts no call."""
+        judge = copy(self)
+        judge.is_looking = True
+        return judge
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are under way, of those that a policy counts."""
+        return len(self._in_flight)
+
+    def leave(self, call_id: str) -> None:
+        """Take note that a call is under way no more, if it ever was."""
+        self._in_flight.leave(call_id)
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: what is under way is the parent's."""
+        self._in_flight.forget()
+
+    def _hard(self, violations: list[Violation]) -> list[Violation]:
+        """Return those for which the call is refused."""
+        return [one for one in violations if self._is_enforced and one.is_hard]
+
+    def _action(self, violations: list[Violation]) -> SoftAction | None:
+        if not violations:
+            return None
+        is_told = any(one.policy.on_violation == "warn" for one in violations)
+        return "warn" if is_told and self._is_enforced else "shadow"
+
+    def _depth(self, policy: Policy, call: Call) -> list[Violation]:
+        if policy.most_depth is None:
+            return []
+        agents = self._agents()
+        own = call.attribution.agent
+        if own is not None and own not in agents[-1:]:  # said of this call alone
+            agents = (*agents, own)
+        depth = len(agents)
+        if depth <= policy.most_depth:
+            return []
+        text = f"it allows agents to be nested {policy.most_depth} deep, and this call is {depth}"
+        return [Violation(policy=policy, text=f"{text} deep")]
+
+    def _enter(self, call: Call, counted: list[Watched]) -> list[Violation]:
+        """Count a call among those in flight, where there is room."""
+        by_place = {one.place: one for one in counted}
+        hard: list[tuple[Place, int]] = []
+        soft: list[tuple[Place, int]] = []
+        for place, one in by_place.items():
+            is_hard = self._is_enforced and one.policy.on_violation == "deny"
+            (hard if is_hard else soft).append((place, one.policy.most_in_flight or 0))
+        if self.is_looking:
+            full = self._in_flight.look(hard, soft)
+        else:
+            full = self._in_flight.enter(call.id, hard, soft)
+        return [_crowd(by_place[place]) for place in full]
+
+
+def _cost(policy: Policy, bound: Bound, on_unpriced: str) -> list[Violation]:
+    most = policy.most_cost_nanousd
+    if most is None:
+        return []
+    asked = bound.amount_nanousd
+    if asked is None and "unpriced" in bound.reasons and on_unpriced != "deny":
+        return []  # the rules let it through as if it cost nothing
+    if asked is not None and asked <= most:
+        return []
+    may = "nothing bounds what this one costs"
+    if asked is not None:
+        may = f"this one may cost up to {format_amount(asked, 'usd')}"
+    text = f"it allows calls of at most {format_amount(most, 'usd')}, and {may}"
+    return [Violation(policy=policy, text=text, limit=most, asked=asked)]
+
+
+def _crowd(watched: Watched) -> Violation:
+    policy, scope = watched.policy, watched.scope
+    most = policy.most_in_flight or 0
+    calls = format_amount(most, "calls")
+    return Violation(
+        policy=policy,
+        text=f"it allows {calls}{whose(scope)} in flight in this process, and as many are",
+        scope=scope,
+        unit="calls",
+        limit=most,
+        held=most,
+        asked=1,
+        recovery=_WAIT if most else None,
+    )
