@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tollspan.budget import Condition, Policy, parse_rules
+from tollspan.budget import Condition, Loop, Policy, parse_rules
 from tollspan.usage import ConfigError
 
 
@@ -23,6 +23,8 @@ def test_every_key_is_read() -> None:
         "id: whose, require: [customer, tag.cost_center]",
         "id: few, most_cost: '1,000.50 USD', most_in_flight: 10, per: [customer, model],"
         " most_depth: 5",
+        "id: stuck, loop: {repeats: 50, within: 60s, of: [customer, model, turn]}",
+        "id: fast, loop: {repeats: 1, within: 2 h, of: []}",
         "id: ready, kill: off, where: {agent: crawler}, on_violation: shadow",
     ) == (
         Policy(
@@ -46,6 +48,11 @@ def test_every_key_is_read() -> None:
             per=("customer", "model"),
             most_depth=5,
         ),
+        Policy(
+            id="stuck",
+            loop=Loop(repeats=50, within_seconds=60, of=("customer", "model", "turn")),
+        ),
+        Policy(id="fast", loop=Loop(repeats=1, within_seconds=7_200, of=())),
         Policy(id="ready", where=(Condition("agent", ("crawler",)),), on_violation="shadow"),
     )
 
@@ -90,6 +97,31 @@ def test_without_policies_there_are_none() -> None:
         ),
         pytest.param(
             "id: a, most_in_flight: 1, per: turn", "`per` names 'turn'; expected prov", id="turn"
+        ),
+        pytest.param("id: a, loop: 50", "loop is no mapping", id="no loop"),
+        pytest.param("id: a, loop: {repeats: 1, of: turn}", "`loop` has no `within`", id="when"),
+        pytest.param(
+            "id: a, loop: {repeats: 0, within: 1s, of: turn}",
+            "`loop.repeats` is 0; expected 1 to 10000",
+            id="none at all",
+        ),
+        pytest.param(
+            "id: a, loop: {repeats: 1, within: 60, of: turn}",
+            "`loop.within` is '60'; expected a time such as `60s`",
+            id="no unit",
+        ),
+        pytest.param(
+            "id: a, loop: {repeats: 1, within: 25h, of: turn}", "24h at most", id="for too long"
+        ),
+        pytest.param(
+            "id: a, loop: {repeats: 1, within: 1s, of: [turns]}",
+            "`loop.of` names 'turns'; expected turn, provider",
+            id="turns",
+        ),
+        pytest.param(
+            "id: a, loop: {repeats: 1, within: 1s, of: turn, on: x}",
+            "unknown key `on` in loop; known: repeats, within, of",
+            id="a key of loop",
         ),
         pytest.param(
             "id: a, kill: true, on_violation: ask",

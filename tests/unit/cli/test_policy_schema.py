@@ -21,6 +21,7 @@ patterns = st.sampled_from(
 keys = st.sampled_from(["model", "tool", "customer", "tag.x", "tag.", "colour"])
 conditions = st.dictionaries(keys, patterns, max_size=2) | st.just(["gpt-4o"])
 whom = st.sampled_from(["customer", "session", "tag.tier", "tag.", "model", "turn", ""])
+alike = st.sampled_from(["turn", "model", "customer", "tag.x", "tag.", "tool", "colour", ""])
 counts = st.sampled_from([0, 1, 999_999, 1_000_000, -1, 2.0, 2.5, "2", "", None, [1], True])
 parts: dict[str, st.SearchStrategy[object]] = {
     "id": st.sampled_from(["a", "0", "A.b_c", "-a", "", "é", "x" * 129, 7]),
@@ -33,6 +34,35 @@ parts: dict[str, st.SearchStrategy[object]] = {
     ),
     "most_in_flight": counts,
     "most_depth": counts,
+    "loop": st.fixed_dictionaries(
+        {},
+        optional={
+            "repeats": counts,
+            "within": st.sampled_from(
+                [
+                    "60s",
+                    "5 m",
+                    "1h",
+                    "24h",
+                    "25h",
+                    "1440m",
+                    "1441m",
+                    "86400s",
+                    "86401s",
+                    "0s",
+                    "s",
+                    "1d",
+                    "01s",
+                    "1.5h",
+                    60,
+                    None,
+                    " 60s",
+                ]
+            ),
+            "of": alike | st.lists(alike, max_size=3),
+        },
+    )
+    | st.just([]),
     "per": whom | st.lists(whom, max_size=3),
     "require": whom | st.lists(whom, max_size=3),
     "on_violation": st.sampled_from(["deny", "warn", "shadow", "ask", "", None, 7]),
@@ -45,6 +75,17 @@ nearly_valid = st.one_of(
     *(
         st.fixed_dictionaries({"id": st.just("a"), "kill": st.just(True), name: odd})
         for name, odd in parts.items()
+    ),
+    st.fixed_dictionaries(
+        {
+            "id": st.just("a"),
+            "loop": st.fixed_dictionaries(
+                {"repeats": counts, "within": st.just("60s"), "of": st.just("turn")}
+            )
+            | st.fixed_dictionaries(
+                {"repeats": st.just(1), "within": st.just("60s"), "of": st.lists(alike)}
+            ),
+        }
     ),
     st.fixed_dictionaries({"id": st.just("a"), "most_in_flight": counts, "per": parts["per"]}),
 )
@@ -88,6 +129,18 @@ def test_the_schema_and_the_parser_are_of_one_mind_about_policies(policy: object
             "and model are in flight in one process and whose agents are nested at most 3 deep; "
             "of all calls; another call is refused.",
             id="limits",
+        ),
+        pytest.param(
+            "loop: {repeats: 50, within: 5m, of: [customer, turn]}",
+            "only calls of which at most 50 calls are made within 300 s that have customer and "
+            "turn in common; of all calls; another call is refused.",
+            id="loop",
+        ),
+        pytest.param(
+            "loop: {repeats: 1, within: 1s, of: []}",
+            "only calls of which at most 1 call is made within 1 s; of all calls; another call is "
+            "refused.",
+            id="all calls are alike",
         ),
     ],
 )

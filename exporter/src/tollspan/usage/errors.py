@@ -14,6 +14,7 @@ TollspanError
     │   ├── SessionLimitExceededError    … one that is divided by session
     │   └── TagBudgetExceededError       … one that is divided or chosen by a tag
     ├── PolicyViolationError     a policy lets no such call through
+    ├── LoopDetectedError        there were too many calls like it
     ├── UnboundedCallError       no upper bound, and the rules refuse that
     ├── UnpricedModelError       no price, and the rules refuse that
     └── GateUnavailableError     the budgets can't be read, and `on_unavailable` denies
@@ -159,6 +160,12 @@ class PolicyViolationError(CallDeniedError):
     """A policy lets no such call through, whatever the budgets say."""
 
     error_type = "tollspan.policy_violation"
+
+
+class LoopDetectedError(CallDeniedError):
+    """There were too many calls like it in a short time: the program goes round in circles."""
+
+    error_type = "tollspan.loop_detected"
 
 
 class UnboundedCallError(CallDeniedError):

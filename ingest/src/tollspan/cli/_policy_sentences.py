@@ -43,6 +43,12 @@ def _limits(policy: Policy) -> Iterator[str]:
         yield f"of which at most {most}{each} are in flight in one process"
     if policy.most_depth is not None:
         yield f"whose agents are nested at most {policy.most_depth} deep"
+    loop = policy.loop
+    if loop is not None:
+        most = format_amount(loop.repeats, "calls")
+        verb = "is" if loop.repeats == 1 else "are"
+        alike = f" that have {' and '.join(map(dimension, loop.of))} in common" if loop.of else ""
+        yield f"of which at most {most} {verb} made within {loop.within_seconds} s{alike}"
 
 
 def _whose(policy: Policy) -> str:

@@ -16,6 +16,8 @@ from tollspan.budget import (
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
     EVERY,
+    LOOP_KEYS,
+    MOST_REPEATS,
     NO_OWN_UNITS,
     OWN_UNIT,
     OWNERS,
@@ -25,6 +27,7 @@ from tollspan.budget import (
     POLICY_RULES,
     SUBJECTS,
     TRACE,
+    TURN,
     UNIT_WORDS,
     WINDOW_KEYS,
     OnExceed,
@@ -167,6 +170,12 @@ _ANCHORED_WINDOW: Schema = {
         "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
     },
 }
+# Up to 86,400 s, 1,440 m or 24 h, as the parser has it.
+_DAY = (
+    r"^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)\s*s"
+    r"|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)\s*m"
+    r"|([1-9]|1[0-9]|2[0-4])\s*h)$"
+)
 _TAG = r"^tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _WHOM: Schema = {"anyOf": [{"enum": list(OWNERS)}, {"type": "string", "pattern": _TAG}]}
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
@@ -260,8 +269,8 @@ def _conditions(text: str, *, least: int = 0) -> Schema:
     }
 
 
-def _dimensions(text: str, item: Schema) -> Schema:
-    many = {"type": "array", "items": item, "uniqueItems": True, "minItems": 1}
+def _dimensions(text: str, item: Schema, *, least: int = 1) -> Schema:
+    many = {"type": "array", "items": item, "uniqueItems": True, "minItems": least}
     return {"description": text, "anyOf": [item, many]}
 
 
@@ -269,6 +278,24 @@ def _whole_number(text: str) -> Schema:
     return {"description": text, "type": "integer", "minimum": 0, "maximum": 999_999}
 
 
+_LOOP: Schema = {
+    "repeats": {
+        "description": "So many calls that are alike are let through.",
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_REPEATS,
+    },
+    "within": {
+        "description": "In any stretch of time as long as this: `60s`, `5m` or `1h`, 24h at most.",
+        "type": "string",
+        "pattern": _DAY,
+    },
+    "of": _dimensions(
+        "What they have in common; nothing, and all calls are alike.",
+        {"anyOf": [{"enum": [TURN, *SUBJECTS, *OWNERS]}, {"type": "string", "pattern": _TAG}]},
+        least=0,
+    ),
+}
 _POLICY: Schema = {
     "id": _ID,
     "where": _conditions("What a call must be for the policy to be for it: globs for each key."),
@@ -287,6 +314,10 @@ _POLICY: Schema = {
         {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"type": "string", "pattern": _TAG}]},
     ),
     "most_depth": _whole_number("How deep agents may be nested around a call."),
+    "loop": {
+        "description": "How many calls may be alike.",
+        **_object(LOOP_KEYS, _LOOP, needed=LOOP_KEYS),
+    },
     "on_violation": _choice(
         get_args(OnViolation), "deny", "What becomes of a call that is not as it should be."
     ),

@@ -20,6 +20,7 @@ from tollspan.instrumentation import (
     MetricsRecorder,
     SpanEmitter,
     Worker,
+    read_turns,
 )
 from tollspan.instrumentation.anthropic import ANTHROPIC
 from tollspan.instrumentation.mcp import PACKAGE as MCP
@@ -140,6 +141,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         # What calls say of themselves comes before the rules that ask for it, and goes after them.
         if rules.goes_by_traces:
             lifecycle.attribution, door.goes_by_traces = attribution.capture_in_trace, True
+        read_turns(lifecycle, is_wanted=rules.asks_turns and settings.mode != "off")
         gate.use(rules, no_prices=no_prices if rules.on_unavailable == "deny" else None)
         if not rules.goes_by_traces:
             lifecycle.attribution, door.goes_by_traces = attribution.capture, False

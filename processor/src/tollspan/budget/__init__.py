@@ -36,8 +36,8 @@ from .limits import Limits
 from .looking import Looking
 from .memory import MemoryLedger
 from .plans import account_of, read_scope
-from .policies import OnViolation, Policy
-from .policy_document import POLICY_KEYS, POLICY_RULES
+from .policies import TURN, Loop, OnViolation, Policy
+from .policy_document import LOOP_KEYS, MOST_REPEATS, POLICY_KEYS, POLICY_RULES
 from .ports import (
     BUSY,
     Authority,
@@ -56,6 +56,7 @@ from .replaying import OTHERS, By, Outlook, Replay, Scope, Verdicts
 from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, OnExceed, OwnLimit, RuleSet
 from .said_limits import parse_limit
 from .shared_memory import MemoryAuthority
+from .turns import fingerprint, note_turn, turn_of
 from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
 from .warnings import BudgetWarning, Milestones, Standing, Warner, WarningReason
 from .windows import (
@@ -84,6 +85,8 @@ __all__ = [
     "FOREVER_UNIX_NS",
     "LIFETIME",
     "LIMIT_SHARE",
+    "LOOP_KEYS",
+    "MOST_REPEATS",
     "NO_OWN_UNITS",
     "OTHERS",
     "OWNERS",
@@ -96,6 +99,7 @@ __all__ = [
     "ROOM_SHARE",
     "SUBJECTS",
     "TRACE",
+    "TURN",
     "UNIT_WORDS",
     "WINDOW_KEYS",
     "Account",
@@ -129,6 +133,7 @@ __all__ = [
     "Lessor",
     "Limits",
     "Looking",
+    "Loop",
     "Matching",
     "MemoryAuthority",
     "MemoryLedger",
@@ -163,10 +168,12 @@ __all__ = [
     "end_of",
     "ends_at",
     "find_problems",
+    "fingerprint",
     "headroom_of",
     "is_asyncio",
     "matchings",
     "most_output",
+    "note_turn",
     "parse_amount",
     "parse_limit",
     "parse_rules",
@@ -175,5 +182,6 @@ __all__ = [
     "read_scope",
     "size",
     "tightest",
+    "turn_of",
     "window_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from itertools import repeat
@@ -69,6 +70,7 @@ class BudgetGate:
         mode: `observe` refuses nothing and says of each call what it would have done; `off` asks
             nobody, and only counts what is spent.
         agents: Names the agents around the call that is being made, outermost first.
+        clock: Seconds, by which policies count calls that are alike.
     """
 
     def __init__(
@@ -80,8 +82,9 @@ class BudgetGate:
         acquire_timeout_seconds: float = 0.25,
         mode: Mode = "enforce",
         agents: Callable[[], tuple[str, ...]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._judge = Judge(mode, agents)
+        self._judge = Judge(mode, agents, clock=clock)
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
         self._authority = authority

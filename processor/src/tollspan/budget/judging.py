@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from copy import copy
+from datetime import UTC, datetime
 from functools import partial
 
-from tollspan.usage import Bound, Call, Mode, Recovery, format_amount
+from tollspan.usage import Bound, Call, LoopDetectedError, Mode, Recovery, format_amount
 
 from .in_flight import InFlight, Place
+from .loops import Loops, Mark, Repeated
 from .policies import Policy
 from .policing import PolicyPlan, Watched
+from .turns import turn_of
 from .values import REPORT
 from .verdicts import SoftAction, Verdict
 from .violations import Violation, ids_of, whose
@@ -26,16 +30,24 @@ class Judge:
     Args:
         mode: Nothing is refused but in `enforce`.
         agents: Names the agents around the call that is being made, outermost first.
+        clock: Seconds, which no setting of a clock moves.
 
     Attributes:
         is_looking: It counts no call.
     """
 
-    def __init__(self, mode: Mode, agents: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        mode: Mode,
+        agents: Callable[[], tuple[str, ...]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._is_enforced = mode == "enforce"
         self._agents = agents
         self.is_looking = False
         self._in_flight = InFlight()
+        self._loops = Loops(clock)
 
     def judge(self, call: Call, plan: PolicyPlan, bound: Bound, on_unpriced: str) -> Verdict:
         """Say what policies say of a call; one that they let through is under way from here on.
@@ -53,14 +65,22 @@ class Judge:
             violations += _cost(one.policy, bound, on_unpriced)
             violations += self._depth(one.policy, call)
         counted = [one for one in watched if one.is_counted and call.door == _FOLLOWED]
+        looped = [one for one in watched if one.policy.loop is not None]
+        take_back = None
+        if looped and not self._hard(violations):
+            found, take_back = self._repeat(call, looped)
+            violations += found
         if counted and not self._hard(violations):
             violations += self._enter(call, counted)
         hard = self._hard(violations)
         if hard:
+            if take_back is not None:
+                take_back()
             return Verdict(denial=hard[0].denial(call), rule_ids=ids_of(hard))
         return Verdict(
             rule_ids=ids_of(violations),
             action=self._action(violations),
+            take_back=take_back,
             on_end=partial(self.leave, call.id) if counted and not self.is_looking else None,
         )
 
@@ -82,6 +102,7 @@ class Judge:
     def forget(self) -> None:
         """Begin anew in a forked child: what is under way is the parent's."""
         self._in_flight.forget()
+        self._loops.forget()
 
     def _hard(self, violations: list[Violation]) -> list[Violation]:
         """Return those for which the call is refused."""
@@ -105,6 +126,24 @@ class Judge:
             return []
         text = f"it allows agents to be nested {policy.most_depth} deep, and this call is {depth}"
         return [Violation(policy=policy, text=f"{text} deep")]
+
+    def _repeat(
+        self, call: Call, looped: list[Watched]
+    ) -> tuple[list[Violation], Callable[[], None]]:
+        """Count a call among those that it is like, where there were not too many."""
+        turn = turn_of(call.id)
+        by_id = {one.policy.id: one for one in looped}
+        marks: list[Mark] = []
+        for one in looped:
+            loop = one.policy.loop
+            if loop is None or (loop.asks_turn and turn is None):
+                continue  # nobody knows what it is like
+            likeness = (one.policy.id, one.alike, turn if loop.asks_turn else None)
+            is_hard = self._is_enforced and one.policy.on_violation == "deny"
+            marks.append(Mark(likeness, loop, is_hard))
+        repeated, take_back = self._loops.enter(marks, is_counted=not self.is_looking)
+        found = [_loop(by_id[one.mark.likeness[0]], one, call) for one in repeated]
+        return found, take_back
 
     def _enter(self, call: Call, counted: list[Watched]) -> list[Violation]:
         """Count a call among those in flight, where there is room."""
@@ -135,6 +174,29 @@ def _cost(policy: Policy, bound: Bound, on_unpriced: str) -> list[Violation]:
         may = f"this one may cost up to {format_amount(asked, 'usd')}"
     text = f"it allows calls of at most {format_amount(most, 'usd')}, and {may}"
     return [Violation(policy=policy, text=text, limit=most, asked=asked)]
+
+
+def _loop(watched: Watched, repeated: Repeated, call: Call) -> Violation:
+    loop = repeated.mark.loop
+    wait = repeated.wait_seconds
+    like = "with the same last turn " if loop.asks_turn else ""
+    calls = format_amount(loop.repeats, "calls")
+    return Violation(
+        policy=watched.policy,
+        text=f"it allows {calls}{whose(watched.alike)} {like}within {loop.within_seconds} s, "
+        "and there were as many",
+        kind=LoopDetectedError,
+        scope=watched.alike,
+        unit="calls",
+        limit=loop.repeats,
+        spent=loop.repeats,
+        asked=1,
+        resets_at=datetime.fromtimestamp(call.started_at_unix_ns / 1e9 + wait, UTC),
+        # The same turn once more is the same loop: the program has to say something else.
+        recovery=Recovery(
+            retryable=not loop.asks_turn, retry_after_seconds=wait, owner_action_required=False
+        ),
+    )
 
 
 def _crowd(watched: Watched) -> Violation:

@@ -11,7 +11,7 @@ from tollspan.usage import Call, value_of
 
 from .in_flight import Place
 from .plans import names_somebody, said_of, test_of
-from .policies import Policy
+from .policies import TURN, Policy
 from .rules import SUBJECTS, Condition
 from .violations import Scope, Violation
 
@@ -25,10 +25,12 @@ class Watched(msgspec.Struct, frozen=True):
     Attributes:
         policy: The policy.
         scope: Whose calls in flight it counts together.
+        alike: What calls have in common that it counts as alike, but for their last turn.
     """
 
     policy: Policy
     scope: Scope
+    alike: Scope = ()
 
     @property
     def is_counted(self) -> bool:
@@ -97,8 +99,8 @@ class PolicyIndex:
                 if text is not None:
                     violations.append(Violation(policy=policy, text=text))
                 if policy.is_watching:
-                    scope = tuple([(key, said_of(call, key)) for key in policy.per])
-                    watched.append(Watched(policy, scope))
+                    alike = policy.loop.of if policy.loop is not None else ()
+                    watched.append(Watched(policy, _scope(call, policy.per), _scope(call, alike)))
         if not violations and not watched:
             return None
         return PolicyPlan(
@@ -121,6 +123,10 @@ class PolicyIndex:
             return self._for_any
         near += [(entry.number, entry) for entry in self._for_any]
         return [entry for _, entry in sorted(near, key=itemgetter(0))]
+
+
+def _scope(call: Call, keys: tuple[str, ...]) -> Scope:
+    return tuple([(key, said_of(call, key)) for key in keys if key != TURN])
 
 
 def _entry(number: int, policy: Policy) -> _Entry:

@@ -13,12 +13,26 @@ from tollspan.usage import DocumentReader
 from .document_conditions import read_condition
 from .document_limits import read_amount
 from .plans import is_key
-from .policies import OnViolation, Policy
+from .policies import TURN, Loop, OnViolation, Policy
 from .rules import OWNERS, SUBJECTS, Condition
 
-POLICY_RULES = ("allow", "deny", "kill", "require", "most_cost", "most_in_flight", "most_depth")
+POLICY_RULES = (
+    "allow",
+    "deny",
+    "kill",
+    "require",
+    "most_cost",
+    "most_in_flight",
+    "most_depth",
+    "loop",
+)
 """What a policy may say of calls: one of these at least."""
 POLICY_KEYS = ("id", "where", *POLICY_RULES, "per", "on_violation", "message", "upgrade_url")
+LOOP_KEYS = ("repeats", "within", "of")
+MOST_REPEATS = 10_000
+_DURATION = re.compile(r"([1-9][0-9]{0,5})\s*([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600}
+_LONGEST_SECONDS = 86_400
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _COUNT = re.compile(r"(0|[1-9][0-9]{0,5})(\.0+)?")
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
@@ -73,6 +87,7 @@ def _policy(reader: DocumentReader, node: yaml.Node) -> Policy:
         most_in_flight=_count(reader, keys.get("most_in_flight"), "most_in_flight"),
         per=read_dimensions(reader, keys.get("per"), "per", SUBJECTS),
         most_depth=_count(reader, keys.get("most_depth"), "most_depth"),
+        loop=_loop(reader, keys.get("loop")),
         on_violation=_on_violation(reader, keys.get("on_violation")),
         message=_text(reader, keys.get("message"), "message"),
         upgrade_url=_text(reader, keys.get("upgrade_url"), "upgrade_url"),
@@ -157,6 +172,37 @@ def _count(reader: DocumentReader, node: yaml.Node | None, name: str) -> int | N
     if match is None or node.tag not in _NUMBERS:
         reader.fail(node, f"`{name}` is {text!r}; expected a whole number from 0 to 999999")
     return int(match[1])
+
+
+def _loop(reader: DocumentReader, node: yaml.Node | None) -> Loop | None:
+    if node is None:
+        return None
+    keys = reader.mapping(node, "loop")
+    reader.only(keys, LOOP_KEYS, "loop")
+    for needed in LOOP_KEYS:
+        if needed not in keys:
+            reader.fail(node, f"`loop` has no `{needed}`")
+    repeats = _count(reader, keys["repeats"], "loop.repeats")
+    if repeats is None or not 1 <= repeats <= MOST_REPEATS:
+        reader.fail(keys["repeats"], f"`loop.repeats` is {repeats}; expected 1 to {MOST_REPEATS}")
+    of = keys["of"]
+    is_all = isinstance(of, yaml.SequenceNode) and not of.value
+    return Loop(
+        repeats=repeats,
+        within_seconds=_within(reader, keys["within"]),
+        of=() if is_all else read_dimensions(reader, of, "loop.of", (TURN, *SUBJECTS)),
+    )
+
+
+def _within(reader: DocumentReader, node: yaml.Node) -> int:
+    text = reader.text(node, "loop.within")
+    match = _DURATION.fullmatch(text)
+    seconds = int(match[1]) * _SECONDS[match[2]] if match is not None else 0
+    if not 1 <= seconds <= _LONGEST_SECONDS:
+        reader.fail(
+            node, f"`loop.within` is {text!r}; expected a time such as `60s` or `5m`, 24h at most"
+        )
+    return seconds
 
 
 def _on_violation(reader: DocumentReader, node: yaml.Node | None) -> OnViolation:

@@ -127,3 +127,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     def goes_by_traces(self) -> bool:
         """Whether some budget has an account for each trace."""
         return any(budget.window.every == TRACE for budget in self.budgets)
+
+    @property
+    def asks_turns(self) -> bool:
+        """Whether a policy has to know the last turns of calls."""
+        return any(one.loop is not None and one.loop.asks_turn for one in self.policies)

@@ -22,12 +22,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         denial: Why it is refused; None when it may go ahead, as far as policies are concerned.
         rule_ids: The policies that it violates: with a denial those that refuse it, else all.
         action: What a call is that goes ahead all the same; None when it violates nothing.
-        on_end: What is to be done once it has ended, or never begins; None for nothing.
+        take_back: What is to be done if it is refused after all; None for nothing.
+        on_end: What is to be done once it has ended, or is refused; None for nothing.
     """
 
     denial: CallDeniedError | None = None
     rule_ids: tuple[str, ...] = ()
     action: SoftAction | None = None
+    take_back: Callable[[], None] | None = None
     on_end: Callable[[], None] | None = None
 
     def refused(self) -> Decision:
@@ -39,8 +41,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         """Put what policies say into what the budgets say: the sharper word, and all rules."""
         note = decision.note
         if decision.denial is not None:
-            if self.on_end is not None:
-                self.on_end()
+            for undo in (self.take_back, self.on_end):
+                if undo is not None:
+                    undo()
             note = msgspec.structs.replace(note, rule_ids=(*note.rule_ids, *self.rule_ids))
             return msgspec.structs.replace(decision, note=note)
         if self.action is not None:

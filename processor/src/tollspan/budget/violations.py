@@ -22,7 +22,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
         text: What is wrong, for people: `it lets no call through` say.
         kind: The denial that it is.
         scope: Whose calls are counted, as (dimension, value) pairs.
-        unit, limit, held, asked, resets_at, recovery: As in a denial.
+        unit, limit, spent, held, asked, resets_at, recovery: As in a denial.
     """
 
     policy: Policy
@@ -31,6 +31,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope = ()
     unit: BudgetUnit = "usd"
     limit: int | None = None
+    spent: int | None = None
     held: int | None = None
     asked: int | None = None
     resets_at: datetime | None = None
@@ -51,6 +52,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
             scope=self.scope,
             unit=self.unit,
             limit=self.limit,
+            spent=self.spent,
             held=self.held,
             asked=self.asked,
             resets_at=self.resets_at,
