@@ -58,6 +58,7 @@ from .errors import (
     TollspanError,
     UnboundedCallError,
     UnpricedModelError,
+    VelocityExceededError,
 )
 from .estimate import estimate_input_tokens, estimate_tokens
 from .events import (
@@ -183,6 +184,7 @@ __all__ = [
     "Usage",
     "UsageEvent",
     "UsageStatus",
+    "VelocityExceededError",
     "check_tag_name",
     "check_value",
     "count_of",

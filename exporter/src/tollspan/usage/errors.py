@@ -11,6 +11,7 @@ TollspanError
 │   └── LedgerCorruptError       the file is damaged: rebuild it
 └── CallDeniedError          the one family that may reach a user's call
     ├── BudgetExceededError      a budget would be overspent
+    │   ├── VelocityExceededError    … one whose owner then has to cool down
     │   ├── SessionLimitExceededError    … one that is divided by session
     │   └── TagBudgetExceededError       … one that is divided or chosen by a tag
     ├── PolicyViolationError     a policy lets no such call through
@@ -142,6 +143,12 @@ class BudgetExceededError(CallDeniedError):
     """A budget would be overspent if the call cost as much as it can."""
 
     error_type = "tollspan.budget_exceeded"
+
+
+class VelocityExceededError(BudgetExceededError):
+    """The owner of a budget was too fast, and is refused until he has cooled down."""
+
+    error_type = "tollspan.velocity_exceeded"
 
 
 class SessionLimitExceededError(BudgetExceededError):

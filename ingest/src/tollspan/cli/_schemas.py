@@ -235,6 +235,11 @@ _BUDGET: Schema = {
         "additionalProperties": _one_or_many(_PATTERN, least=1),
     },
     "on_exceed": _choice(get_args(OnExceed), "deny", "What becomes of a call that does not fit."),
+    "cooldown": {
+        "description": "How long an owner is refused once a call was: `60s`, `5m`, 24h at most.",
+        "type": "string",
+        "pattern": _DAY,
+    },
     "warn_at": {
         "description": "Shares of the limit at which somebody is told, once in each period.",
         **_one_or_many({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),

@@ -27,6 +27,8 @@ _EXCEEDED = {
 def sentence(budget: Budget) -> str:
     """Say what a budget allows, for whom, and what becomes of a call that does not fit."""
     parts = [_amount(budget), _calls(budget), _EXCEEDED[budget.on_exceed]]
+    if budget.cooldown_seconds is not None and budget.on_exceed == "deny":
+        parts.append(f"its owner is then refused for {budget.cooldown_seconds} s")
     if budget.warn_at:
         shares = " and ".join(f"{(share * 100).normalize():f}" for share in budget.warn_at)
         parts.append(f"warned at {shares} %")

@@ -20,6 +20,7 @@ from tollspan.usage import (
     TollspanError,
     UnboundedCallError,
     UnpricedModelError,
+    VelocityExceededError,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ __all__ = [
     "UnboundedCallError",
     "UnpricedModelError",
     "UsageEventExporter",
+    "VelocityExceededError",
     "argument",
     "attribution",
     "bind",

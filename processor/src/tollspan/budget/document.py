@@ -16,6 +16,7 @@ from .document_conditions import read_condition
 from .document_limits import read_amount, read_limits
 from .document_plans import read_assign, read_plans
 from .document_windows import read_window
+from .durations import read_duration
 from .plans import is_key
 from .policy_document import read_policies
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
@@ -31,6 +32,7 @@ BUDGET_KEYS = (
     "per",
     "where",
     "on_exceed",
+    "cooldown",
     "warn_at",
     "message",
     "upgrade_url",
@@ -144,6 +146,7 @@ class RulesReader(DocumentReader):
             limits=read_limits(self, keys.get("limits"), per, unit),
             where=where,
             on_exceed=self._choice(keys.get("on_exceed"), "on_exceed", get_args(OnExceed), "deny"),
+            cooldown_seconds=read_duration(self, keys.get("cooldown"), "cooldown"),
             warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),
             upgrade_url=self._optional_text(keys.get("upgrade_url"), "upgrade_url"),

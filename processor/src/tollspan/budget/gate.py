@@ -25,6 +25,7 @@ from tollspan.usage import (
 )
 
 from . import asking, denials
+from .cooldowns import Cooldowns
 from .judging import Judge
 from .looking import Looking
 from .plans import NOWHEN, ObservedPlan, Plan, Planner
@@ -70,7 +71,7 @@ class BudgetGate:
         mode: `observe` refuses nothing and says of each call what it would have done; `off` asks
             nobody, and only counts what is spent.
         agents: Names the agents around the call that is being made, outermost first.
-        clock: Seconds, by which policies count calls that are alike.
+        clock: Seconds, by which calls that are alike are counted, and owners cool down.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class BudgetGate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._judge = Judge(mode, agents, clock=clock)
+        self._cooldowns = Cooldowns(clock)
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
         self._authority = authority
@@ -106,6 +108,7 @@ class BudgetGate:
         """
         planner = self._new_planner(rules)
         self._rules = rules
+        self._cooldowns.forget()
         self._planner = planner
         if self._heeds_blocks and not planner.heeds_blocks:  # another thread said so meanwhile
             self._planner = self._new_planner(rules)
@@ -238,6 +241,7 @@ class BudgetGate:
     def forget(self) -> None:
         """Begin anew in a forked child: the calls under way are the parent's."""
         self._judge.forget()
+        self._cooldowns.forget()
 
     def _prepare(self, call: Call) -> Decision | _Ready:
         """Bound the call and name its accounts, or decide at once."""
@@ -277,6 +281,12 @@ class BudgetGate:
         self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
     ) -> Decision | _Ready:
         """Do as `_prepare` does where rules ask for more than a bound in each account."""
+        cooling = self._cooldowns.find(plan.cooling) if plan.cooling else None
+        if cooling is not None and call.door != REPORT and self._mode == "enforce":
+            account, wait_seconds = cooling
+            budget = self._planner.budgets[account.budget_id]
+            denial = denials.cooling(call, account, wait_seconds, budget)
+            return Decision(note=_note(bound, "deny", (account.budget_id,)), denial=denial)
         if plan.policies is None:
             return self._prepare_units(call, plan, bound, on_unpriced)
         verdict = self._judge.judge(call, plan.policies, bound, on_unpriced)
@@ -388,6 +398,8 @@ class BudgetGate:
         if refusal.is_held:
             action = self._soft_action(rule_ids)
             return Decision(note=_note(bound, action, rule_ids, mode=self._mode), hold=hold)
+        if not self._judge.is_looking:
+            self._cooldowns.begin(refusal, self._planner.budgets)
         denial = denials.exceeded(call, refusal, self._planner.budgets)
         return Decision(note=_note(bound, "deny", rule_ids), denial=denial)
 

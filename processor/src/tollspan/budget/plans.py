@@ -52,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         is_plain: They need no more than the call's bound in each; what else a rule may ask of a
             call is on the gate's longer path.
         policies: What policies say of such calls; None when they let them be.
+        cooling: The accounts that refuse calls for a while once they have refused one.
         hard_units: What those of them count that refuse what does not fit.
         since_unix_ns, until_unix_ns: The plan holds from the one until just before the other.
     """
@@ -64,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     since_unix_ns: int
     until_unix_ns: int
     policies: PolicyPlan | None = None
+    cooling: tuple[Account, ...] = ()
 
     @property
     def needs_prices(self) -> bool:
@@ -206,6 +208,7 @@ class Planner:
                 )
         accounts += self._of_blocks(call)
         rule_ids = tuple([account.budget_id for account in accounts])
+        cooling = tuple([one for one in accounts if self._cools(one)])
         is_money = all(account.unit == "usd" for account in accounts)
         hard: set[BudgetUnit] = {account.unit for account in accounts if not account.is_soft}
         policies = None if self._policies is None else self._policies.plan(call)
@@ -213,11 +216,12 @@ class Planner:
             accounts=tuple(accounts),
             rule_ids=rule_ids,
             is_money=is_money,
-            is_plain=is_money and policies is None,
+            is_plain=is_money and policies is None and not cooling,
             hard_units=frozenset(hard),
             since_unix_ns=at_unix_ns,
             until_unix_ns=until,
             policies=policies,
+            cooling=cooling,
         )
 
     def _of_blocks(self, call: Call) -> list[Account]:
@@ -233,6 +237,11 @@ class Planner:
             )
             for one in call.attribution.budgets
         ]
+
+    def _cools(self, account: Account) -> bool:
+        if account.is_soft or account.period == BLOCK_PERIOD:
+            return False
+        return self.budgets[account.budget_id].cooldown_seconds is not None
 
     def _period(self, window: Window, at_unix_ns: int) -> tuple[str, int]:
         """Name a period as `period` does; many customers' plans share a window."""

@@ -12,6 +12,7 @@ from tollspan.usage import DocumentReader
 
 from .document_conditions import read_condition
 from .document_limits import read_amount
+from .durations import read_duration
 from .plans import is_key
 from .policies import TURN, Loop, OnViolation, Policy
 from .rules import OWNERS, SUBJECTS, Condition
@@ -30,9 +31,6 @@ POLICY_RULES = (
 POLICY_KEYS = ("id", "where", *POLICY_RULES, "per", "on_violation", "message", "upgrade_url")
 LOOP_KEYS = ("repeats", "within", "of")
 MOST_REPEATS = 10_000
-_DURATION = re.compile(r"([1-9][0-9]{0,5})\s*([smh])")
-_SECONDS = {"s": 1, "m": 60, "h": 3_600}
-_LONGEST_SECONDS = 86_400
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _COUNT = re.compile(r"(0|[1-9][0-9]{0,5})(\.0+)?")
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
@@ -189,20 +187,9 @@ def _loop(reader: DocumentReader, node: yaml.Node | None) -> Loop | None:
     is_all = isinstance(of, yaml.SequenceNode) and not of.value
     return Loop(
         repeats=repeats,
-        within_seconds=_within(reader, keys["within"]),
+        within_seconds=read_duration(reader, keys["within"], "loop.within") or 0,
         of=() if is_all else read_dimensions(reader, of, "loop.of", (TURN, *SUBJECTS)),
     )
-
-
-def _within(reader: DocumentReader, node: yaml.Node) -> int:
-    text = reader.text(node, "loop.within")
-    match = _DURATION.fullmatch(text)
-    seconds = int(match[1]) * _SECONDS[match[2]] if match is not None else 0
-    if not 1 <= seconds <= _LONGEST_SECONDS:
-        reader.fail(
-            node, f"`loop.within` is {text!r}; expected a time such as `60s` or `5m`, 24h at most"
-        )
-    return seconds
 
 
 def _on_violation(reader: DocumentReader, node: yaml.Node | None) -> OnViolation:

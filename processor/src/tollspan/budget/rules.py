@@ -64,6 +64,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         where: Conditions that a call must meet, all of them.
         plan: The plan whose customers have it; None for one that everybody has.
         on_exceed: What becomes of a call that does not fit.
+        cooldown_seconds: How long its owner is refused once a call was; None for no longer than
+            there is no room.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
         message, upgrade_url: What a denial tells the program's user.
     """
@@ -77,6 +79,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     where: tuple[Condition, ...] = ()
     plan: str | None = None
     on_exceed: OnExceed = "deny"
+    cooldown_seconds: int | None = None
     warn_at: tuple[Decimal, ...] = ()
     message: str | None = None
     upgrade_url: str | None = None
