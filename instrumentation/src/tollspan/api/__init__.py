@@ -25,7 +25,7 @@ from tollspan.usage import (
 
 if TYPE_CHECKING:
     from tollspan.attribution import argument, attribution, bind
-    from tollspan.budget import BudgetWarning, Headroom
+    from tollspan.budget import BudgetWarning, Headroom, PolicyWarning
     from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import (
         AnthropicInstrumentor,
@@ -64,6 +64,7 @@ __all__ = [
     "NotInstalledError",
     "OpenAIInstrumentor",
     "PolicyViolationError",
+    "PolicyWarning",
     "SessionLimitExceededError",
     "TagBudgetExceededError",
     "TollspanError",
@@ -101,6 +102,7 @@ _LAZY = {
     "BudgetSpanProcessor": "tollspan.launch",
     "UsageEventExporter": "tollspan.launch",
     "BudgetWarning": "tollspan.budget",
+    "PolicyWarning": "tollspan.budget",
     "on_deny": "tollspan.launch",
     "on_usage": "tollspan.launch",
     "on_warn": "tollspan.launch",

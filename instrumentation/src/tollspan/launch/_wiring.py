@@ -11,7 +11,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tollspan import attribution
-from tollspan.budget import BudgetGate, CallSink, RuleSet, Warner
+from tollspan.budget import BudgetGate, CallSink, RuleSet
 from tollspan.instrumentation import (
     LISTENERS,
     DecisionLog,
@@ -154,7 +154,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         telemetry.recorder.look()
 
     after = AfterCalls(LISTENERS)
-    after.warner = Warner(lambda: gate.rules, books.standing, books.milestones, after.warn)
+    after.watch(lambda: gate.rules, books.standing, books.milestones)
     worker = Worker(tick=tick)
     telemetry = _telemetry(settings, worker, books, after, on_change)
     lifecycle = Lifecycle(

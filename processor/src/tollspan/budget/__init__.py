@@ -38,6 +38,7 @@ from .memory import MemoryLedger
 from .plans import account_of, read_scope
 from .policies import TURN, Loop, OnViolation, Policy
 from .policy_document import LOOP_KEYS, MOST_REPEATS, POLICY_KEYS, POLICY_RULES
+from .policy_warnings import PolicyWarner, PolicyWarning
 from .ports import (
     BUSY,
     Authority,
@@ -148,6 +149,8 @@ __all__ = [
     "Outlook",
     "OwnLimit",
     "Policy",
+    "PolicyWarner",
+    "PolicyWarning",
     "Problem",
     "Rates",
     "Refusal",
