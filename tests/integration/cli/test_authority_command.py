@@ -10,10 +10,11 @@ from openai import OpenAI
 
 from tests import harness
 from tests.e2e import spending
-from tests.e2e.test_law1_many_hosts import standing
+from tests.e2e.test_law1_many_hosts import PATIENCE, standing
 from tests.fakes import FakeOpenAI
 from tests.integration.cli.conftest import Run
 from tests.services import RedisServer
+from tollspan.launch import install_or_raise, read_settings, uninstall
 from tollspan.usage import GateUnavailableError
 
 pytestmark = pytest.mark.service
@@ -70,3 +71,25 @@ def test_what_a_lost_authority_knew_comes_back_from_the_events(
             spending.ask(client, 4, size=8)
             client.close()
         assert standing(redis_url, 10**11).posted == fake.billed_nanousd
+
+
+def test_the_rules_may_name_the_authority(home: Path, run: Run, redis_url: str) -> None:
+    with FakeOpenAI() as fake:
+        harness.write_rules(
+            home,
+            text=f"""
+            version: 1
+            authority: {redis_url}
+            budgets: [{{id: all, limit: 100 USD}}]
+            hosts: {json.dumps(dict.fromkeys(harness.HOSTS, "openai"))}
+            """,
+        )
+        assert run("authority", "open")[0] == 0
+        install_or_raise(read_settings({"TOLLSPAN_HOME": str(home), **PATIENCE}))
+        try:
+            client = OpenAI(base_url=fake.base_url, api_key="sk-test", max_retries=0)
+            spending.ask(client, 0, size=8)
+            client.close()
+        finally:
+            uninstall()
+        assert standing(redis_url, 10**11).posted == fake.billed_nanousd > 0

@@ -346,3 +346,18 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_limit_written_as_a_decimal_is_read_exactly(nanousd: int) -> None:
     text = f"version: 1\nbudgets: [{{id: a, limit: {format_usd(nanousd)} USD}}]"
     assert parse_rules(text).budgets[0].limit == nanousd
+
+
+@pytest.mark.parametrize(
+    "address", ["memory:", "sqlite:", "redis://user:secret@h:6379/0", "postgresql://h/db"]
+)
+def test_a_document_may_name_its_authority(address: str) -> None:
+    assert parse_rules(f"version: 1\nauthority: '{address}'\n").authority == address
+    assert parse_rules("version: 1\n").authority is None
+
+
+def test_an_unknown_authority_is_told_without_what_may_be_a_password() -> None:
+    with pytest.raises(ConfigError, match=r":2: ") as caught:
+        parse_rules("version: 1\nauthority: mysql://user:secret@h/db\n", source="f.yaml")
+    assert "redis://…" in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -172,6 +172,9 @@ documents = st.fixed_dictionaries(
     {},
     optional={
         "version": st.sampled_from([1, "1", 2, "v1", None, [1]]),
+        "authority": st.sampled_from(
+            ["memory:", "sqlite:", "redis://h/0", "mysql://h", "sqlite:x"]
+        ),
         "defaults": st.one_of(
             st.dictionaries(
                 st.sampled_from(

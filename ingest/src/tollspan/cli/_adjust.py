@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tollspan.budget import (
+    OWN_AUTHORITIES,
     Account,
     Balance,
     RuleSet,
@@ -24,7 +25,7 @@ from tollspan.budget import (
     read_scope,
 )
 from tollspan.exporter import SettlingBooks
-from tollspan.launch import Settings, read_settings
+from tollspan.launch import Settings, settings_in_force
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, name_of, open_authority
 from tollspan.usage import (
     DIMENSIONS,
@@ -43,19 +44,17 @@ from tollspan.usage import (
 from ._events import NOBODY
 from ._terminal import Column, print_json, print_table
 
-_OWN = ("sqlite:", "memory:")
-
 
 def raise_(parsed: argparse.Namespace) -> int:
     """Let an account have more in its period."""
-    books = _Books(read_settings())
+    books = _Books(settings_in_force())
     account = books.account(parsed)
     return books.post(parsed, "raise", account, -parse_amount(parsed.by, "--by", account.unit))
 
 
 def set_(parsed: argparse.Namespace) -> int:
     """Leave an account just so much in its period."""
-    books = _Books(read_settings())
+    books = _Books(settings_in_force())
     account = books.account(parsed)
     left = parse_amount(parsed.left, "--left", account.unit)
     balance = books.balance(account)
@@ -64,14 +63,14 @@ def set_(parsed: argparse.Namespace) -> int:
 
 def reset(parsed: argparse.Namespace) -> int:
     """Count what an account has spent from nothing again."""
-    books = _Books(read_settings())
+    books = _Books(settings_in_force())
     account = books.account(parsed)
     return books.post(parsed, "reset", account, -books.balance(account).posted)
 
 
 def resolve(parsed: argparse.Namespace) -> int:
     """Settle by hand what a dead process, or an ended lease, leaves open."""
-    books = _Books(read_settings())
+    books = _Books(settings_in_force())
     found = [(account, amount) for name, account, amount in books.unresolved() if name == parsed.id]
     if not found:
         raise ConfigError(
@@ -89,7 +88,7 @@ def resolve(parsed: argparse.Namespace) -> int:
 
 def history(parsed: argparse.Namespace) -> int:
     """Show what operators have posted, oldest first."""
-    settings = read_settings()
+    settings = settings_in_force()
     found = [
         (one, charge)
         for one in LedgerReader(settings.ledger_home / LEDGER_FILE).adjustments()
@@ -134,7 +133,7 @@ class _Books:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._is_shared = settings.authority not in _OWN
+        self._is_shared = settings.authority not in OWN_AUTHORITIES
 
     def account(self, parsed: argparse.Namespace) -> Account:
         """Name the account that the command line means."""

@@ -7,15 +7,13 @@ import contextlib
 import sys
 from collections.abc import Generator
 
-from tollspan.budget import SharedAuthority
+from tollspan.budget import OWN_AUTHORITIES, SharedAuthority
 from tollspan.exporter import SettlingBooks
-from tollspan.launch import Settings, read_settings
+from tollspan.launch import Settings, settings_in_force
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, name_of, open_authority
 from tollspan.usage import ConfigError, LedgerError, rfc3339
 
 from ._terminal import print_json
-
-_OWN = ("sqlite:", "memory:")
 
 
 def open_(parsed: argparse.Namespace) -> int:
@@ -86,9 +84,9 @@ def status(parsed: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _authority(url: str | None) -> Generator[tuple[Settings, str, SharedAuthority]]:
-    settings = read_settings()
+    settings = settings_in_force()
     address = url or settings.authority
-    if address in _OWN:
+    if address in OWN_AUTHORITIES:
         raise ConfigError(
             f"the authority here is {address}, which nobody else shares: set TOLLSPAN_AUTHORITY, "
             "or name one: tollspan authority status redis://localhost"

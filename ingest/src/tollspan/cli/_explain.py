@@ -21,7 +21,7 @@ from tollspan.budget import (
     matchings,
     read_rules,
 )
-from tollspan.launch import Settings, load_prices, read_settings
+from tollspan.launch import Settings, load_prices, read_settings, with_rules
 from tollspan.ledger import LEDGER_FILE, LedgerReader, open_authority
 from tollspan.pricing import PriceBook
 from tollspan.usage import (
@@ -48,6 +48,7 @@ def explain(parsed: argparse.Namespace) -> int:
     """Explain one call; exit code 0 whether it would be let through or not."""
     settings = read_settings()
     rules = _rules(settings, parsed.config)
+    settings = with_rules(settings, rules)
     book = load_prices(settings)
     at_unix_ns = time.time_ns() if parsed.at is None else parsed.at
     call = Call(

@@ -19,12 +19,14 @@ from tollspan.budget import (
     LOOP_KEYS,
     MOST_REPEATS,
     NO_OWN_UNITS,
+    OWN_AUTHORITIES,
     OWN_UNIT,
     OWNERS,
     PLAN_KEYS,
     PLAN_NAME,
     POLICY_KEYS,
     POLICY_RULES,
+    SHARED_SCHEMES,
     SUBJECTS,
     TRACE,
     TURN,
@@ -331,6 +333,11 @@ _POLICY: Schema = {
 }
 _DOCUMENT: Schema = {
     "version": {"enum": [1, "1"], "description": "The document's format."},
+    "authority": {
+        "description": "Who holds the money, where TOLLSPAN_AUTHORITY does not say it.",
+        "type": "string",
+        "pattern": f"^({'|'.join((*OWN_AUTHORITIES, ''))[:-1]})$|^({'|'.join(SHARED_SCHEMES)})://",
+    },
     "defaults": _object(DEFAULTS_KEYS, _DEFAULTS),
     "budgets": _BUDGETS,
     "plans": {

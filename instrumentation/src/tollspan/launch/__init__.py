@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
     from ._pipeline import BudgetSpanProcessor, UsageEventExporter
     from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
+    from ._rules import settings_in_force, with_rules
     from ._run import check_or_raise, run_program
 
 __all__ = [
@@ -55,7 +56,9 @@ __all__ = [
     "remaining",
     "remove_callback",
     "run_program",
+    "settings_in_force",
     "uninstall",
+    "with_rules",
 ]
 
 _MODULES = {
@@ -74,6 +77,7 @@ _MODULES = {
     "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),
     "_pipeline": ("BudgetSpanProcessor", "UsageEventExporter"),
     "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),
+    "_rules": ("settings_in_force", "with_rules"),
     "_run": ("check_or_raise", "run_program"),
 }
 _LAZY = {name: module for module, names in _MODULES.items() for name in names}

@@ -6,10 +6,33 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from tollspan.budget import RuleSet, read_rules
 from tollspan.usage import ConfigError
 
+from ._settings import Settings, read_settings
+
 _logger = logging.getLogger("tollspan.launch")
+
+
+def with_rules(settings: Settings, rules: RuleSet) -> Settings:
+    """Return the settings with what the rules' document says where the environment does not."""
+    if settings.names_authority or rules.authority is None:
+        return settings
+    return msgspec.structs.replace(settings, authority=rules.authority)
+
+
+def settings_in_force() -> Settings:
+    """Read the environment, and what the rules' document says beside it.
+
+    Raises:
+        ConfigError: Either is wrong.
+    """
+    settings = read_settings()
+    if settings.document is None:
+        return settings
+    return with_rules(settings, read_rules(settings.document))
 
 
 class RuleWatcher:
@@ -24,6 +47,7 @@ class RuleWatcher:
         self._document = document
         self._use = use
         self._seen: tuple[int, int, int] | None = None
+        self._authority: str | None = None
 
     def first(self) -> tuple[RuleSet, ConfigError | None]:
         """Read the rules at the start; a document that can't be read denies, since it may deny."""
@@ -31,7 +55,9 @@ class RuleWatcher:
             return RuleSet(), None
         self._seen = self._stamp()
         try:
-            return read_rules(self._document), None
+            rules = read_rules(self._document)
+            self._authority = rules.authority
+            return rules, None  # noqa: TRY300 - so much for good rules
         except ConfigError as error:
             _logger.error("tollspan's rules can't be used, calls are denied: %s", error)  # noqa: TRY400
             return RuleSet(source=str(self._document)), error
@@ -47,6 +73,8 @@ class RuleWatcher:
         except ConfigError as error:
             _logger.error("tollspan keeps its last good rules: %s", error)  # noqa: TRY400
             return
+        if self._authority != rules.authority:
+            _logger.warning("tollspan's authority changes when the program starts anew")
         self._use(rules)
         _logger.info("tollspan's rules were read anew from %s", self._document)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import msgspec
 
-from tollspan.budget import LeaseSettings
+from tollspan.budget import SHARED_SCHEMES, LeaseSettings
 from tollspan.usage import (
     DIMENSIONS,
     Attribution,
@@ -30,8 +30,6 @@ PRICES = "prices.yaml"
 
 ForeignSpans = Literal["gate", "meter", "off"]
 Leases = Literal["auto", "always", "never"]
-SCHEMES = ("redis", "rediss", "unix", "postgresql", "postgres")
-"""How the addresses of shared authorities begin."""
 _LEASE_CALLS = ("first", "most")
 _LEASE_NAMES = {
     "first": "first",
@@ -64,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         foreign_spans: What becomes of calls that only other people's spans tell of.
         acquire_timeout_seconds: Longest wait of a call for the budgets.
         authority: Who holds the money: `memory:`, `sqlite:`, or the address of a shared one.
+        names_authority: The environment says so, and the rules' document does not matter.
         leases: When calls are decided from leases.
         lease: How leases are sized and kept.
         is_durable: Wait for the disk at each event.
@@ -88,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     foreign_spans: ForeignSpans
     acquire_timeout_seconds: float
     authority: str
+    names_authority: bool
     leases: Leases
     lease: LeaseSettings
     is_durable: bool
@@ -132,6 +132,7 @@ def read_settings(
         foreign_spans=env.choice("TOLLSPAN_FOREIGN_SPANS", get_args(ForeignSpans)),
         acquire_timeout_seconds=acquire_timeout_seconds,
         authority=authority,
+        names_authority=env.is_set("TOLLSPAN_AUTHORITY"),
         leases=env.choice("TOLLSPAN_LEASES", get_args(Leases)),
         lease=env.lease(acquire_timeout_seconds),
         is_durable=env.choice("TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
@@ -212,15 +213,19 @@ class _Environment:
             return default
         return seconds
 
+    def is_set(self, name: str) -> bool:
+        """Say whether a setting says anything."""
+        return bool(self._env.get(name, "").strip())
+
     def authority(self, home: Path) -> tuple[str, Path]:
         """Return who holds the money, and the ledger's folder."""
         value = self._env.get("TOLLSPAN_AUTHORITY", "").strip() or "sqlite:"
         scheme, _, rest = value.partition(":")
         if scheme == "sqlite":
             return "sqlite:", Path(rest).expanduser().absolute() if rest else home
-        if scheme in SCHEMES or value == "memory:":
+        if scheme in SHARED_SCHEMES or value == "memory:":
             return value, home
-        known = ", ".join(f"{name}://…" for name in SCHEMES)
+        known = ", ".join(f"{name}://…" for name in SHARED_SCHEMES)
         self._wrong(
             f"TOLLSPAN_AUTHORITY begins with {scheme!r}; expected memory:, sqlite:, sqlite:FOLDER, "
             f"{known}"

@@ -35,7 +35,7 @@ from ._books import BooksInForce, set_up_books
 from ._metering import Chooser, loggers, meters
 from ._observing import AfterCalls
 from ._prices import load_prices
-from ._rules import RuleWatcher
+from ._rules import RuleWatcher, with_rules
 from ._settings import Settings
 from ._states import LedgerStates
 from ._tracing import TracerChooser
@@ -132,6 +132,9 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     attribution.set_default(settings.attribution)
     attribution.use_baggage(settings.baggage)
     book, no_prices = _prices(settings)
+    watcher = RuleWatcher(settings.document, lambda rules: use(rules))  # noqa: PLW0108 - made below
+    rules, problem = watcher.first()
+    settings = with_rules(settings, rules)
     books = set_up_books(settings, book)
     ledger, gate, sink = books.ledger, books.gate, books.sink
 
@@ -145,8 +148,6 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         gate.use(rules, no_prices=no_prices if rules.on_unavailable == "deny" else None)
         if not rules.goes_by_traces:
             lifecycle.attribution, door.goes_by_traces = attribution.capture, False
-
-    watcher = RuleWatcher(settings.document, use)
 
     def tick() -> None:
         watcher.look()
@@ -171,7 +172,6 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         worker=worker,
     )
     funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
-    rules, problem = watcher.first()
     door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
     use(rules)
     if problem is not None:

@@ -19,7 +19,9 @@ from .headroom import Headroom, headroom_of, most_output, tightest
 from .leased import LeasedLedger
 from .leases import (
     LIMIT_SHARE,
+    OWN_AUTHORITIES,
     ROOM_SHARE,
+    SHARED_SCHEMES,
     GivenBack,
     Grant,
     Lease,
@@ -91,6 +93,7 @@ __all__ = [
     "NO_OWN_UNITS",
     "OTHERS",
     "OWNERS",
+    "OWN_AUTHORITIES",
     "OWN_UNIT",
     "PLAN_KEYS",
     "PLAN_NAME",
@@ -98,6 +101,7 @@ __all__ = [
     "POLICY_RULES",
     "REPORT",
     "ROOM_SHARE",
+    "SHARED_SCHEMES",
     "SUBJECTS",
     "TRACE",
     "TURN",

@@ -17,12 +17,22 @@ from .document_limits import read_amount, read_limits
 from .document_plans import read_assign, read_plans
 from .document_windows import read_window
 from .durations import read_duration
+from .leases import OWN_AUTHORITIES, SHARED_SCHEMES
 from .plans import is_key
 from .policy_document import read_policies
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
 
-DOCUMENT_KEYS = ("version", "defaults", "budgets", "plans", "assign", "policies", "hosts")
+DOCUMENT_KEYS = (
+    "version",
+    "authority",
+    "defaults",
+    "budgets",
+    "plans",
+    "assign",
+    "policies",
+    "hosts",
+)
 DEFAULTS_KEYS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
 BUDGET_KEYS = (
     "id",
@@ -103,7 +113,22 @@ class RulesReader(DocumentReader):
             else self._choice(on_unpriced, "on_unpriced", get_args(OnUnpriced), "ceiling"),
             assign=read_assign(self, keys.get("assign"), plans),
             hosts=self._hosts(keys.get("hosts")),
+            authority=self._authority(keys.get("authority")),
             source=self.source,
+        )
+
+    def _authority(self, node: yaml.Node | None) -> str | None:
+        if node is None:
+            return None
+        text = self.text(node, "authority")
+        if text in OWN_AUTHORITIES or text.partition("://")[0] in SHARED_SCHEMES:
+            return text
+        shown = text.partition(":")[0]  # the rest may be a password
+        known = ", ".join((*OWN_AUTHORITIES, *(f"{one}://…" for one in SHARED_SCHEMES)))
+        return self.fail(
+            node,
+            f"`authority` begins with {shown!r}; expected one of {known}, or leave it to "
+            "TOLLSPAN_AUTHORITY",
         )
 
     def _budgets(self, node: yaml.Node | None, seen: set[str]) -> tuple[Budget, ...]:

@@ -18,6 +18,10 @@ from tollspan.usage import Charge, ConfigError, LedgerError
 from .ports import Busy
 from .values import Account, Balance, Refusal
 
+OWN_AUTHORITIES: Final = ("sqlite:", "memory:")
+"""What holds money for this host, or this process, alone."""
+SHARED_SCHEMES: Final = ("redis", "rediss", "unix", "postgresql", "postgres")
+"""How the addresses of authorities begin that many hosts share."""
 ROOM_SHARE: Final = 16
 """A grant takes no more than this part of what an account has left, unless one call needs more."""
 LIMIT_SHARE: Final = 256

@@ -113,6 +113,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
             to be the provider's own, `allow` elsewhere.
         assign: (customer, what it is assigned) pairs; `*` is everybody else.
         hosts: (host or host:port, provider) pairs that extend the table of known hosts.
+        authority: Who holds the money where no setting says it; None for the default.
         source: Where the rules come from, for messages.
     """
 
@@ -124,6 +125,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     on_unpriced: OnUnpriced | None = None
     assign: tuple[tuple[str, Assignment], ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
+    authority: str | None = None
     source: str = "no rules"
 
     @property
