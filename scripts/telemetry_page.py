@@ -79,8 +79,16 @@ TOOLS: dict[str, tuple[str, str]] = {
 }
 OURS: dict[str, tuple[str, str]] = {
     semconv.TOLLSPAN_CALL_ID: ("string", "the id of the call's event in the ledger"),
-    semconv.TOLLSPAN_DECISION: ("string", "what the gate said: `allow`, `shadow`, `warn`, `deny`"),
+    semconv.TOLLSPAN_DECISION: (
+        "string",
+        "what the gate said: `allow`, `shadow`, `warn`, `clamp`, `deny`",
+    ),
     semconv.TOLLSPAN_RULE_ID: ("string", "the rule that refused, warned or only watched"),
+    semconv.TOLLSPAN_CLAMPED_TO: (
+        "int",
+        "the maximum of output that was sent instead, where one was",
+    ),
+    semconv.TOLLSPAN_CLAMPED_FROM: ("int", "the program's own maximum, where it gave one"),
     semconv.TOLLSPAN_COST_NANOUSD: ("int", "the exact cost in billionths of a US dollar"),
     semconv.TOLLSPAN_COST_USD: ("double", "the same in US dollars, for people"),
     semconv.TOLLSPAN_COST_STATUS: (

@@ -128,7 +128,24 @@ parts = {
         ),
         st.just("gpt-4o"),
     ),
-    "on_exceed": choices,
+    "on_exceed": st.one_of(
+        choices,
+        st.sampled_from(
+            [
+                "clamp",
+                {"clamp": {}},
+                {"clamp": {"minimum": 256}},
+                {"clamp": {"minimum": 0}},
+                {},
+                {"clamp": {"most": 1}},
+                {"clamp": None},
+                {"deny": {}},
+                ["clamp"],
+                {"clamp": {"minimum": "256"}},
+                {"clamp": {"minimum": 1000000000}},
+            ]
+        ),
+    ),
     "warn_at": st.sampled_from([0.5, [0.5, 0.8], [1], 0, 1.5, [], [-0.5], "half", [[0.5]]]),
     "message": st.sampled_from(["Used up.", "", "%s {x}", 7, ["a"]]),
     "upgrade_url": st.just("https://example.com/plans"),

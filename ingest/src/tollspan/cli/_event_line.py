@@ -106,6 +106,8 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
         bound_reasons: Why the bound is not simply bytes and the caller's own limit.
         is_unavailable: The ledger could not be asked, and the rules' `on_unavailable` decided.
         mode: `observe` or `off` while an operator had switched the gate to it.
+        clamped_from: The caller's own maximum of output tokens; null without one, or when it stood.
+        clamped_to: The maximum that tollspan had sent instead; null when it set none.
         scope, unit, limit, spent, held, asked: Of a refusal, the account that refused it: whose
             it is, what its amounts count, how it stood, and what the call would have held.
         charges: What the call put into each budget.
@@ -182,6 +184,8 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     bound_reasons: tuple[str, ...]
     is_unavailable: bool
     mode: Mode
+    clamped_from: int | None
+    clamped_to: int | None
     scope: dict[str, str | None] | None
     unit: Unit | None
     limit: Decimal | None
@@ -223,6 +227,8 @@ def event_line(event: Event) -> EventLine:
         "bound_reasons": note.bound_reasons,
         "is_unavailable": note.is_unavailable,
         "mode": note.mode,
+        "clamped_from": note.clamped_from,
+        "clamped_to": note.clamped_to,
     }
     return msgspec.convert(values, EventLine)
 

@@ -13,10 +13,13 @@ from tollspan.budget import (
     ANCHORED,
     ASSIGN_KEYS,
     BUDGET_KEYS,
+    CLAMP_KEYS,
+    CLAMP_MINIMUM_TOKENS,
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
     EVERY,
     NO_OWN_UNITS,
+    ON_EXCEED_KEYS,
     OWN_UNIT,
     OWNERS,
     PLAN_KEYS,
@@ -173,6 +176,22 @@ _LIMIT: Schema = {
     **_amount(f"{_WORDS}|{_OWN}"),
 }
 _ONE_VALUE: Schema = {**_TEXT, "minLength": 1, "pattern": r"^[^*?\[]*$"}
+_CLAMP: Schema = {
+    "minimum": {
+        "description": "Least output tokens of an answer; below it the call is refused.",
+        "type": ["integer", "string"],
+        "pattern": "^[1-9][0-9]{0,8}$",
+        "default": CLAMP_MINIMUM_TOKENS,
+        "minimum": 1,
+        "maximum": 999_999_999,
+    },
+}
+_EXCEEDING: Schema = {
+    "clamp": {
+        "description": "Have the call write no more than there is room for.",
+        **_object(CLAMP_KEYS, _CLAMP),
+    },
+}
 _BUDGET: Schema = {
     "id": {
         "description": "Unique in the document.",
@@ -221,7 +240,14 @@ _BUDGET: Schema = {
         "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"pattern": _TAG}]},
         "additionalProperties": _one_or_many(_PATTERN, least=1),
     },
-    "on_exceed": _choice(get_args(OnExceed), "deny", "What becomes of a call that does not fit."),
+    "on_exceed": {
+        "description": "What becomes of a call that does not fit.",
+        "default": "deny",
+        "anyOf": [
+            {"enum": list(get_args(OnExceed))},
+            {**_object(ON_EXCEED_KEYS, _EXCEEDING), "minProperties": 1},
+        ],
+    },
     "warn_at": {
         "description": "Shares of the limit at which somebody is told, once in each period.",
         **_one_or_many({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),

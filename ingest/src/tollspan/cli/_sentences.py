@@ -19,6 +19,7 @@ _WINDOWS = {
 }
 _EXCEEDED = {
     "deny": "a call that may not fit is refused",
+    "clamp": "a call that may not fit is let write less, and refused below {minimum} tokens",
     "warn": "a call that may not fit goes through, and somebody is warned",
     "shadow": "a call that may not fit goes through, and is only noted",
 }
@@ -26,7 +27,7 @@ _EXCEEDED = {
 
 def sentence(budget: Budget) -> str:
     """Say what a budget allows, for whom, and what becomes of a call that does not fit."""
-    parts = [_amount(budget), _calls(budget), _EXCEEDED[budget.on_exceed]]
+    parts = [_amount(budget), _calls(budget), _exceeded(budget)]
     if budget.warn_at:
         shares = " and ".join(f"{(share * 100).normalize():f}" for share in budget.warn_at)
         parts.append(f"warned at {shares} %")
@@ -43,6 +44,8 @@ def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
         found.append("Models without a price are let through, and cost nothing in the budgets.")
     if rules.on_unpriced == "deny":
         found.append("Models without a price are refused.")
+    if rules.on_unbounded == "inject":
+        found.append("Calls without a limit on their output go out with the most that fits.")
     if rules.on_unbounded == "deny":
         found.append("Calls without a limit on their output are refused.")
     if rules.on_unbounded_input == "deny":
@@ -61,6 +64,10 @@ def _assigned(rules: RuleSet) -> list[str]:
     elif any(budget.plan for budget in rules.budgets):
         found.append("Everybody else has no plan.")
     return found
+
+
+def _exceeded(budget: Budget) -> str:
+    return _EXCEEDED[budget.on_exceed].format(minimum=budget.clamp_minimum_tokens)
 
 
 def _amount(budget: Budget) -> str:

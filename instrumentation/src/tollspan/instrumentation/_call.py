@@ -12,7 +12,7 @@ import msgspec
 from opentelemetry.context import Context, attach, detach, get_current
 
 from tollspan.attribution import BAGGAGE, CallInFlight, current_call, outbound
-from tollspan.budget import REPORT, CallSink, Closing, Gate
+from tollspan.budget import REPORT, CallSink, Change, Closing, Decision, Gate, refused, unchanged
 from tollspan.safety import Guard
 from tollspan.usage import (
     Attribution,
@@ -87,10 +87,8 @@ class Lifecycle:
                 self._start(run, request, extractor, asked)
             if run is None:
                 return wrapped(*args, **kwargs)
-            if run.decision is UNDECIDED:
-                self._go_undecided(run)
             if run.decision.denial is not None:
-                raise run.decision.denial
+                self._stop(run)
             result = self._perform(run, wrapped, args, kwargs)
         except BaseException as error:
             if run is not None and error is not run.decision.denial:
@@ -134,8 +132,11 @@ class Lifecycle:
             except ValueError:
                 pass  # closed by the collector, in another context
 
-    def _go_undecided(self, run: Run) -> None:
-        """Let a call go on that our own failure left undecided, and meter it all the same."""
+    def _stop(self, run: Run) -> None:
+        """Raise the denial; one that our own failure left undecided goes on, and is metered."""
+        denial = run.decision.denial
+        if denial is not None and run.decision is not UNDECIDED:
+            raise denial
         self.gate.abandon(run.call.id)
         run.decision = OUR_FAILURE
 
@@ -182,10 +183,8 @@ class Lifecycle:
                 self._start(run, request, extractor, asked)
             if run is None:
                 return await wrapped(*args, **kwargs)
-            if run.decision is UNDECIDED:
-                self._go_undecided(run)
             if run.decision.denial is not None:
-                raise run.decision.denial
+                self._stop(run)
             result = await self._perform_async(run, wrapped, args, kwargs)
         except BaseException as error:
             if run is not None and error is not run.decision.denial:
@@ -315,8 +314,11 @@ class Lifecycle:
 
     def _start(self, run: Run, request: Request, extractor: Extractor, asked: object) -> None:
         """Start the span and prepare what is sent; or record the denial."""
-        denial = run.decision.denial
-        span = extractor.spans.start(run.call, run.decision, extractor, asked)
+        decision = run.decision
+        if decision.change is not None:
+            decision = self._change(run, decision, decision.change, asked)
+        denial = decision.denial
+        span = extractor.spans.start(run.call, decision, extractor, asked)
         if denial is None:
             if span is not None:
                 run.span = span
@@ -324,8 +326,22 @@ class Lifecycle:
             extractor.prepare(request, asked)
             return
         traceparent = span.traceparent if span is not None else None
-        self._note(refusal(run.call, run.decision.note, denial, traceparent))
+        self._note(refusal(run.call, decision.note, denial, traceparent))
         self.spans.deny(span, run, denial)
+
+    def _change(self, run: Run, decision: Decision, change: Change, asked: object) -> Decision:
+        """Have something else go out than was asked for; what can't be changed is refused."""
+        run.decision = UNDECIDED  # while we may fail
+        if run.extractor.change(change.request, asked):
+            call = msgspec.structs.replace(run.call, request=change.request)
+            run.call = run.flight.call = call
+        elif change.denial is None:
+            decision = unchanged(decision)
+        else:
+            self.gate.abandon(run.call.id)
+            decision = refused(decision, change.denial)
+        run.decision = decision
+        return decision
 
     def _close_blindly(self, run: Run, status: OutcomeStatus) -> None:
         """Account for a call whose end we failed to read: usage unknown, its hold stays counted."""

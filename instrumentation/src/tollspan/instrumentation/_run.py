@@ -11,7 +11,7 @@ from opentelemetry.util.types import AttributeValue
 
 from tollspan.attribution import CallInFlight
 from tollspan.budget import Decision
-from tollspan.usage import Call, DecisionNote, OutcomeStatus, Request
+from tollspan.usage import Call, CallDeniedError, DecisionNote, OutcomeStatus, Request
 
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Others, SpanEmitter
@@ -64,6 +64,14 @@ class Extractor(Protocol):
         """Change what is sent where metering needs it; never what belongs to the caller."""
         ...
 
+    def change(self, request: Request, asked: Any) -> bool:
+        """Have another model or limit of output sent, as `request` has them.
+
+        What belongs to the caller stays as it is. False, and nothing is changed, where the way of
+        asking does not allow it.
+        """
+        ...
+
     def again(self, error: Exception, asked: Any) -> bool:
         """Take back our change when it is what the provider refused; True to send once more."""
         ...
@@ -81,8 +89,8 @@ class Extractor(Protocol):
         ...
 
 
-UNDECIDED = Decision(note=DecisionNote())
-"""The gate has not spoken yet."""
+UNDECIDED = Decision(note=DecisionNote(), denial=CallDeniedError("the gate has not spoken yet"))
+"""The gate has not spoken yet. Nobody gets to see its denial: it has calls looked at again."""
 FREE = Decision(note=DecisionNote())
 """Nobody has to ask."""
 OUR_FAILURE = Decision(note=DecisionNote(is_unavailable=True))

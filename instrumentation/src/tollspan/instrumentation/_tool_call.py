@@ -90,6 +90,10 @@ class ToolCall(OwnSpan):
     def prepare(self, request: Request, asked: object) -> None:
         """Change nothing: it is the program's own."""
 
+    def change(self, request: Request, asked: object) -> bool:  # noqa: ARG002 - the protocol's
+        """Change nothing: it is the program's own."""
+        return False
+
     def again(self, error: Exception, asked: object) -> bool:  # noqa: ARG002 - the protocol's
         """Never call a tool twice."""
         return False

@@ -35,6 +35,7 @@ from .leases import (
 from .limits import Limits
 from .looking import Looking
 from .memory import MemoryLedger
+from .on_exceed import CLAMP_KEYS, ON_EXCEED_KEYS
 from .plans import account_of, read_scope
 from .ports import (
     BUSY,
@@ -51,10 +52,32 @@ from .ports import (
     is_asyncio,
 )
 from .replaying import OTHERS, By, Outlook, Replay, Scope, Verdicts
-from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, OnExceed, OwnLimit, RuleSet
+from .rules import (
+    CLAMP_MINIMUM_TOKENS,
+    LETS_PASS,
+    OWNERS,
+    SUBJECTS,
+    Assignment,
+    Budget,
+    Condition,
+    OnExceed,
+    OwnLimit,
+    RuleSet,
+)
 from .said_limits import parse_limit
 from .shared_memory import MemoryAuthority
-from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
+from .values import (
+    REPORT,
+    Account,
+    Balance,
+    Change,
+    Decision,
+    Hold,
+    Leg,
+    Refusal,
+    refused,
+    unchanged,
+)
 from .warnings import BudgetWarning, Milestones, Standing, Warner, WarningReason
 from .windows import (
     ANCHORED,
@@ -75,14 +98,18 @@ __all__ = [
     "ASSIGN_KEYS",
     "BUDGET_KEYS",
     "BUSY",
+    "CLAMP_KEYS",
+    "CLAMP_MINIMUM_TOKENS",
     "DEFAULTS_KEYS",
     "DOCUMENT_KEYS",
     "EVERY",
     "EVERYBODY_ELSE",
     "FOREVER_UNIX_NS",
+    "LETS_PASS",
     "LIFETIME",
     "LIMIT_SHARE",
     "NO_OWN_UNITS",
+    "ON_EXCEED_KEYS",
     "OTHERS",
     "OWNERS",
     "OWN_UNIT",
@@ -107,6 +134,7 @@ __all__ = [
     "Busy",
     "By",
     "CallSink",
+    "Change",
     "Closer",
     "Closing",
     "Condition",
@@ -167,7 +195,9 @@ __all__ = [
     "period",
     "read_rules",
     "read_scope",
+    "refused",
     "size",
     "tightest",
+    "unchanged",
     "window_of",
 ]

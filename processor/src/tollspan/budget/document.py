@@ -16,9 +16,10 @@ from .document_conditions import read_condition
 from .document_limits import read_amount, read_limits
 from .document_plans import read_assign, read_plans
 from .document_windows import read_window
+from .on_exceed import read_on_exceed
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
-from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
+from .rules import OWNERS, SUBJECTS, Budget, Condition, RuleSet
 
 DOCUMENT_KEYS = ("version", "defaults", "budgets", "plans", "assign", "hosts")
 DEFAULTS_KEYS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
@@ -133,6 +134,7 @@ class RulesReader(DocumentReader):
         is_of_tools = any(condition.key == "tool" for condition in where)
         limit, unit = read_amount(self, keys["limit"], "limit", is_of_tools=is_of_tools)
         per = self._per(keys.get("per"))
+        exceeding = read_on_exceed(self, keys.get("on_exceed"))
         return Budget(
             id=name,
             limit=limit,
@@ -141,7 +143,8 @@ class RulesReader(DocumentReader):
             per=per,
             limits=read_limits(self, keys.get("limits"), per, unit),
             where=where,
-            on_exceed=self._choice(keys.get("on_exceed"), "on_exceed", get_args(OnExceed), "deny"),
+            on_exceed=exceeding.on_exceed,
+            clamp_minimum_tokens=exceeding.clamp_minimum_tokens,
             warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),
             upgrade_url=self._optional_text(keys.get("upgrade_url"), "upgrade_url"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
 from itertools import repeat
 from typing import Protocol
 
+import msgspec
+
 from tollspan.usage import (
+    OUTPUT_TOKENS,
     TOOL_CALLS,
     Bound,
     BudgetUnit,
@@ -25,13 +28,15 @@ from tollspan.usage import (
 )
 
 from . import asking, denials
+from .fitting import Fitted, Fitter, may_change
 from .looking import Looking
 from .plans import NOWHEN, Plan, Planner
 from .ports import Authority, Busy, is_asyncio
 from .rules import Budget, RuleSet
-from .values import REPORT, Account, Balance, Decision, Hold, Refusal
+from .values import REPORT, Account, Balance, Change, Decision, Hold, Refusal
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
+_Allow = Callable[[Hold, Bound, Plan], Decision]
 
 
 class Bounds(Protocol):
@@ -81,7 +86,7 @@ class BudgetGate:
         self._authority = authority
         self._mode: Mode = mode
         self._heeds_blocks = False
-        self._allow = _allowed if mode == "enforce" else partial(_allowed_in, mode)
+        self._allow: _Allow = _allowed if mode == "enforce" else partial(_allowed_in, mode)
         self.use(rules)
 
     @property
@@ -103,6 +108,9 @@ class BudgetGate:
             self._planner = self._new_planner(rules)
         self._has_no_rules = False
         self._refusing = no_prices
+        self._injects = rules.on_unbounded == "inject" and self._mode == "enforce"
+        if self._mode == "enforce":
+            self._allow = _allowed_as_changed if self._injects else _allowed
 
     def ask(self, authority: Authority) -> None:
         """Have another authority hold the money of the calls to come."""
@@ -135,7 +143,9 @@ class BudgetGate:
             return self._unavailable(call, hold, bound, error)
         if refusal is None:
             return self._allow(hold, bound, plan)
-        return self._short(refusal, call, hold, bound)
+        if refusal.is_held or not plan.may_fit:
+            return self._short(refusal, call, hold, bound, plan)
+        return self._fit(refusal, call, hold, bound)
 
     async def authorize_async(self, call: Call) -> Decision:
         """Decide on a call; what would have to wait is done in another thread and awaited."""
@@ -151,7 +161,9 @@ class BudgetGate:
             return self._unavailable(call, hold, bound, error)
         if refusal is None:
             return self._allow(hold, bound, plan)
-        return self._short(refusal, call, hold, bound)
+        if refusal.is_held or not plan.may_fit:
+            return self._short(refusal, call, hold, bound, plan)
+        return await self._fit_async(refusal, call, hold, bound)
 
     async def _hold_soon(self, hold: Hold) -> Refusal | None:
         """Await a hold that another thread makes; give up, and give back, when it takes long."""
@@ -249,8 +261,12 @@ class BudgetGate:
     def _prepare_units(
         self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
     ) -> Decision | tuple[Hold, Bound, Plan]:
-        """Do as `_prepare` does where some account counts something else than money."""
+        """Do as `_prepare` does where a rule asks for more than the call's bound in USD."""
         request = call.request
+        if self._injects and request.max_output_tokens is None and may_change(call):
+            limited = self._injected(request, call.started_at_unix_ns, on_unpriced)
+            if limited is not None:
+                plan = msgspec.structs.replace(plan, change=Change(request=limited))
         amounts: dict[BudgetUnit, int] = {"usd": bound.amount_nanousd or 0, "calls": _calls(call)}
         units = {account.unit for account in plan.accounts}
         hard_units = plan.hard_units
@@ -282,6 +298,17 @@ class BudgetGate:
         if self._mode == "off":
             return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
         return hold, bound, plan
+
+    def _injected(self, request: Request, at_unix_ns: int, on_unpriced: str) -> Request | None:
+        """Return the request with the model's own limit of output; None where none is known."""
+        ceiling = on_unpriced == "ceiling"
+        silent = msgspec.structs.replace(request, max_output_tokens=0)
+        most, reasons = self._bounds.most_of(request, OUTPUT_TOKENS, at_unix_ns, ceiling=ceiling)
+        least, _ = self._bounds.most_of(silent, OUTPUT_TOKENS, at_unix_ns, ceiling=ceiling)
+        if most is None or least is None or most <= least or "model_max" not in reasons:
+            return None
+        limit = (most - least) // max(request.choices, 1)
+        return msgspec.structs.replace(request, max_output_tokens=limit)
 
     def _refuses(self, request: Request, bound: Bound) -> bool:
         """Say whether the rules refuse what only assumptions or the model's own limits bound."""
@@ -338,14 +365,78 @@ class BudgetGate:
         note = _note(bound, action, rule_ids, is_unavailable=True, mode=self._mode)
         return Decision(note=note, hold=hold)
 
-    def _short(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
+    def _short(
+        self, refusal: Refusal, call: Call, hold: Hold, bound: Bound, plan: Plan
+    ) -> Decision:
         """Decide on a call that some account has no room for."""
         rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
         if refusal.is_held:
             action = self._soft_action(rule_ids)
-            return Decision(note=_note(bound, action, rule_ids, mode=self._mode), hold=hold)
+            note = _note(bound, action, rule_ids, mode=self._mode)
+            return _changed(Decision(note=note, hold=hold), plan.change)
+        return self._refuse(refusal, call, bound)
+
+    def _refuse(self, refusal: Refusal, call: Call, bound: Bound) -> Decision:
+        rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
         denial = denials.exceeded(call, refusal, self._planner.budgets)
         return Decision(note=_note(bound, "deny", rule_ids), denial=denial)
+
+    def _fit(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
+        """Change a call so that it fits, if the rules allow that; else refuse it."""
+        fitter = self._fitter(refusal, call)
+        steps = fitter.steps()
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(self._authority.hold(step))
+        except StopIteration as done:
+            return self._fitted(done.value, fitter, call, bound)
+        except LedgerError as error:
+            return self._unavailable(call, hold, bound, error)
+
+    async def _fit_async(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
+        """Do as `_fit` does, without blocking."""
+        fitter = self._fitter(refusal, call)
+        steps = fitter.steps()
+        try:
+            step = next(steps)
+            while True:
+                answer = self._authority.hold_now(step)
+                if isinstance(answer, Busy):
+                    answer = await self._hold_soon(step)
+                step = steps.send(answer)
+        except StopIteration as done:
+            return self._fitted(done.value, fitter, call, bound)
+        except LedgerError as error:
+            return self._unavailable(call, hold, bound, error)
+
+    def _fitter(self, refusal: Refusal, call: Call) -> Fitter:
+        clamps_all = self._injects and call.request.max_output_tokens is None
+        return Fitter(call, refusal, self._planner.budgets, self._prepare, clamps_all=clamps_all)
+
+    def _fitted(self, fitted: Fitted | None, fitter: Fitter, call: Call, bound: Bound) -> Decision:
+        """Decide on a call that was changed to fit; refuse it where nothing helped."""
+        if fitted is None:
+            return self._refuse(fitter.refusal, call, bound)
+        note = msgspec.structs.replace(
+            _note(fitted.bound, "clamp", fitted.rule_ids),
+            clamped_from=call.request.max_output_tokens,
+        )
+        denial = denials.exceeded(call, fitter.first, self._planner.budgets)
+        change = Change(request=fitted.request, denial=denial)
+        return _changed(Decision(note=note, hold=fitted.hold), change)
+
+
+def _allowed_as_changed(hold: Hold, bound: Bound, plan: Plan) -> Decision:
+    return _changed(_allowed(hold, bound, plan), plan.change)
+
+
+def _changed(decision: Decision, change: Change | None) -> Decision:
+    """Return a decision with what is to be changed, and say so in its note."""
+    if change is None:
+        return decision
+    note = msgspec.structs.replace(decision.note, clamped_to=change.request.max_output_tokens)
+    return msgspec.structs.replace(decision, note=note, change=change)
 
 
 def _allowed(hold: Hold, bound: Bound, plan: Plan) -> Decision:

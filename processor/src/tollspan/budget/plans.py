@@ -24,8 +24,8 @@ from tollspan.usage import (
 
 from .assigning import Assignments, window_of
 from .limits import Limits
-from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
-from .values import Account
+from .rules import LETS_PASS, OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
+from .values import Account, Change
 from .windows import FOREVER_UNIX_NS, TRACE, Window, period
 
 _MOST_PLANS = 4_096
@@ -45,6 +45,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         is_money: All of them count USD.
         is_plain: They need no more than the call's bound in each; what else a rule may ask of a
             call is on the gate's longer path.
+        may_fit: A call that does not fit may be changed until it does.
+        change: What one call goes out as, whatever there is room for; None: as it was asked for.
         hard_units: What those of them count that refuse what does not fit.
         since_unix_ns, until_unix_ns: The plan holds from the one until just before the other.
     """
@@ -56,6 +58,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hard_units: frozenset[BudgetUnit]
     since_unix_ns: int
     until_unix_ns: int
+    may_fit: bool = False
+    change: Change | None = None
 
 
 NOWHEN = Plan(
@@ -84,6 +88,7 @@ class Planner:
     ) -> None:
         self._is_soft = is_soft
         self.heeds_blocks = heeds_blocks
+        self._injects = rules.on_unbounded == "inject" and not is_soft
         self.budgets = {budget.id: budget for budget in rules.budgets}
         self._kind = _kind_of(rules.budgets, heeds_blocks=heeds_blocks)
         self._goes_by_traces = rules.goes_by_traces
@@ -128,6 +133,7 @@ class Planner:
     def _make(self, call: Call, at_unix_ns: int) -> Plan:
         accounts: list[Account] = []
         until = FOREVER_UNIX_NS
+        may_fit = self._injects
         assignment = self._assigned.of(call.attribution.customer)
         for _, budget, tests, limits in self._near(call, assignment):
             if all(test(call) for test in tests):
@@ -136,6 +142,7 @@ class Planner:
                     key = call.attribution.trace or call.id
                 until = min(until, end)
                 whose = _values(budget, call.attribution)
+                may_fit = may_fit or budget.clamp_minimum_tokens is not None
                 accounts.append(
                     Account(
                         budget_id=budget.id,
@@ -143,7 +150,7 @@ class Planner:
                         period=key,
                         limit=limits.of(whose),
                         unit=budget.unit,
-                        is_soft=self._is_soft or budget.on_exceed != "deny",
+                        is_soft=self._is_soft or budget.on_exceed in LETS_PASS,
                     )
                 )
         accounts += self._of_blocks(call)
@@ -154,7 +161,8 @@ class Planner:
             accounts=tuple(accounts),
             rule_ids=rule_ids,
             is_money=is_money,
-            is_plain=is_money,
+            is_plain=is_money and not self._injects,
+            may_fit=may_fit and not self._is_soft,
             hard_units=frozenset(hard),
             since_unix_ns=at_unix_ns,
             until_unix_ns=until,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -13,7 +13,18 @@ from tollspan.usage import DIMENSIONS, BudgetUnit
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .windows import LIFETIME, TRACE, Window
 
-OnExceed = Literal["deny", "warn", "shadow"]
+OnExceed = Literal["deny", "clamp", "warn", "shadow"]
+SHARPEST_FIRST: tuple[OnExceed, ...] = get_args(OnExceed)
+"""What becomes of a call that does not fit: where several rules speak, the first of these wins."""
+LETS_PASS: frozenset[OnExceed] = frozenset({"warn", "shadow"})
+"""Those that refuse no call, whatever happens."""
+CLAMP_MINIMUM_TOKENS = 256
+"""Least output to which a call is clamped where a rule does not say.
+
+That is a paragraph of some 190 English words, and more than the arguments of a usual call of a
+tool: a call that may write less is likely to be cut in the middle, and its input is paid all the
+same.
+"""
 OWNERS = (*DIMENSIONS, "service", "environment")
 """Whom a call may be for, as `per` and `where` name it; beside them each `tag.<name>`."""
 SUBJECTS = ("provider", "model", "operation", "tool")
@@ -61,6 +72,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         where: Conditions that a call must meet, all of them.
         plan: The plan whose customers have it; None for one that everybody has.
         on_exceed: What becomes of a call that does not fit.
+        clamp_minimum_tokens: Least output, of each answer, to which such a call may be clamped;
+            None where none is.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
         message, upgrade_url: What a denial tells the program's user.
     """
@@ -74,6 +87,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     where: tuple[Condition, ...] = ()
     plan: str | None = None
     on_exceed: OnExceed = "deny"
+    clamp_minimum_tokens: int | None = None
     warn_at: tuple[Decimal, ...] = ()
     message: str | None = None
     upgrade_url: str | None = None

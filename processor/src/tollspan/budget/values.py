@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote
+from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote, Request
 
 REPORT = "report"
 """The door of what was used already, as the program says."""
@@ -87,6 +87,18 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     is_held: bool = False
 
 
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes out instead of what was asked for.
+
+    Attributes:
+        request: The request as it is to be sent; the hold is what this one can cost.
+        denial: What becomes of a call in which that can't be changed; None to send it as it is.
+    """
+
+    request: Request
+    denial: CallDeniedError | None = None
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate says of one call.
 
@@ -95,8 +107,27 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         hold: What the call's budgets count for it; None when none touches it. With
             `note.is_unavailable` it was asked for but could not be made.
         denial: The exception to raise; None when the call may go ahead.
+        change: What must be changed in the request before it goes out; None for nothing.
     """
 
     note: DecisionNote
     hold: Hold | None = None
     denial: CallDeniedError | None = None
+    change: Change | None = None
+
+
+def refused(decision: Decision, denial: CallDeniedError) -> Decision:
+    """Return the decision on a call that had to be changed and could not be."""
+    note = DecisionNote(
+        action="deny",
+        rule_ids=decision.note.rule_ids,
+        bound_nanousd=decision.note.bound_nanousd,
+        bound_reasons=decision.note.bound_reasons,
+    )
+    return Decision(note=note, denial=denial)
+
+
+def unchanged(decision: Decision) -> Decision:
+    """Return the decision on a call that goes out as it was asked for after all."""
+    note = msgspec.structs.replace(decision.note, clamped_from=None, clamped_to=None)
+    return msgspec.structs.replace(decision, note=note, change=None)

@@ -80,6 +80,22 @@ class Asked(msgspec.Struct):
             return request
         return msgspec.structs.replace(request, input_reserve_tokens=reserve)
 
+    def put(self, values: Mapping[str, object]) -> None:
+        """Have other values sent, wherever the caller gave them: his own objects stay as they are.
+
+        Raises:
+            TypeError: The body is no JSON object.
+        """
+        fields = cast("dict[str, Any]", vars(self.options))
+        body, extra = fields["json_data"], _mapping(fields.get("extra_json"))
+        beside = {name: values[name] for name in values if name in extra}
+        if beside:
+            fields["extra_json"] = {**extra, **beside}
+        fields["json_data"] = {
+            **body,
+            **{name: values[name] for name in values if name not in beside},
+        }
+
     def ask_for_usage(self) -> None:
         """Ask a stream for its usage, unless the caller did so, or takes raw bytes."""
         options = self.options

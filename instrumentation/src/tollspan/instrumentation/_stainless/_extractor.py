@@ -90,6 +90,16 @@ class PathExtractor:
         ):
             asked.ask_for_usage()
 
+    def change(self, request: Request, asked: Asked) -> bool:
+        """Have another limit of output sent, where the path has one."""
+        if not isinstance(asked.options.json_data, Mapping):
+            return False
+        values = self._shape.limited(asked.body(), request)
+        if values is None:
+            return False
+        asked.put(values)
+        return True
+
     def again(self, error: Exception, asked: Asked) -> bool:
         """Take back our request for usage from a server that may not know it."""
         if asked.given is None:

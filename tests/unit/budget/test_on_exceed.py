@@ -1,0 +1,49 @@
+"""What `on_exceed` may say, and what is said of what it may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tollspan.budget import CLAMP_MINIMUM_TOKENS, parse_rules
+from tollspan.usage import ConfigError
+
+
+def a_document(on_exceed: str) -> str:
+    return f"version: 1\nbudgets:\n  - id: a\n    limit: 1 USD\n    on_exceed: {on_exceed}\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "minimum"),
+    [
+        ("clamp", CLAMP_MINIMUM_TOKENS),
+        ("{clamp: {}}", CLAMP_MINIMUM_TOKENS),
+        ("{clamp: {minimum: 7}}", 7),
+    ],
+)
+def test_a_budget_that_clamps_has_a_minimum(written: str, minimum: int) -> None:
+    (budget,) = parse_rules(a_document(written)).budgets
+    assert (budget.on_exceed, budget.clamp_minimum_tokens) == ("clamp", minimum)
+
+
+@pytest.mark.parametrize("written", ["deny", "warn", "shadow"])
+def test_others_have_none(written: str) -> None:
+    (budget,) = parse_rules(a_document(written)).budgets
+    assert (budget.on_exceed, budget.clamp_minimum_tokens) == (written, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("{}", "`on_exceed` is empty; expected deny, "),
+        ("{clmp: {}}", "unknown key `clmp` in on_exceed; known: "),
+        ("{clamp: 256}", "on_exceed.clamp is no mapping of keys to values"),
+        ("{clamp: {least: 1}}", "unknown key `least` in on_exceed.clamp; known: minimum"),
+        ("{clamp: {minimum: 0}}", "`minimum` is '0'; expected a number of output tokens, 1 or "),
+        ("{clamp: {minimum: 1.5}}", "`minimum` is '1.5'; expected a number of output tokens"),
+        ("[clamp]", "`on_exceed` is no plain value"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(written: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_rules(a_document(written), source="tollspan.yaml")
+    assert str(caught.value).startswith(f"tollspan.yaml:5: {says}")
