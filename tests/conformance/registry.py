@@ -79,6 +79,7 @@ OURS = {
     "tollspan.call.id": Attribute("string", "R"),
     "tollspan.decision": Attribute("string", "R"),
     "tollspan.rule.id": Attribute("string", "C"),
+    "tollspan.asked.model": Attribute("string", "C"),
     "tollspan.clamped.to": Attribute("int", "C"),
     "tollspan.clamped.from": Attribute("int", "C"),
     "tollspan.cost.status": Attribute("string", "C"),

@@ -25,6 +25,14 @@ def test_a_budget_that_clamps_has_a_minimum(written: str, minimum: int) -> None:
     assert (budget.on_exceed, budget.clamp_minimum_tokens) == ("clamp", minimum)
 
 
+def test_a_budget_may_reroute_by_globs_in_their_order_and_clamp_too() -> None:
+    written = "{reroute: {'gpt-4o*': gpt-4o-mini, '*': 7}, clamp: {minimum: 7}}"
+    (budget,) = parse_rules(a_document(written)).budgets
+    assert budget.on_exceed == "reroute"
+    assert budget.reroute == (("gpt-4o*", "gpt-4o-mini"), ("*", "7"))
+    assert budget.clamp_minimum_tokens == 7
+
+
 @pytest.mark.parametrize("written", ["deny", "warn", "shadow"])
 def test_others_have_none(written: str) -> None:
     (budget,) = parse_rules(a_document(written)).budgets
@@ -40,6 +48,15 @@ def test_others_have_none(written: str) -> None:
         ("{clamp: {least: 1}}", "unknown key `least` in on_exceed.clamp; known: minimum"),
         ("{clamp: {minimum: 0}}", "`minimum` is '0'; expected a number of output tokens, 1 or "),
         ("{clamp: {minimum: 1.5}}", "`minimum` is '1.5'; expected a number of output tokens"),
+        (
+            "reroute",
+            "`on_exceed` is 'reroute'; expected one of deny, clamp, warn, shadow, {reroute",
+        ),
+        ("{reroute: {}}", "`reroute` is empty; expected models such as {gpt-4o: gpt-4o-mini}"),
+        ("{reroute: gpt-4o}", "on_exceed.reroute is no mapping of keys to values"),
+        ("{reroute: {gpt-4o: }}", "`reroute` has 'gpt-4o': ''; expected a model's name"),
+        ("{reroute: {'': a}}", "`reroute` has '': 'a'; expected a model's name"),
+        ("{reroute: {a: [b]}}", "`on_exceed.reroute.a` is no plain value"),
         ("[clamp]", "`on_exceed` is no plain value"),
     ],
 )

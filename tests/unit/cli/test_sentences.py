@@ -72,6 +72,20 @@ def test_a_budget_is_said_in_a_sentence(budget: str, says: str) -> None:
             "{clamp: {minimum: 9}}",
             "a call that may not fit is let write less, and refused below 9 tokens",
         ),
+        (
+            "{reroute: {gpt-4o: gpt-4o-mini, o3: o4-mini}}",
+            (
+                "a call that may not fit goes out with a cheaper model (gpt-4o → gpt-4o-mini, "
+                "o3 → o4-mini), else is refused"
+            ),
+        ),
+        (
+            "{reroute: {gpt-4o: gpt-4o-mini}, clamp: {}}",
+            (
+                "a call that may not fit goes out with a cheaper model (gpt-4o → gpt-4o-mini), "
+                "else is let write less, and refused below 256 tokens"
+            ),
+        ),
         ("warn", "a call that may not fit goes through, and somebody is warned"),
     ],
 )

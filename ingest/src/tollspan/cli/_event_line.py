@@ -70,8 +70,8 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
         call_id: The call, 32 hex digits.
         trace_id, span_id: Of the call's span, W3C hex; null without a span.
         provider, operation: As in `gen_ai.provider.name` and `gen_ai.operation.name`.
-        request_model, response_model: As the caller named the model, and as the answer did. Of a
-            tool, its name; the provider is `tool` then.
+        request_model, response_model: As the request that was sent named the model, and as the
+            answer did. Of a tool, its name; the provider is `tool` then.
         tenant … environment: Who the call was for; null where nobody said it.
         tags: Tag → value.
         input_tokens, output_tokens: Inclusive sums: cached and reasoning tokens are in them.
@@ -106,6 +106,8 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
         bound_reasons: Why the bound is not simply bytes and the caller's own limit.
         is_unavailable: The ledger could not be asked, and the rules' `on_unavailable` decided.
         mode: `observe` or `off` while an operator had switched the gate to it.
+        asked_model: The model that the caller named, where the call went out with another; else
+            null.
         clamped_from: The caller's own maximum of output tokens; null without one, or when it stood.
         clamped_to: The maximum that tollspan had sent instead; null when it set none.
         scope, unit, limit, spent, held, asked: Of a refusal, the account that refused it: whose
@@ -184,6 +186,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     bound_reasons: tuple[str, ...]
     is_unavailable: bool
     mode: Mode
+    asked_model: str | None
     clamped_from: int | None
     clamped_to: int | None
     scope: dict[str, str | None] | None
@@ -227,6 +230,7 @@ def event_line(event: Event) -> EventLine:
         "bound_reasons": note.bound_reasons,
         "is_unavailable": note.is_unavailable,
         "mode": note.mode,
+        "asked_model": note.asked_model,
         "clamped_from": note.clamped_from,
         "clamped_to": note.clamped_to,
     }

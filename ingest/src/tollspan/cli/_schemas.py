@@ -187,6 +187,13 @@ _CLAMP: Schema = {
     },
 }
 _EXCEEDING: Schema = {
+    "reroute": {
+        "description": "Have the call go out with another model: glob to the model's name.",
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"minLength": 1},
+        "additionalProperties": {**_TEXT, "minLength": 1, "maxLength": 512},
+    },
     "clamp": {
         "description": "Have the call write no more than there is room for.",
         **_object(CLAMP_KEYS, _CLAMP),
@@ -244,7 +251,7 @@ _BUDGET: Schema = {
         "description": "What becomes of a call that does not fit.",
         "default": "deny",
         "anyOf": [
-            {"enum": list(get_args(OnExceed))},
+            {"enum": [word for word in get_args(OnExceed) if word != "reroute"]},
             {**_object(ON_EXCEED_KEYS, _EXCEEDING), "minProperties": 1},
         ],
     },

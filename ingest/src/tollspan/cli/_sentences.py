@@ -19,6 +19,7 @@ _WINDOWS = {
 }
 _EXCEEDED = {
     "deny": "a call that may not fit is refused",
+    "reroute": "a call that may not fit goes out with a cheaper model",
     "clamp": "a call that may not fit is let write less, and refused below {minimum} tokens",
     "warn": "a call that may not fit goes through, and somebody is warned",
     "shadow": "a call that may not fit goes through, and is only noted",
@@ -67,7 +68,14 @@ def _assigned(rules: RuleSet) -> list[str]:
 
 
 def _exceeded(budget: Budget) -> str:
-    return _EXCEEDED[budget.on_exceed].format(minimum=budget.clamp_minimum_tokens)
+    words = [_EXCEEDED[budget.on_exceed]]
+    if budget.reroute:
+        words[0] += f" ({', '.join(f'{asked} → {model}' for asked, model in budget.reroute)})"
+        clamps = budget.clamp_minimum_tokens is not None
+        words.append(
+            _EXCEEDED["clamp" if clamps else "deny"].removeprefix("a call that may not fit ")
+        )
+    return ", else ".join(words).format(minimum=budget.clamp_minimum_tokens)
 
 
 def _amount(budget: Budget) -> str:

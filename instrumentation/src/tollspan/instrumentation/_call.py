@@ -6,6 +6,7 @@ Providers bring an `Extractor`; everything that is the same for all of them is h
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import perf_counter_ns, time_ns
 
 import msgspec
@@ -17,6 +18,7 @@ from tollspan.safety import Guard
 from tollspan.usage import (
     Attribution,
     Call,
+    CallDeniedError,
     DecisionEvent,
     OutcomeStatus,
     Request,
@@ -94,6 +96,9 @@ class Lifecycle:
             if run is not None and error is not run.decision.denial:
                 with self._after:
                     self.fail(run, error)
+                if run.decision.change is not None and self._goes_as_asked(run, error):
+                    with suppress(CallDeniedError):  # the provider's own error says more
+                        return self.call(extractor, proxies, asked, wrapped, args, kwargs)
             raise
         with self._after:
             reader = extractor.stream(run.call.request, result, asked)
@@ -148,6 +153,12 @@ class Lifecycle:
                 return True
         return False
 
+    def _goes_as_asked(self, run: Run, error: BaseException) -> bool:
+        """Say whether to call the model that was asked for: the other one is not to be had."""
+        with self._after:
+            return isinstance(error, Exception) and run.extractor.as_asked(error, run.flight.asked)
+        return False
+
     def fail(self, run: Run, error: BaseException) -> None:
         """Account for a call that raised before there was anything to read."""
         if run.decision is UNDECIDED:
@@ -190,6 +201,11 @@ class Lifecycle:
             if run is not None and error is not run.decision.denial:
                 with self._after:
                     await self.fail_async(run, error)
+                if run.decision.change is not None and self._goes_as_asked(run, error):
+                    with suppress(CallDeniedError):  # the provider's own error says more
+                        return await self.call_async(
+                            extractor, proxies, asked, wrapped, args, kwargs
+                        )
             raise
         with self._after:
             reader = extractor.stream(run.call.request, result, asked)
@@ -332,7 +348,7 @@ class Lifecycle:
     def _change(self, run: Run, decision: Decision, change: Change, asked: object) -> Decision:
         """Have something else go out than was asked for; what can't be changed is refused."""
         run.decision = UNDECIDED  # while we may fail
-        if run.extractor.change(change.request, asked):
+        if run.extractor.change(change, asked):
             call = msgspec.structs.replace(run.call, request=change.request)
             run.call = run.flight.call = call
         elif change.denial is None:

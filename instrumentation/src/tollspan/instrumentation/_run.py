@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from tollspan.attribution import CallInFlight
-from tollspan.budget import Decision
+from tollspan.budget import Change, Decision
 from tollspan.usage import Call, CallDeniedError, DecisionNote, OutcomeStatus, Request
 
 from ._shapes import Reading, StreamReader
@@ -64,11 +64,18 @@ class Extractor(Protocol):
         """Change what is sent where metering needs it; never what belongs to the caller."""
         ...
 
-    def change(self, request: Request, asked: Any) -> bool:
-        """Have another model or limit of output sent, as `request` has them.
+    def change(self, change: Change, asked: Any) -> bool:
+        """Have another model or limit of output sent.
 
         What belongs to the caller stays as it is. False, and nothing is changed, where the way of
         asking does not allow it.
+        """
+        ...
+
+    def as_asked(self, error: Exception, asked: Any) -> bool:
+        """Put back what was changed, when the provider has not the other model for this caller.
+
+        True to ask once more, for the model that the caller named; it is not changed again.
         """
         ...
 

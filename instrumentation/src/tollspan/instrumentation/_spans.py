@@ -376,6 +376,8 @@ def _add_decision(attributes: dict[str, AttributeValue], decision: Decision) -> 
 
 def add_change(attributes: dict[str, AttributeValue], note: DecisionNote) -> None:
     """Say what went out instead of what was asked for."""
+    if note.asked_model is not None:
+        attributes[semconv.TOLLSPAN_ASKED_MODEL] = note.asked_model
     if note.clamped_to is not None:
         attributes[semconv.TOLLSPAN_CLAMPED_TO] = note.clamped_to
     if note.clamped_from is not None:

@@ -81,6 +81,7 @@ GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
 OPENINFERENCE_SPAN_KIND: Final = "openinference.span.kind"
 
 # Ours
+TOLLSPAN_ASKED_MODEL: Final = "tollspan.asked.model"
 TOLLSPAN_BUDGET_ASKED: Final = "tollspan.budget.asked"
 TOLLSPAN_BUDGET_HELD: Final = "tollspan.budget.held"
 TOLLSPAN_BUDGET_ID: Final = "tollspan.budget.id"

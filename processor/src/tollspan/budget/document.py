@@ -144,6 +144,7 @@ class RulesReader(DocumentReader):
             limits=read_limits(self, keys.get("limits"), per, unit),
             where=where,
             on_exceed=exceeding.on_exceed,
+            reroute=exceeding.reroute,
             clamp_minimum_tokens=exceeding.clamp_minimum_tokens,
             warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),

@@ -1,11 +1,13 @@
-"""Makes a call fit that does not: by how much it may write.
+"""Makes a call fit that does not: with a cheaper model, and by how much it may write.
 
 Nothing is asked of an authority here: whoever drives the steps holds what they yield.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Mapping
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import msgspec
@@ -30,12 +32,12 @@ class Fitted(NamedTuple):
 
     Attributes:
         request: The request in this form.
-        hold, bound: What it can cost.
+        hold, bound: What it can cost; no hold where no budget counts this form.
         rule_ids: The rules that had it changed, and the soft ones that it does not fit.
     """
 
     request: Request
-    hold: Hold
+    hold: Hold | None
     bound: Bound
     rule_ids: tuple[str, ...]
 
@@ -47,6 +49,7 @@ class Fitter:
         call: The call, as it was asked for.
         budgets: The budgets in force, by id.
         prepare: Bounds a call anew, and finds its accounts.
+        most_output: Says how much the model of a call writes at most; None where nobody knows.
         clamps_all: Its output may be limited for every budget's sake: the program set no limit.
 
     Attributes:
@@ -59,12 +62,15 @@ class Fitter:
         refusal: Refusal,
         budgets: Mapping[str, Budget],
         prepare: Prepare,
+        most_output: Callable[[Call], int | None],
         *,
         clamps_all: bool,
     ) -> None:
         self._call = call
         self._budgets = budgets
         self._prepare = prepare
+        self._most_output_of = most_output
+        self._models = {call.request.model.lower()}
         self._clamps_all = clamps_all
         self._most_output = call.request.max_output_tokens
         self._rule_ids: dict[str, None] = {}  # in the order in which they spoke
@@ -85,12 +91,14 @@ class Fitter:
             self._call = msgspec.structs.replace(self._call, request=request)
             ready = self._prepare(self._call)
             if isinstance(ready, Decision):
-                return None
-            hold, bound, _ = ready
+                return self._decided(ready)
+            hold, bound, plan = ready
             answer = yield hold
             if answer is None or answer.is_held:
                 soft = answer.balances if answer is not None else ()
                 self._rule_ids.update(dict.fromkeys(one.account.budget_id for one in soft))
+                if plan.change is not None:
+                    request = plan.change.request
                 return Fitted(request, hold, bound, tuple(self._rule_ids))
             self.refusal = sharpest_first(answer, self._budgets)
         return None
@@ -99,16 +107,46 @@ class Fitter:
         """Return what the call may be so that those fit that had no room; None for nothing."""
         if not may_change(self._call):
             return None
-        least = 0
+        least, other_model = 0, None
         for balance in self.refusal.balances:
-            minimum = self._minimum(balance.account)
-            if minimum is None:
+            budget = self._budgets.get(balance.account.budget_id)
+            model = None if budget is None else self._elsewhere(budget)
+            minimum = self._minimum(budget)
+            if model is None and minimum is None:
                 return None
-            least = max(least, minimum)
-        return self._clamped(least)
+            other_model = other_model or model
+            least = max(least, minimum or 0)
+        return self._clamped(least) if other_model is None else self._rerouted(other_model)
 
-    def _minimum(self, account: Account) -> int | None:
-        budget = self._budgets.get(account.budget_id)
+    def _decided(self, decision: Decision) -> Fitted | None:
+        """Take a form of the call that asks nothing of any budget; one that is refused is none."""
+        if decision.denial is not None:
+            return None
+        change, note = decision.change, decision.note
+        request = self._call.request if change is None else change.request
+        bound = Bound(amount_nanousd=note.bound_nanousd, reasons=note.bound_reasons)
+        return Fitted(request, decision.hold, bound, tuple(self._rule_ids))
+
+    def _elsewhere(self, budget: Budget) -> str | None:
+        """Return the model that a budget has the call go out with, if it was not tried yet."""
+        asked = self._call.request.model.lower()
+        for pattern, model in budget.reroute if asked else ():
+            if fnmatchcase(asked, pattern.lower()):
+                return None if model.lower() in self._models else model
+        return None
+
+    def _rerouted(self, model: str) -> Request:
+        """Return the request for another model, with no more output than that one writes."""
+        self._models.add(model.lower())
+        request = msgspec.structs.replace(self._call.request, model=model)
+        if request.max_output_tokens is not None:
+            call = msgspec.structs.replace(self._call, request=request)
+            most = min(request.max_output_tokens, self._most_output_of(call) or sys.maxsize)
+            request = msgspec.structs.replace(request, max_output_tokens=most)
+        self._most_output = request.max_output_tokens
+        return request
+
+    def _minimum(self, budget: Budget | None) -> int | None:
         minimum = None if budget is None else budget.clamp_minimum_tokens
         if minimum is None and self._clamps_all:
             return CLAMP_MINIMUM_TOKENS

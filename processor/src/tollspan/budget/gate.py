@@ -31,7 +31,7 @@ from . import asking, denials
 from .fitting import Fitted, Fitter, may_change
 from .looking import Looking
 from .plans import NOWHEN, Plan, Planner
-from .ports import Authority, Busy, is_asyncio
+from .ports import Authority, Busy, OnUnpriced, is_asyncio
 from .rules import Budget, RuleSet
 from .values import REPORT, Account, Balance, Change, Decision, Hold, Refusal
 
@@ -264,9 +264,11 @@ class BudgetGate:
         """Do as `_prepare` does where a rule asks for more than the call's bound in USD."""
         request = call.request
         if self._injects and request.max_output_tokens is None and may_change(call):
-            limited = self._injected(request, call.started_at_unix_ns, on_unpriced)
-            if limited is not None:
-                plan = msgspec.structs.replace(plan, change=Change(request=limited))
+            most_output = self._most_output(call)
+            if most_output is not None:
+                limited = msgspec.structs.replace(request, max_output_tokens=most_output)
+                change = Change(asked=request, request=limited)
+                plan = msgspec.structs.replace(plan, change=change)
         amounts: dict[BudgetUnit, int] = {"usd": bound.amount_nanousd or 0, "calls": _calls(call)}
         units = {account.unit for account in plan.accounts}
         hard_units = plan.hard_units
@@ -299,16 +301,21 @@ class BudgetGate:
             return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
         return hold, bound, plan
 
-    def _injected(self, request: Request, at_unix_ns: int, on_unpriced: str) -> Request | None:
-        """Return the request with the model's own limit of output; None where none is known."""
-        ceiling = on_unpriced == "ceiling"
+    def _most_output(self, call: Call) -> int | None:
+        """Return the most that a model writes as one answer; None where nobody knows."""
+        request, at_unix_ns = call.request, call.started_at_unix_ns
+        ceiling = self._on_unpriced(request) == "ceiling"
+        unlimited = msgspec.structs.replace(request, max_output_tokens=None)
         silent = msgspec.structs.replace(request, max_output_tokens=0)
-        most, reasons = self._bounds.most_of(request, OUTPUT_TOKENS, at_unix_ns, ceiling=ceiling)
+        most, reasons = self._bounds.most_of(unlimited, OUTPUT_TOKENS, at_unix_ns, ceiling=ceiling)
         least, _ = self._bounds.most_of(silent, OUTPUT_TOKENS, at_unix_ns, ceiling=ceiling)
         if most is None or least is None or most <= least or "model_max" not in reasons:
             return None
-        limit = (most - least) // max(request.choices, 1)
-        return msgspec.structs.replace(request, max_output_tokens=limit)
+        return (most - least) // max(request.choices, 1)
+
+    def _on_unpriced(self, request: Request) -> OnUnpriced:
+        """Return what holds for models without a price where a request is sent."""
+        return self._rules.on_unpriced or ("allow" if request.is_assumed else "ceiling")
 
     def _refuses(self, request: Request, bound: Bound) -> bool:
         """Say whether the rules refuse what only assumptions or the model's own limits bound."""
@@ -373,7 +380,8 @@ class BudgetGate:
         if refusal.is_held:
             action = self._soft_action(rule_ids)
             note = _note(bound, action, rule_ids, mode=self._mode)
-            return _changed(Decision(note=note, hold=hold), plan.change)
+            decision = Decision(note=note, hold=hold)
+            return decision if plan.change is None else plan.change.apply(decision)
         return self._refuse(refusal, call, bound)
 
     def _refuse(self, refusal: Refusal, call: Call, bound: Bound) -> Decision:
@@ -412,31 +420,31 @@ class BudgetGate:
 
     def _fitter(self, refusal: Refusal, call: Call) -> Fitter:
         clamps_all = self._injects and call.request.max_output_tokens is None
-        return Fitter(call, refusal, self._planner.budgets, self._prepare, clamps_all=clamps_all)
+        return Fitter(
+            call,
+            refusal,
+            self._planner.budgets,
+            self._prepare,
+            self._most_output,
+            clamps_all=clamps_all,
+        )
 
     def _fitted(self, fitted: Fitted | None, fitter: Fitter, call: Call, bound: Bound) -> Decision:
         """Decide on a call that was changed to fit; refuse it where nothing helped."""
         if fitted is None:
             return self._refuse(fitter.refusal, call, bound)
-        note = msgspec.structs.replace(
-            _note(fitted.bound, "clamp", fitted.rule_ids),
-            clamped_from=call.request.max_output_tokens,
-        )
         denial = denials.exceeded(call, fitter.first, self._planner.budgets)
-        change = Change(request=fitted.request, denial=denial)
-        return _changed(Decision(note=note, hold=fitted.hold), change)
+        change = Change(asked=call.request, request=fitted.request, denial=denial)
+        action: DecisionAction = (
+            "clamp" if fitted.request.model == call.request.model else "reroute"
+        )
+        note = _note(fitted.bound, action, fitted.rule_ids)
+        return change.apply(Decision(note=note, hold=fitted.hold))
 
 
 def _allowed_as_changed(hold: Hold, bound: Bound, plan: Plan) -> Decision:
-    return _changed(_allowed(hold, bound, plan), plan.change)
-
-
-def _changed(decision: Decision, change: Change | None) -> Decision:
-    """Return a decision with what is to be changed, and say so in its note."""
-    if change is None:
-        return decision
-    note = msgspec.structs.replace(decision.note, clamped_to=change.request.max_output_tokens)
-    return msgspec.structs.replace(decision, note=note, change=change)
+    decision = _allowed(hold, bound, plan)
+    return decision if plan.change is None else plan.change.apply(decision)
 
 
 def _allowed(hold: Hold, bound: Bound, plan: Plan) -> Decision:

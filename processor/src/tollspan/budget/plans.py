@@ -24,7 +24,7 @@ from tollspan.usage import (
 
 from .assigning import Assignments, window_of
 from .limits import Limits
-from .rules import LETS_PASS, OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
+from .rules import CHANGES, LETS_PASS, OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
 from .values import Account, Change
 from .windows import FOREVER_UNIX_NS, TRACE, Window, period
 
@@ -142,7 +142,7 @@ class Planner:
                     key = call.attribution.trace or call.id
                 until = min(until, end)
                 whose = _values(budget, call.attribution)
-                may_fit = may_fit or budget.clamp_minimum_tokens is not None
+                may_fit = may_fit or budget.on_exceed in CHANGES
                 accounts.append(
                     Account(
                         budget_id=budget.id,

@@ -13,11 +13,13 @@ from tollspan.usage import DIMENSIONS, BudgetUnit
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .windows import LIFETIME, TRACE, Window
 
-OnExceed = Literal["deny", "clamp", "warn", "shadow"]
+OnExceed = Literal["deny", "reroute", "clamp", "warn", "shadow"]
 SHARPEST_FIRST: tuple[OnExceed, ...] = get_args(OnExceed)
 """What becomes of a call that does not fit: where several rules speak, the first of these wins."""
 LETS_PASS: frozenset[OnExceed] = frozenset({"warn", "shadow"})
 """Those that refuse no call, whatever happens."""
+CHANGES: frozenset[OnExceed] = frozenset({"reroute", "clamp"})
+"""Those that have something else go out than was asked for; what can't be changed is refused."""
 CLAMP_MINIMUM_TOKENS = 256
 """Least output to which a call is clamped where a rule does not say.
 
@@ -71,7 +73,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         limits: Limits of single values instead of `limit`; the first that is for a call counts.
         where: Conditions that a call must meet, all of them.
         plan: The plan whose customers have it; None for one that everybody has.
-        on_exceed: What becomes of a call that does not fit.
+        on_exceed: What becomes of a call that does not fit; the sharpest, where it says several.
+        reroute: (glob, model) pairs: such a call of a model that matches goes out with the other
+            one, by the first that matches.
         clamp_minimum_tokens: Least output, of each answer, to which such a call may be clamped;
             None where none is.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
@@ -87,6 +91,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     where: tuple[Condition, ...] = ()
     plan: str | None = None
     on_exceed: OnExceed = "deny"
+    reroute: tuple[tuple[str, str], ...] = ()
     clamp_minimum_tokens: int | None = None
     warn_at: tuple[Decimal, ...] = ()
     message: str | None = None

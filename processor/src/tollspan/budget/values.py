@@ -91,12 +91,26 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What goes out instead of what was asked for.
 
     Attributes:
+        asked: The request as the program made it.
         request: The request as it is to be sent; the hold is what this one can cost.
         denial: What becomes of a call in which that can't be changed; None to send it as it is.
     """
 
+    asked: Request
     request: Request
     denial: CallDeniedError | None = None
+
+    def apply(self, decision: Decision) -> Decision:
+        """Return a decision that has this changed, and says so in its note."""
+        asked, request = self.asked, self.request
+        is_clamped = request.max_output_tokens != asked.max_output_tokens
+        note = msgspec.structs.replace(
+            decision.note,
+            asked_model=asked.model if request.model != asked.model else None,
+            clamped_from=asked.max_output_tokens if is_clamped else None,
+            clamped_to=request.max_output_tokens if is_clamped else None,
+        )
+        return msgspec.structs.replace(decision, note=note, change=self)
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,5 +143,7 @@ def refused(decision: Decision, denial: CallDeniedError) -> Decision:
 
 def unchanged(decision: Decision) -> Decision:
     """Return the decision on a call that goes out as it was asked for after all."""
-    note = msgspec.structs.replace(decision.note, clamped_from=None, clamped_to=None)
+    note = msgspec.structs.replace(
+        decision.note, asked_model=None, clamped_from=None, clamped_to=None
+    )
     return msgspec.structs.replace(decision, note=note, change=None)

@@ -19,7 +19,7 @@ from .values import Account, Balance
 _EVERY_SECONDS = 60.0
 _MOST_REMEMBERED = 10_000
 # Decisions that let a call through and name the rules that it did not fit, those that warn too.
-_NAME_WHAT_IS_SHORT = frozenset({"warn", "clamp"})
+_NAME_WHAT_IS_SHORT = frozenset({"warn", "clamp", "reroute"})
 WarningReason = Literal["share", "exceeded"]
 
 
