@@ -22,6 +22,7 @@ from tollspan.usage import (
     DecisionEvent,
     OutcomeStatus,
     Request,
+    UsageEvent,
     merge_attributions,
     new_call_id,
     refusal,
@@ -63,6 +64,40 @@ class Lifecycle:
         self.open_streams: dict[str, tuple[Run, StreamReader]] = {}
         self._before = Guard("instrumentation.before")
         self._after = Guard("instrumentation.after")
+
+    def remember(self, keep: Callable[[object, Run], None]) -> None:
+        """From now on have answers kept together with their calls; each call costs more by that.
+
+        Args:
+            keep: Is given what the provider's method returned and its call; never raises.
+        """
+        perform, perform_async, end = self._perform, self._perform_async, self.spans.end
+
+        def performing(
+            run: Run, wrapped: Callable[..., object], args: tuple[object, ...], kwargs: Kwargs
+        ) -> object:
+            result = perform(run, wrapped, args, kwargs)
+            keep(result, run)
+            return result
+
+        async def performing_async(
+            run: Run,
+            wrapped: Callable[..., Awaitable[object]],
+            args: tuple[object, ...],
+            kwargs: Kwargs,
+        ) -> object:
+            result = await perform_async(run, wrapped, args, kwargs)
+            keep(result, run)
+            return result
+
+        def ending(run: Run, event: UsageEvent) -> None:
+            if run.kept is not None:
+                run.kept.event = event
+            end(run, event)
+
+        # Put over the methods, so that calls of programs that never ask have no step more.
+        vars(self).update(_perform=performing, _perform_async=performing_async)
+        vars(self.spans).update(end=ending)
 
     # -- synchronous --
 

@@ -11,7 +11,7 @@ from opentelemetry.util.types import AttributeValue
 
 from tollspan.attribution import CallInFlight
 from tollspan.budget import Change, Decision
-from tollspan.usage import Call, CallDeniedError, DecisionNote, OutcomeStatus, Request
+from tollspan.usage import Call, CallDeniedError, DecisionNote, OutcomeStatus, Request, UsageEvent
 
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Others, SpanEmitter
@@ -104,6 +104,19 @@ OUR_FAILURE = Decision(note=DecisionNote(is_unavailable=True))
 """We failed, and the call goes on."""
 
 
+class Kept(msgspec.Struct):
+    """What is known of a call for as long as its answer lives, where somebody may ask for it.
+
+    Attributes:
+        call, decision: The call as it was sent, and what the gate said.
+        event: What became of it; None until it has ended.
+    """
+
+    call: Call
+    decision: Decision
+    event: UsageEvent | None = None
+
+
 class Run(msgspec.Struct):
     """One call on its way: what has to be known to account for its end.
 
@@ -112,6 +125,7 @@ class Run(msgspec.Struct):
             `perf_counter_ns`; the latter is 0 where it was not asked.
         context: What the provider's method runs in, where that is not what is around already.
         arrivals: When the chunks of a stream came.
+        kept: What is told of it to whoever asks; None where nobody does.
     """
 
     call: Call
@@ -123,6 +137,7 @@ class Run(msgspec.Struct):
     span: CallSpan | None = None
     decided_at_ns: int = 0
     arrivals: Arrivals | None = None
+    kept: Kept | None = None
 
 
 StreamProxies = Callable[[object, Run, StreamReader], object]

@@ -13,6 +13,7 @@ from opentelemetry.trace import TracerProvider
 from tollspan import attribution
 from tollspan.budget import BudgetGate, CallSink, RuleSet, Warner
 from tollspan.instrumentation import (
+    DECISIONS,
     LISTENERS,
     DecisionLog,
     Funnel,
@@ -168,6 +169,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         ),
         worker=worker,
     )
+    DECISIONS.attach(lifecycle, lambda: gate.rules)
     funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
     rules, problem = watcher.first()
     door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
