@@ -74,6 +74,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
             answer did. Of a tool, its name; the provider is `tool` then.
         tenant … environment: Who the call was for; null where nobody said it.
         tags: Tag → value.
+        is_finishing: The program marked the call as one that finishes its work.
         input_tokens, output_tokens: Inclusive sums: cached and reasoning tokens are in them.
         input_uncached … video_out: The disjoint buckets that add up to these sums.
         quantities: Unit → how much was used of what is no token.
@@ -138,6 +139,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     service: str | None
     environment: str | None
     tags: dict[str, str]
+    is_finishing: bool
     input_tokens: int | None
     output_tokens: int | None
     input_uncached: int | None
@@ -220,6 +222,7 @@ def event_line(event: Event) -> EventLine:
         "operation": request.operation,
         "request_model": request.model,
         "tags": dict(call.attribution.tags),
+        "is_finishing": call.attribution.finishing,
         "host": request.host,
         "door": call.door,
         "server": request.server,

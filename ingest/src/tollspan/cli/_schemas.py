@@ -199,6 +199,7 @@ _EXCEEDING: Schema = {
         **_object(CLAMP_KEYS, _CLAMP),
     },
 }
+_PART = r"^\s*((?!0+(\.0+)?\s*%)[0-9]{1,2}(\.[0-9]{1,7})?\s*%|0?\.(?!0+\s*$)[0-9]{1,9})\s*$"
 _BUDGET: Schema = {
     "id": {
         "description": "Unique in the document.",
@@ -253,6 +254,14 @@ _BUDGET: Schema = {
         "anyOf": [
             {"enum": [word for word in get_args(OnExceed) if word != "reroute"]},
             {**_object(ON_EXCEED_KEYS, _EXCEEDING), "minProperties": 1},
+        ],
+    },
+    "finish_reserve": {
+        "description": "Share of the limit that is kept for calls that the program marks as "
+        "finishing.",
+        "anyOf": [
+            {"type": "string", "pattern": _PART},
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
         ],
     },
     "warn_at": {

@@ -29,6 +29,9 @@ _EXCEEDED = {
 def sentence(budget: Budget) -> str:
     """Say what a budget allows, for whom, and what becomes of a call that does not fit."""
     parts = [_amount(budget), _calls(budget), _exceeded(budget)]
+    if budget.finish_reserve:
+        share = f"{(budget.finish_reserve * 100).normalize():f}"
+        parts.append(f"{share} % of it kept for calls that finish")
     if budget.warn_at:
         shares = " and ".join(f"{(share * 100).normalize():f}" for share in budget.warn_at)
         parts.append(f"warned at {shares} %")

@@ -21,7 +21,7 @@ from tollspan.usage import (
 )
 
 if TYPE_CHECKING:
-    from tollspan.attribution import argument, attribution, bind
+    from tollspan.attribution import argument, attribution, bind, finishing
     from tollspan.budget import BudgetWarning, Headroom
     from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import (
@@ -73,6 +73,7 @@ __all__ = [
     "bind",
     "budget",
     "decision_of",
+    "finishing",
     "gate",
     "install",
     "is_within_limit",
@@ -108,6 +109,7 @@ _LAZY = {
     "argument": "tollspan.attribution",
     "attribution": "tollspan.attribution",
     "bind": "tollspan.attribution",
+    "finishing": "tollspan.attribution",
     "install": "tollspan.launch",
     "report_usage": "tollspan.instrumentation.tools",
     "tool": "tollspan.instrumentation.tools",

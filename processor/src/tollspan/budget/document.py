@@ -16,6 +16,7 @@ from .document_conditions import read_condition
 from .document_limits import read_amount, read_limits
 from .document_plans import read_assign, read_plans
 from .document_windows import read_window
+from .finishing import read_finish_reserve
 from .on_exceed import read_on_exceed
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
@@ -31,6 +32,7 @@ BUDGET_KEYS = (
     "per",
     "where",
     "on_exceed",
+    "finish_reserve",
     "warn_at",
     "message",
     "upgrade_url",
@@ -146,6 +148,7 @@ class RulesReader(DocumentReader):
             on_exceed=exceeding.on_exceed,
             reroute=exceeding.reroute,
             clamp_minimum_tokens=exceeding.clamp_minimum_tokens,
+            finish_reserve=read_finish_reserve(self, keys.get("finish_reserve")),
             warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),
             upgrade_url=self._optional_text(keys.get("upgrade_url"), "upgrade_url"),

@@ -23,6 +23,7 @@ from tollspan.usage import (
 )
 
 from .assigning import Assignments, window_of
+from .finishing import limit_for
 from .limits import Limits
 from .rules import CHANGES, LETS_PASS, OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
 from .values import Account, Change
@@ -148,7 +149,11 @@ class Planner:
                         budget_id=budget.id,
                         scope=_scope(whose),
                         period=key,
-                        limit=limits.of(whose),
+                        limit=limit_for(
+                            budget,
+                            limits.of(whose),
+                            is_finishing=call.attribution.finishing,
+                        ),
                         unit=budget.unit,
                         is_soft=self._is_soft or budget.on_exceed in LETS_PASS,
                     )
@@ -271,8 +276,8 @@ def _kind_of(budgets: tuple[Budget, ...], *, heeds_blocks: bool) -> Callable[[Ca
     keys |= {condition.key for budget in budgets for condition in budget.where}
     keys |= {"trace" for budget in budgets if budget.window.every == TRACE}
     names: set[str] = {"attribution.budgets"} if heeds_blocks else set()
-    if not keys and not names:
-        return None
+    if any(budget.finish_reserve for budget in budgets):
+        names.add("attribution.finishing")
     for key in keys:
         if key in ("model", "tool"):
             names |= {"request.provider", "request.model"}
@@ -280,7 +285,7 @@ def _kind_of(budgets: tuple[Budget, ...], *, heeds_blocks: bool) -> Callable[[Ca
             names.add(f"request.{key}")
         else:
             names.add("attribution.tags" if is_tag(key) else f"attribution.{key}")
-    return attrgetter(*sorted(names))
+    return attrgetter(*sorted(names)) if names else None
 
 
 def _names_somebody(condition: Condition) -> bool:

@@ -20,6 +20,7 @@ LETS_PASS: frozenset[OnExceed] = frozenset({"warn", "shadow"})
 """Those that refuse no call, whatever happens."""
 CHANGES: frozenset[OnExceed] = frozenset({"reroute", "clamp"})
 """Those that have something else go out than was asked for; what can't be changed is refused."""
+_NOTHING = Decimal(0)
 CLAMP_MINIMUM_TOKENS = 256
 """Least output to which a call is clamped where a rule does not say.
 
@@ -78,6 +79,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
             one, by the first that matches.
         clamp_minimum_tokens: Least output, of each answer, to which such a call may be clamped;
             None where none is.
+        finish_reserve: Share of the limit that only calls which the program marks as finishing may
+            use; 0 for none.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
         message, upgrade_url: What a denial tells the program's user.
     """
@@ -93,6 +96,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     on_exceed: OnExceed = "deny"
     reroute: tuple[tuple[str, str], ...] = ()
     clamp_minimum_tokens: int | None = None
+    finish_reserve: Decimal = _NOTHING
     warn_at: tuple[Decimal, ...] = ()
     message: str | None = None
     upgrade_url: str | None = None
