@@ -241,7 +241,7 @@ def account_of(
         period=period(window, at_unix_ns)[0] if key is None else key,
         limit=Limits(budget).of(whose),
         unit=budget.unit,
-        is_soft=budget.on_exceed != "deny",
+        is_soft=budget.on_exceed in LETS_PASS,
     )
 
 
