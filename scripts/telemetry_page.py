@@ -173,6 +173,7 @@ LABELS: dict[str, tuple[str, ...]] = {
         semconv.TOLLSPAN_RULE_ID,
     ),
     semconv.METRIC_UNPRICED.name: _OF_CALLS_AND_TOOLS,
+    semconv.METRIC_OVERRUNS.name: _OF_CALLS_AND_TOOLS,
     semconv.METRIC_GATE_DURATION.name: (semconv.TOLLSPAN_DECISION,),
     semconv.METRIC_BUDGET_LIMIT.name: _OF_BUDGETS,
     semconv.METRIC_BUDGET_SPENT.name: _OF_BUDGETS,

@@ -275,6 +275,7 @@ METRIC_TYPES = {
         },
     ),
     "tollspan.unpriced_calls": MetricType("sum", "{call}", _OURS_OF_CALLS),
+    "tollspan.overruns": MetricType("sum", "{call}", _OURS_OF_CALLS),
     "tollspan.gate.duration": MetricType(
         "histogram",
         "s",

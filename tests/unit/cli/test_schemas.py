@@ -155,6 +155,7 @@ parts = {
             ]
         ),
     ),
+    "bound": st.sampled_from(["strict", "typical", "loose", "", None, ["strict"]]),
     "finish_reserve": st.sampled_from(
         [
             "5%",

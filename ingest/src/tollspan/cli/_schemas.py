@@ -28,6 +28,7 @@ from tollspan.budget import (
     TRACE,
     UNIT_WORDS,
     WINDOW_KEYS,
+    BoundKind,
     OnExceed,
     OnUnavailable,
     OnUnbounded,
@@ -256,6 +257,11 @@ _BUDGET: Schema = {
             {**_object(ON_EXCEED_KEYS, _EXCEEDING), "minProperties": 1},
         ],
     },
+    "bound": _choice(
+        get_args(BoundKind),
+        "strict",
+        "What is held for a call: the most that it can use, or what calls like it used.",
+    ),
     "finish_reserve": {
         "description": "Share of the limit that is kept for calls that the program marks as "
         "finishing.",

@@ -29,6 +29,8 @@ _EXCEEDED = {
 def sentence(budget: Budget) -> str:
     """Say what a budget allows, for whom, and what becomes of a call that does not fit."""
     parts = [_amount(budget), _calls(budget), _exceeded(budget)]
+    if budget.bound == "typical":
+        parts.append("a call holds what calls like it used, and may use more")
     if budget.finish_reserve:
         share = f"{(budget.finish_reserve * 100).normalize():f}"
         parts.append(f"{share} % of it kept for calls that finish")

@@ -176,7 +176,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     use(rules)
     if problem is not None:
         gate.refuse_all(problem)
-    after.seen.append(door.see)
+    after.seen += [door.see, gate.typical.learn]
     return Installed(
         settings=settings,
         ledger=ledger,

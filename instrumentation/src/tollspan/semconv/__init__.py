@@ -206,6 +206,12 @@ METRIC_UNPRICED: Final = Metric(
     "{call}",
     "Calls without a full price: they are never counted as free.",
 )
+METRIC_OVERRUNS: Final = Metric(
+    "tollspan.overruns",
+    "counter",
+    "{call}",
+    "Calls that used more than was held for them.",
+)
 METRIC_GATE_DURATION: Final = Metric(
     "tollspan.gate.duration",
     "histogram",
@@ -256,6 +262,7 @@ METRICS: Final = (
     METRIC_COST,
     METRIC_DECISIONS,
     METRIC_UNPRICED,
+    METRIC_OVERRUNS,
     METRIC_GATE_DURATION,
     METRIC_BUDGET_LIMIT,
     METRIC_BUDGET_SPENT,

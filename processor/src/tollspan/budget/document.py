@@ -20,7 +20,7 @@ from .finishing import read_finish_reserve
 from .on_exceed import read_on_exceed
 from .plans import is_key
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
-from .rules import OWNERS, SUBJECTS, Budget, Condition, RuleSet
+from .rules import OWNERS, SUBJECTS, BoundKind, Budget, Condition, RuleSet
 
 DOCUMENT_KEYS = ("version", "defaults", "budgets", "plans", "assign", "hosts")
 DEFAULTS_KEYS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
@@ -32,6 +32,7 @@ BUDGET_KEYS = (
     "per",
     "where",
     "on_exceed",
+    "bound",
     "finish_reserve",
     "warn_at",
     "message",
@@ -148,6 +149,7 @@ class RulesReader(DocumentReader):
             on_exceed=exceeding.on_exceed,
             reroute=exceeding.reroute,
             clamp_minimum_tokens=exceeding.clamp_minimum_tokens,
+            bound=self._choice(keys.get("bound"), "bound", get_args(BoundKind), "strict"),
             finish_reserve=read_finish_reserve(self, keys.get("finish_reserve")),
             warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),

@@ -160,7 +160,8 @@ class Fitter:
             return None
         most = self._most_output
         if most is None:
-            most = self._most_output = self._limit_held(low, high, least)
+            most = self._most_output_of(self._call) or self._limit_held(low, high, least)
+            self._most_output = most
         for balance, at_least, far in zip(balances, low, high, strict=True):
             if not balance.fits(at_least):
                 return None

@@ -12,8 +12,6 @@ from typing import Protocol
 import msgspec
 
 from tollspan.usage import (
-    OUTPUT_TOKENS,
-    TOOL_CALLS,
     Bound,
     BudgetUnit,
     Call,
@@ -33,7 +31,8 @@ from .looking import Looking
 from .plans import NOWHEN, Plan, Planner
 from .ports import Authority, Busy, OnUnpriced, is_asyncio
 from .rules import Budget, RuleSet
-from .values import REPORT, Account, Balance, Change, Decision, Hold, Refusal
+from .typical import TypicalBounds
+from .values import Account, Balance, Change, Decision, Hold, Refusal
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
 _Allow = Callable[[Hold, Bound, Plan], Decision]
@@ -84,6 +83,7 @@ class BudgetGate:
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
         self._authority = authority
+        self.typical = TypicalBounds(bounds)
         self._mode: Mode = mode
         self._heeds_blocks = False
         self._allow: _Allow = _allowed if mode == "enforce" else partial(_allowed_in, mode)
@@ -108,6 +108,7 @@ class BudgetGate:
             self._planner = self._new_planner(rules)
         self._has_no_rules = False
         self._refusing = no_prices
+        self.typical.is_wanted = any(one.bound == "typical" for one in rules.budgets)
         self._injects = rules.on_unbounded == "inject" and self._mode == "enforce"
         if self._mode == "enforce":
             self._allow = _allowed_as_changed if self._injects else _allowed
@@ -269,7 +270,10 @@ class BudgetGate:
                 limited = msgspec.structs.replace(request, max_output_tokens=most_output)
                 change = Change(asked=request, request=limited)
                 plan = msgspec.structs.replace(plan, change=change)
-        amounts: dict[BudgetUnit, int] = {"usd": bound.amount_nanousd or 0, "calls": _calls(call)}
+        amounts: dict[BudgetUnit, int] = {
+            "usd": bound.amount_nanousd or 0,
+            "calls": asking.calls(call),
+        }
         units = {account.unit for account in plan.accounts}
         hard_units = plan.hard_units
         if "usd" in units and ("usd" in hard_units or not hard_units):
@@ -288,6 +292,8 @@ class BudgetGate:
                 return self._denied(call, denials.no_bound(call, by_unit), bound, plan)
             amounts[unit] = most or 0
         legs, unasked = asking.split(plan.accounts, amounts)
+        if plan.typical:
+            legs = self.typical.lower(request, legs, plan.typical)
         hold = Hold(
             call_id=call.id,
             started_at_unix_ns=call.started_at_unix_ns,
@@ -303,15 +309,8 @@ class BudgetGate:
 
     def _most_output(self, call: Call) -> int | None:
         """Return the most that a model writes as one answer; None where nobody knows."""
-        request, at_unix_ns = call.request, call.started_at_unix_ns
-        ceiling = self._on_unpriced(request) == "ceiling"
-        unlimited = msgspec.structs.replace(request, max_output_tokens=None)
-        silent = msgspec.structs.replace(request, max_output_tokens=0)
-        most, reasons = self._bounds.most_of(unlimited, OUTPUT_TOKENS, at_unix_ns, ceiling=ceiling)
-        least, _ = self._bounds.most_of(silent, OUTPUT_TOKENS, at_unix_ns, ceiling=ceiling)
-        if most is None or least is None or most <= least or "model_max" not in reasons:
-            return None
-        return (most - least) // max(request.choices, 1)
+        ceiling = self._on_unpriced(call.request) == "ceiling"
+        return asking.most_output(self._bounds, call, ceiling=ceiling)
 
     def _on_unpriced(self, request: Request) -> OnUnpriced:
         """Return what holds for models without a price where a request is sent."""
@@ -460,11 +459,6 @@ def _allowed(hold: Hold, bound: Bound, plan: Plan) -> Decision:
 
 def _allowed_in(mode: Mode, hold: Hold, bound: Bound, plan: Plan) -> Decision:
     return Decision(note=_note(bound, "allow", plan.rule_ids, mode=mode), hold=hold)
-
-
-def _calls(call: Call) -> int:
-    """Count the calls that one is; what is reported says how many."""
-    return 1 if call.door != REPORT else dict(call.request.quantities).get(TOOL_CALLS, 0)
 
 
 def _never_held(call: Call, plan: Plan) -> Hold | None:

@@ -47,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         is_plain: They need no more than the call's bound in each; what else a rule may ask of a
             call is on the gate's longer path.
         may_fit: A call that does not fit may be changed until it does.
+        typical: The budgets that hold what is typical, by id.
         change: What one call goes out as, whatever there is room for; None: as it was asked for.
         hard_units: What those of them count that refuse what does not fit.
         since_unix_ns, until_unix_ns: The plan holds from the one until just before the other.
@@ -60,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     since_unix_ns: int
     until_unix_ns: int
     may_fit: bool = False
+    typical: frozenset[str] = frozenset()
     change: Change | None = None
 
 
@@ -89,6 +91,7 @@ class Planner:
     ) -> None:
         self._is_soft = is_soft
         self.heeds_blocks = heeds_blocks
+        self._typical = frozenset([one.id for one in rules.budgets if one.bound == "typical"])
         self._injects = rules.on_unbounded == "inject" and not is_soft
         self.budgets = {budget.id: budget for budget in rules.budgets}
         self._kind = _kind_of(rules.budgets, heeds_blocks=heeds_blocks)
@@ -160,13 +163,15 @@ class Planner:
                 )
         accounts += self._of_blocks(call)
         rule_ids = tuple([account.budget_id for account in accounts])
+        typical = self._typical.intersection(rule_ids)
         is_money = all(account.unit == "usd" for account in accounts)
         hard: set[BudgetUnit] = {account.unit for account in accounts if not account.is_soft}
         return Plan(
             accounts=tuple(accounts),
             rule_ids=rule_ids,
             is_money=is_money,
-            is_plain=is_money and not self._injects,
+            is_plain=is_money and not self._injects and not typical,
+            typical=typical,
             may_fit=may_fit and not self._is_soft,
             hard_units=frozenset(hard),
             since_unix_ns=at_unix_ns,

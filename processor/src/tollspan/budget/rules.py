@@ -13,6 +13,7 @@ from tollspan.usage import DIMENSIONS, BudgetUnit
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .windows import LIFETIME, TRACE, Window
 
+BoundKind = Literal["strict", "typical"]
 OnExceed = Literal["deny", "reroute", "clamp", "warn", "shadow"]
 SHARPEST_FIRST: tuple[OnExceed, ...] = get_args(OnExceed)
 """What becomes of a call that does not fit: where several rules speak, the first of these wins."""
@@ -79,6 +80,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
             one, by the first that matches.
         clamp_minimum_tokens: Least output, of each answer, to which such a call may be clamped;
             None where none is.
+        bound: What is held for a call: `strict`: the most that it can use; `typical`: what all but
+            one in a thousand calls like it used, once a thousand were seen.
         finish_reserve: Share of the limit that only calls which the program marks as finishing may
             use; 0 for none.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
@@ -96,6 +99,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     on_exceed: OnExceed = "deny"
     reroute: tuple[tuple[str, str], ...] = ()
     clamp_minimum_tokens: int | None = None
+    bound: BoundKind = "strict"
     finish_reserve: Decimal = _NOTHING
     warn_at: tuple[Decimal, ...] = ()
     message: str | None = None
