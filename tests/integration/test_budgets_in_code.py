@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests import harness
+from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI
 from tollspan.api import (
     AttributionError,
@@ -30,7 +32,7 @@ from tollspan.api import (
     tool,
 )
 from tollspan.attribution import capture
-from tollspan.ledger import LEDGER_FILE, LedgerReader
+from tollspan.ledger import LEDGER_FILE, LedgerReader, RedisAuthority
 
 ASKED: dict[str, Any] = {
     "model": "gpt-4o-mini",
@@ -337,6 +339,41 @@ def test_another_process_that_opens_the_id_spends_the_same_money(
     first, second = harness.run(program, env), harness.run(program, env)
     assert (first.stdout.split(), second.stdout.split()) == (["2", "2"], ["1", "3"]), second.stderr
     assert len(fake.requests) == 3
+
+
+@pytest.mark.service
+def test_a_block_is_one_budget_for_hosts_that_share_an_authority(
+    fake: FakeOpenAI, tmp_path: Path, redis_url: str
+) -> None:
+    shared = RedisAuthority(redis_url, timeout_seconds=5)
+    shared.open_epoch()
+    shared.close()
+    with (
+        on_host(fake, tmp_path / "one", redis_url) as client,
+        budget("all", limit="3 calls") as block,
+    ):
+        say(client)
+        say(client)
+        wait_until(lambda: block.spent == 2)
+    with (
+        on_host(fake, tmp_path / "two", redis_url) as client,
+        budget("all", limit="3 calls") as block,
+    ):
+        say(client)
+        with pytest.raises(BudgetExceededError, match="'all'"):
+            say(client)
+        wait_until(lambda: block.spent == 3)
+    assert len(fake.requests) == 3
+
+
+@contextmanager
+def on_host(fake: FakeOpenAI, home: Path, authority: str) -> Iterator[OpenAI]:
+    """Install tollspan as on another host, with a shared authority."""
+    with (
+        harness.installed(home, TOLLSPAN_AUTHORITY=authority),
+        OpenAI(base_url=fake.base_url, api_key="k", max_retries=0) as client,
+    ):
+        yield client
 
 
 def test_threads_take_part_where_they_are_bound(ai: OpenAI) -> None:

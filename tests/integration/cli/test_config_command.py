@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.contract.authority.making import Holder
 from tests.integration.cli.books import call, used, write
 from tests.integration.cli.conftest import Run
-from tollspan.budget import OWNERS, Account, Hold
+from tollspan.budget import OWNERS, Account, Hold, Window, period
 from tollspan.cli._config_parser import OWNER_OPTIONS
-from tollspan.ledger import LEDGER_FILE, SQLiteLedger
+from tollspan.ledger import LEDGER_FILE, RedisAuthority, SQLiteLedger
 
 RULES = """\
 version: 1
@@ -160,6 +161,31 @@ def test_an_explanation_has_what_each_budget_has_and_what_the_call_asks(
     }
     assert (rules.parent / LEDGER_FILE).read_bytes() == before
     ledger.close()
+
+
+@pytest.mark.service
+def test_the_authority_in_force_is_asked(
+    rules: Path, run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLLSPAN_AUTHORITY", redis_url)
+    shared = RedisAuthority(redis_url, timeout_seconds=5)
+    shared.open_epoch()
+    month, _ = period(Window(every="month"), time.time_ns())
+    account = Account(budget_id="org", scope="", period=month, limit=10**10)
+    assert Holder(shared).has(account, 4_000_000_000) == 4_000_000_000
+    org = explained(run, "--model", "gpt-4o", "--max-output", "1")["touched"][0]
+    assert (org["budget"], org["held"], org["remaining"]) == ("org", "4", "6")
+    shared.close()
+
+
+@pytest.mark.parametrize("authority", ["memory:", "sqlite:"])
+def test_where_nothing_was_counted_nothing_is(
+    rules: Path, run: Run, authority: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLLSPAN_AUTHORITY", authority)
+    for one in explained(run, "--model", "gpt-4o", "--max-output", "1")["touched"]:
+        assert (one["posted"], one["held"], one["unresolved"]) == ("0", "0", "0")
+    assert not (rules.parent / LEDGER_FILE).exists()
 
 
 def test_a_refusal_is_explained_as_the_caller_would_get_it(rules: Path, run: Run) -> None:

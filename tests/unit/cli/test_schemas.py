@@ -179,6 +179,7 @@ parts = {
             "5.12345678%",
         ]
     ),
+    "cooldown": st.sampled_from(["60s", "5m", "24h", "25h", "0s", "60", 60, None, ["1s"], ""]),
     "warn_at": st.sampled_from([0.5, [0.5, 0.8], [1], 0, 1.5, [], [-0.5], "half", [[0.5]]]),
     "message": st.sampled_from(["Used up.", "", "%s {x}", 7, ["a"]]),
     "upgrade_url": st.just("https://example.com/plans"),

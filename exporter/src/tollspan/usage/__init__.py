@@ -48,7 +48,9 @@ from .errors import (
     LedgerCorruptError,
     LedgerError,
     LedgerUnavailableError,
+    LoopDetectedError,
     NotInstalledError,
+    PolicyViolationError,
     PriceBookError,
     Recovery,
     SessionLimitExceededError,
@@ -56,6 +58,7 @@ from .errors import (
     TollspanError,
     UnboundedCallError,
     UnpricedModelError,
+    VelocityExceededError,
 )
 from .estimate import estimate_input_tokens, estimate_tokens
 from .events import (
@@ -160,10 +163,12 @@ __all__ = [
     "LedgerCorruptError",
     "LedgerError",
     "LedgerUnavailableError",
+    "LoopDetectedError",
     "Mode",
     "NotInstalledError",
     "Outcome",
     "OutcomeStatus",
+    "PolicyViolationError",
     "PriceBookError",
     "Quantities",
     "Recovery",
@@ -179,6 +184,7 @@ __all__ = [
     "Usage",
     "UsageEvent",
     "UsageStatus",
+    "VelocityExceededError",
     "check_tag_name",
     "check_value",
     "count_of",

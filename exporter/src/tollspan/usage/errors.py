@@ -11,8 +11,11 @@ TollspanError
 │   └── LedgerCorruptError       the file is damaged: rebuild it
 └── CallDeniedError          the one family that may reach a user's call
     ├── BudgetExceededError      a budget would be overspent
+    │   ├── VelocityExceededError    … one whose owner then has to cool down
     │   ├── SessionLimitExceededError    … one that is divided by session
     │   └── TagBudgetExceededError       … one that is divided or chosen by a tag
+    ├── PolicyViolationError     a policy lets no such call through
+    ├── LoopDetectedError        there were too many calls like it
     ├── UnboundedCallError       no upper bound, and the rules refuse that
     ├── UnpricedModelError       no price, and the rules refuse that
     └── GateUnavailableError     the budgets can't be read, and `on_unavailable` denies
@@ -142,6 +145,12 @@ class BudgetExceededError(CallDeniedError):
     error_type = "tollspan.budget_exceeded"
 
 
+class VelocityExceededError(BudgetExceededError):
+    """The owner of a budget was too fast, and is refused until he has cooled down."""
+
+    error_type = "tollspan.velocity_exceeded"
+
+
 class SessionLimitExceededError(BudgetExceededError):
     """The budget of this session would be overspent."""
 
@@ -152,6 +161,18 @@ class TagBudgetExceededError(BudgetExceededError):
     """The budget of this tag would be overspent."""
 
     error_type = "tollspan.tag_budget_exceeded"
+
+
+class PolicyViolationError(CallDeniedError):
+    """A policy lets no such call through, whatever the budgets say."""
+
+    error_type = "tollspan.policy_violation"
+
+
+class LoopDetectedError(CallDeniedError):
+    """There were too many calls like it in a short time: the program goes round in circles."""
+
+    error_type = "tollspan.loop_detected"
 
 
 class UnboundedCallError(CallDeniedError):

@@ -12,6 +12,8 @@ import socket
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from tollspan.budget import (
     Account,
     Balance,
@@ -261,10 +263,9 @@ def _owner(rules: RuleSet, budget_id: str, pairs: Sequence[tuple[str, str]]) -> 
     named = {key: value for key, value in values.items() if value != NOBODY}
     tags = {key.removeprefix("tag."): value for key, value in named.items() if "." in key}
     plain = {key: value for key, value in named.items() if key in DIMENSIONS}
-    others = {key: value for key, value in named.items() if key in ("service", "environment")}
     stated = read_attribution({**plain, "tags": tags}, place="--for: ")
-    return Attribution(
-        **{field: getattr(stated, field) for field in stated.__struct_fields__} | others
+    return msgspec.structs.replace(
+        stated, service=named.get("service"), environment=named.get("environment")
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from tollspan.budget import SharedAuthority
 from tollspan.exporter import SettlingBooks
@@ -85,7 +85,7 @@ def status(parsed: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _authority(url: str | None) -> Iterator[tuple[Settings, str, SharedAuthority]]:
+def _authority(url: str | None) -> Generator[tuple[Settings, str, SharedAuthority]]:
     settings = read_settings()
     address = url or settings.authority
     if address in _OWN:

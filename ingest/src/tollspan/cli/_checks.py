@@ -77,9 +77,9 @@ class Patient(msgspec.Struct, frozen=True, kw_only=True):
     environ: dict[str, str]
 
 
-def many(count: int, noun: str) -> str:
+def many(count: int, noun: str, plural: str | None = None) -> str:
     """Write a count with its noun: `1 event`, `2,000 events`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def good(check_id: str, text: str) -> Check:

@@ -82,7 +82,8 @@ def _rules(patient: Patient) -> Iterator[Check]:
             "rules", f"{error}; every call is refused until it is mended", "mend that line"
         )
         return
-    yield good("rules", f"{many(len(rules.budgets), 'budget')} in {document}")
+    more = f" and {many(len(rules.policies), 'policy', 'policies')}" if rules.policies else ""
+    yield good("rules", f"{many(len(rules.budgets), 'budget')}{more} in {document}")
     yield _fail_open(rules)
     yield _reach(rules, patient)
 
@@ -107,9 +108,9 @@ def _fail_open(rules: RuleSet) -> Check:
 
 def _reach(rules: RuleSet, patient: Patient) -> Check:
     if not rules.budgets:
-        return warning(
-            "rules.reach", "the document has no budget: nothing is refused", "add one to `budgets`"
-        )
+        refuses = any(policy.on_violation == "deny" for policy in rules.policies)
+        what = "only policies refuse calls" if refuses else "nothing is refused"
+        return warning("rules.reach", f"the document has no budget: {what}", "add one to `budgets`")
     try:
         lost = why_unreachable(rules, load_prices(patient.settings))
     except TollspanError:  # the check of the prices says so

@@ -14,8 +14,9 @@ from tollspan.launch import Settings, load_prices, read_settings
 from tollspan.pricing import PriceBook
 from tollspan.usage import ConfigError, TollspanError, read_document
 
-from ._checks import Status
+from ._checks import Status, many
 from ._oddities import oddities
+from ._policy_sentences import policy_sentence
 from ._schemas import config_schema, event_schema
 from ._sentences import defaults_sentences, sentence
 from ._terminal import Cell, Style, print_json, print_line
@@ -96,7 +97,8 @@ def _rules(path: Path | None, found: list[Finding]) -> RuleSet | None:
         return None
     rules = parse_rules(text, source=source)
     count = len(rules.budgets)
-    text = f"{path}: {count} budget{'' if count == 1 else 's'}"
+    more = f", {many(len(rules.policies), 'policy', 'policies')}" if rules.policies else ""
+    text = f"{path}: {many(count, 'budget')}{more}"
     found.append(Finding(status="ok", text=text, file=source))
     return rules
 
@@ -150,7 +152,11 @@ def _print(found: Sequence[Finding], rules: RuleSet | None) -> None:
 
 
 def _sentences(rules: RuleSet) -> list[str]:
-    return [*(sentence(budget) for budget in rules.budgets), *defaults_sentences(rules)]
+    return [
+        *(sentence(budget) for budget in rules.budgets),
+        *(policy_sentence(policy) for policy in rules.policies),
+        *defaults_sentences(rules),
+    ]
 
 
 def _as_json(found: Sequence[Finding], rules: RuleSet | None) -> dict[str, object]:

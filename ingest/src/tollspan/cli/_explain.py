@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from tollspan.budget import (
     Account,
     Balance,
+    Balances,
     BudgetGate,
     Looking,
     Matching,
@@ -20,7 +22,7 @@ from tollspan.budget import (
     read_rules,
 )
 from tollspan.launch import Settings, load_prices, read_settings
-from tollspan.ledger import LEDGER_FILE, LedgerReader
+from tollspan.ledger import LEDGER_FILE, LedgerReader, open_authority
 from tollspan.pricing import PriceBook
 from tollspan.usage import (
     DIMENSIONS,
@@ -96,19 +98,20 @@ def _attribution(parsed: argparse.Namespace) -> Attribution:
 
 
 def _explain(settings: Settings, rules: RuleSet, book: PriceBook, call: Call) -> Explanation:
-    gate = BudgetGate(rules, book, Looking(_reader(settings)), mode=settings.mode)
-    looking = Looking(_reader(settings))
-    decision = gate.check(call, looking)
-    accounts = gate.accounts(call)
-    seen = {one.budget.id: one for one in matchings(rules, call)}
-    touching = {account.budget_id for account in accounts}
-    return Explanation(
-        call=call,
-        source=rules.source,
-        decision=decision,
-        touches=_touches(accounts, looking, seen),
-        others=tuple(one for name, one in seen.items() if name not in touching),
-    )
+    with _standing(settings) as balances:
+        looking = Looking(balances)
+        gate = BudgetGate(rules, book, looking, mode=settings.mode)
+        decision = gate.check(call, looking)
+        accounts = gate.accounts(call)
+        seen = {one.budget.id: one for one in matchings(rules, call)}
+        touching = {account.budget_id for account in accounts}
+        return Explanation(
+            call=call,
+            source=rules.source,
+            decision=decision,
+            touches=_touches(accounts, looking, seen),
+            others=tuple(one for name, one in seen.items() if name not in touching),
+        )
 
 
 def _touches(
@@ -122,17 +125,22 @@ def _touches(
     )
 
 
-def _reader(settings: Settings) -> _Reading:
-    return _Reading(settings.home / LEDGER_FILE)
+@contextlib.contextmanager
+def _standing(settings: Settings) -> Generator[Balances]:
+    """Say how accounts stand, at the authority that decides for programs here."""
+    path = settings.ledger_home / LEDGER_FILE
+    if settings.authority == "sqlite:" and path.exists():
+        yield LedgerReader(path).balances_at
+        return
+    if settings.authority in ("sqlite:", "memory:"):  # a program that starts now finds nothing
+        yield _nothing_counted
+        return
+    shared = open_authority(settings.authority, settings.lease)
+    try:
+        yield shared.balances
+    finally:
+        shared.close()
 
 
-class _Reading:
-    """Says how accounts stand in a ledger; where there is none, nothing is counted."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __call__(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
-        if not self._path.exists():
-            return tuple(Balance(account=account) for account in accounts)
-        return LedgerReader(self._path).balances_at(accounts)
+def _nothing_counted(accounts: Sequence[Account]) -> tuple[Balance, ...]:
+    return tuple(Balance(account=account) for account in accounts)

@@ -18,14 +18,19 @@ from tollspan.budget import (
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
     EVERY,
+    LOOP_KEYS,
+    MOST_REPEATS,
     NO_OWN_UNITS,
     ON_EXCEED_KEYS,
     OWN_UNIT,
     OWNERS,
     PLAN_KEYS,
     PLAN_NAME,
+    POLICY_KEYS,
+    POLICY_RULES,
     SUBJECTS,
     TRACE,
+    TURN,
     UNIT_WORDS,
     WINDOW_KEYS,
     BoundKind,
@@ -34,6 +39,7 @@ from tollspan.budget import (
     OnUnbounded,
     OnUnboundedInput,
     OnUnpriced,
+    OnViolation,
 )
 from tollspan.usage import SECONDS
 
@@ -168,6 +174,12 @@ _ANCHORED_WINDOW: Schema = {
         "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
     },
 }
+# Up to 86,400 s, 1,440 m or 24 h, as the parser has it.
+_DAY = (
+    r"^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)\s*s"
+    r"|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)\s*m"
+    r"|([1-9]|1[0-9]|2[0-4])\s*h)$"
+)
 _TAG = r"^tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _WHOM: Schema = {"anyOf": [{"enum": list(OWNERS)}, {"type": "string", "pattern": _TAG}]}
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
@@ -201,13 +213,14 @@ _EXCEEDING: Schema = {
     },
 }
 _PART = r"^\s*((?!0+(\.0+)?\s*%)[0-9]{1,2}(\.[0-9]{1,7})?\s*%|0?\.(?!0+\s*$)[0-9]{1,9})\s*$"
+_ID: Schema = {
+    "description": "Unique in the document.",
+    "type": ["string", "integer"],
+    "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+    "minimum": 0,
+}
 _BUDGET: Schema = {
-    "id": {
-        "description": "Unique in the document.",
-        "type": ["string", "integer"],
-        "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
-        "minimum": 0,
-    },
+    "id": _ID,
     "limit": _LIMIT,
     "limits": {
         "description": "Limits of single values of what divides the budget, in the same unit.",
@@ -270,6 +283,11 @@ _BUDGET: Schema = {
             {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
         ],
     },
+    "cooldown": {
+        "description": "How long an owner is refused once a call was: `60s`, `5m`, 24h at most.",
+        "type": "string",
+        "pattern": _DAY,
+    },
     "warn_at": {
         "description": "Shares of the limit at which somebody is told, once in each period.",
         **_one_or_many({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
@@ -292,6 +310,73 @@ _BUDGETS: Schema = {
 }
 _PLAN: Schema = {"description": "A plan's name.", **_TEXT}
 _ASSIGNMENT: Schema = {"plan": _PLAN, "anchor": _ANCHORED_WINDOW["anchor"]}
+
+
+def _conditions(text: str, *, least: int = 0) -> Schema:
+    return {
+        "description": text,
+        "type": "object",
+        "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"pattern": _TAG}]},
+        "additionalProperties": _one_or_many(_PATTERN, least=1),
+        "minProperties": least,
+    }
+
+
+def _dimensions(text: str, item: Schema, *, least: int = 1) -> Schema:
+    many = {"type": "array", "items": item, "uniqueItems": True, "minItems": least}
+    return {"description": text, "anyOf": [item, many]}
+
+
+def _whole_number(text: str) -> Schema:
+    return {"description": text, "type": "integer", "minimum": 0, "maximum": 999_999}
+
+
+_LOOP: Schema = {
+    "repeats": {
+        "description": "So many calls that are alike are let through.",
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_REPEATS,
+    },
+    "within": {
+        "description": "In any stretch of time as long as this: `60s`, `5m` or `1h`, 24h at most.",
+        "type": "string",
+        "pattern": _DAY,
+    },
+    "of": _dimensions(
+        "What they have in common; nothing, and all calls are alike.",
+        {"anyOf": [{"enum": [TURN, *SUBJECTS, *OWNERS]}, {"type": "string", "pattern": _TAG}]},
+        least=0,
+    ),
+}
+_POLICY: Schema = {
+    "id": _ID,
+    "where": _conditions("What a call must be for the policy to be for it: globs for each key."),
+    "allow": _conditions("What calls must be, each key of them: globs.", least=1),
+    "deny": _conditions("What calls must not be, none of the keys: globs.", least=1),
+    "kill": {"description": "No call is let through.", "type": "boolean", "default": False},
+    "require": _dimensions("Of what a call must say something.", _WHOM),
+    "most_cost": {
+        "description": "The most that one call may cost, by its bound: `0.50 USD` say.",
+        "type": "string",
+        "pattern": rf"^\s*{_USD}\s*$",
+    },
+    "most_in_flight": _whole_number("The most calls that may be under way in one process."),
+    "per": _dimensions(
+        "By whose values calls in flight are counted apart.",
+        {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"type": "string", "pattern": _TAG}]},
+    ),
+    "most_depth": _whole_number("How deep agents may be nested around a call."),
+    "loop": {
+        "description": "How many calls may be alike.",
+        **_object(LOOP_KEYS, _LOOP, needed=LOOP_KEYS),
+    },
+    "on_violation": _choice(
+        get_args(OnViolation), "deny", "What becomes of a call that is not as it should be."
+    ),
+    "message": {"description": "What a refusal tells the program's user.", **_TEXT},
+    "upgrade_url": {"description": "Where that user may get more.", **_TEXT},
+}
 _DOCUMENT: Schema = {
     "version": {"enum": [1, "1"], "description": "The document's format."},
     "defaults": _object(DEFAULTS_KEYS, _DEFAULTS),
@@ -309,6 +394,15 @@ _DOCUMENT: Schema = {
         "propertyNames": {"anyOf": [{"const": "*"}, {"minLength": 1, "pattern": r"^[^*?\[]*$"}]},
         "additionalProperties": {
             "anyOf": [_PLAN, _object(ASSIGN_KEYS, _ASSIGNMENT, needed=("plan",))]
+        },
+    },
+    "policies": {
+        "description": "What calls may be, and for whom, whatever they cost.",
+        "type": "array",
+        "items": {
+            **_object(POLICY_KEYS, _POLICY, needed=("id",)),
+            "anyOf": [{"required": [key]} for key in POLICY_RULES],
+            "dependentRequired": {"per": ["most_in_flight"]},
         },
     },
     "hosts": {

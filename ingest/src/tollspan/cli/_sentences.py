@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tollspan.budget import EVERYBODY_ELSE, TRACE, Budget, Condition, RuleSet, Window
+from tollspan.budget import EVERYBODY_ELSE, LETS_PASS, TRACE, Budget, Condition, RuleSet, Window
 from tollspan.usage import TAG_PREFIX, format_amount, is_tag
 
 _WINDOWS = {
@@ -34,6 +34,8 @@ def sentence(budget: Budget) -> str:
     if budget.finish_reserve:
         share = f"{(budget.finish_reserve * 100).normalize():f}"
         parts.append(f"{share} % of it kept for calls that finish")
+    if budget.cooldown_seconds is not None and budget.on_exceed not in LETS_PASS:
+        parts.append(f"its owner is then refused for {budget.cooldown_seconds} s")
     if budget.warn_at:
         shares = " and ".join(f"{(share * 100).normalize():f}" for share in budget.warn_at)
         parts.append(f"warned at {shares} %")
@@ -86,7 +88,7 @@ def _exceeded(budget: Budget) -> str:
 def _amount(budget: Budget) -> str:
     if budget.limit == 0 and not budget.limits:
         return "nothing"
-    each = "".join(f" for each {_dimension(key)}" for key in budget.per)
+    each = "".join(f" for each {dimension(key)}" for key in budget.per)
     own = "".join(
         f", {format_amount(one.limit, budget.unit)} for {_values(one.values)}"
         for one in budget.limits
@@ -96,7 +98,7 @@ def _amount(budget: Budget) -> str:
 
 
 def _values(values: tuple[tuple[str, str], ...]) -> str:
-    return " and ".join(f"{_dimension(key)} {value}" for key, value in values)
+    return " and ".join(f"{dimension(key)} {value}" for key, value in values)
 
 
 def _window(window: Window) -> str:
@@ -114,11 +116,17 @@ def _calls(budget: Budget) -> str:
 
 
 def _condition(condition: Condition) -> str:
+    return f"{dimension(condition.key)} is {values(condition)}"
+
+
+def values(condition: Condition) -> str:
+    """Say which values meet a condition."""
     parts = [" or ".join(condition.patterns)] if condition.patterns else []
     if condition.excluded:
         parts.append(f"not {' nor '.join(condition.excluded)}")
-    return f"{_dimension(condition.key)} is {', but '.join(parts)}"
+    return ", but ".join(parts)
 
 
-def _dimension(key: str) -> str:
+def dimension(key: str) -> str:
+    """Name a dimension as people say it."""
     return f"tag {key.removeprefix(TAG_PREFIX)}" if is_tag(key) else key

@@ -70,6 +70,7 @@ class Place:
             LedgerUnavailableError: It can't be had.
         """
         import psycopg  # noqa: PLC0415 - as above
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415
 
         params = {
             "connect_timeout": _CONNECT_SECONDS,
@@ -78,7 +79,9 @@ class Place:
             "client_encoding": "utf8",
         }
         try:
-            connection = psycopg.connect(**params, autocommit=True, prepare_threshold=None)  # type: ignore[arg-type] # libpq's own words
+            connection = psycopg.connect(
+                make_conninfo("", **params), autocommit=True, prepare_threshold=None
+            )
         except psycopg.Error as error:
             raise unreachable(self, str(error)) from None
         return Link(connection, self)

@@ -16,7 +16,7 @@ from ._baggage import BAGGAGE, SHORTEST_SECRET, Baggage, outbound
 from ._blocks import Argument, Value, argument, attribution, finishing
 from ._budgets import Budgeted
 from ._carrying import bind
-from ._current import capture, capture_in_trace, set_default, use_baggage
+from ._current import agents, capture, capture_in_trace, set_default, use_baggage
 
 __all__ = [
     "BAGGAGE",
@@ -26,6 +26,7 @@ __all__ = [
     "Budgeted",
     "CallInFlight",
     "Value",
+    "agents",
     "argument",
     "attribution",
     "bind",

@@ -12,6 +12,7 @@ from tollspan.usage import Attribution, merge_attributions
 
 from ._baggage import Baggage
 
+_MOST_AGENTS = 1_000
 _KEY = create_key("tollspan-attribution")
 _default = Attribution()
 _baggage: Baggage | None = None
@@ -25,11 +26,13 @@ class Stated(msgspec.Struct):
         stated: What they say, and nothing else.
         default: The process's default at that time.
         in_force: The one over the other.
+        agents: Those of the blocks, outermost first; one in a row is there once.
     """
 
     stated: Attribution
     default: Attribution
     in_force: Attribution
+    agents: tuple[str, ...] = ()
 
 
 def set_default(attribution: Attribution) -> None:
@@ -69,13 +72,32 @@ def capture_in_trace(context: Context | None = None) -> Attribution:
     return msgspec.structs.replace(found, trace=f"{span.trace_id:032x}")
 
 
+def agents(context: Context | None = None) -> tuple[str, ...]:
+    """Name the agents on the way to here, outermost first; one that follows itself counts once.
+
+    They are those that blocks name, and before them the one that is named outside of all blocks.
+    Of more than a thousand, the innermost are named.
+    """
+    if context is None:
+        context = get_current()
+    found: Any = context.get(_KEY)
+    inner: tuple[str, ...] = () if found is None else found.agents
+    outside = _default if _inbound is None else _over_inbound(_inbound, context, None)
+    if outside.agent is None or outside.agent in inner[:1]:
+        return inner
+    return (outside.agent, *inner)
+
+
 def stating(context: Context, said: Attribution) -> Context:
     """Return a context in which `said` wins over what was said there."""
     found: Any = context.get(_KEY)
+    agents: tuple[str, ...] = () if found is None else found.agents
+    if said.agent is not None and said.agent not in agents[-1:]:
+        agents = (*agents[-_MOST_AGENTS:], said.agent)
     if found is not None:
         said = merge_attributions(found.stated, said)
     in_force = merge_attributions(_default, said)
-    context = set_value(_KEY, Stated(said, _default, in_force), context)
+    context = set_value(_KEY, Stated(said, _default, in_force, agents), context)
     if _baggage is not None and _baggage.writes:
         return _baggage.write(context, capture(context))
     return context

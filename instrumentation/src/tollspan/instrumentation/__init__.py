@@ -10,6 +10,7 @@ from ._run import Extractor, Failure, Run
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Recorder, SpanEmitter
 from ._stainless import ApiPath, Funnel, Sdk, Unsent, read_unsent, sdk_of_method
+from ._turn_reading import read_turns
 from ._worker import Worker
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "StreamReader",
     "Unsent",
     "Worker",
+    "read_turns",
     "read_unsent",
     "sdk_of_method",
 ]

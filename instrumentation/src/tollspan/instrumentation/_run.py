@@ -60,6 +60,10 @@ class Extractor(Protocol):
         """Return what a span says of the request beyond its `Request`; None for nothing."""
         ...
 
+    def turn(self, asked: Any) -> list[str] | None:
+        """Read what was said last, in parts that are hashed at once; None where it can't be."""
+        ...
+
     def prepare(self, request: Request, asked: Any) -> None:
         """Change what is sent where metering needs it; never what belongs to the caller."""
         ...

@@ -23,6 +23,7 @@ from tollspan.usage import (
 from ._run import Failure
 from ._shapes import Reading, StreamReader
 from ._spans import OwnSpan, SpanEmitter
+from ._turns import arguments_turn
 
 
 class NoOthers:
@@ -46,10 +47,12 @@ class ToolCall(OwnSpan):
         is_free: Tools are gated, also those that cost nothing.
         others: Who else makes spans of it.
         spans: Starts its span.
+        given: What its function is called with, while some policy wants to know; else None.
     """
 
     is_free = False
     others: Any = NoOthers()
+    given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     def __init__(self, request: Request, spans: SpanEmitter, unit: str | None = None) -> None:
         self.name = request.model
@@ -87,6 +90,14 @@ class ToolCall(OwnSpan):
 
     def details(self, asked: object) -> None:
         """Say nothing more: its span has a shape of its own."""
+
+    def turn(self, asked: object) -> list[str] | None:  # noqa: ARG002 - the protocol's
+        """Read its name and arguments; an object that it is a method of is left out."""
+        if self.given is None:
+            return None
+        args, kwargs = self.given
+        found = arguments_turn(self.name, (args, kwargs))
+        return found or (arguments_turn(self.name, (args[1:], kwargs)) if args else None)
 
     def prepare(self, request: Request, asked: object) -> None:
         """Change nothing: it is the program's own."""

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 
 import msgspec
 
+from tollspan import attribution
 from tollspan.budget import (
     Account,
     Authority,
@@ -99,6 +100,7 @@ class BooksInForce:
             self.ledger,
             acquire_timeout_seconds=settings.acquire_timeout_seconds,
             mode=settings.mode,
+            agents=attribution.agents,
         )
         self.sink = Closer(book, self.ledger)
         self._shared: SharedAuthority | None = None

@@ -249,6 +249,7 @@ def _after_fork_in_child() -> None:
         installed.books.after_fork_in_child()
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
+        installed.gate.forget()
         installed.telemetry.metering.forget()
         installed.door.forget()
         for funnel in installed.funnels:

@@ -21,6 +21,7 @@ from tollspan.instrumentation import (
     MetricsRecorder,
     SpanEmitter,
     Worker,
+    read_turns,
 )
 from tollspan.instrumentation.anthropic import ANTHROPIC
 from tollspan.instrumentation.mcp import PACKAGE as MCP
@@ -141,6 +142,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         # What calls say of themselves comes before the rules that ask for it, and goes after them.
         if rules.goes_by_traces:
             lifecycle.attribution, door.goes_by_traces = attribution.capture_in_trace, True
+        read_turns(lifecycle, is_wanted=rules.asks_turns and settings.mode != "off")
         gate.use(rules, no_prices=no_prices if rules.on_unavailable == "deny" else None)
         if not rules.goes_by_traces:
             lifecycle.attribution, door.goes_by_traces = attribution.capture, False
@@ -152,8 +154,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         books.tick()
         telemetry.recorder.look()
 
-    after = AfterCalls(LISTENERS)
-    after.warner = Warner(lambda: gate.rules, books.standing, books.milestones, after.warn)
+    after = _after(books)
     worker = Worker(tick=tick)
     telemetry = _telemetry(settings, worker, books, after, on_change)
     lifecycle = Lifecycle(
@@ -176,7 +177,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     use(rules)
     if problem is not None:
         gate.refuse_all(problem)
-    after.seen += [door.see, gate.typical.learn]
+    after.seen.append(door.see)
     return Installed(
         settings=settings,
         ledger=ledger,
@@ -191,6 +192,14 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         look_at_rules=watcher.look,
         problem=problem or no_prices,
     )
+
+
+def _after(books: BooksInForce) -> AfterCalls:
+    """Set up what is done after calls: warn, and learn what is typical."""
+    after = AfterCalls(LISTENERS)
+    after.warner = Warner(lambda: books.gate.rules, books.standing, books.milestones, after.warn)
+    after.seen.append(books.gate.typical.learn)
+    return after
 
 
 def _hooks(

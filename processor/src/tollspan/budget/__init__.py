@@ -1,6 +1,7 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
 from .assigning import EVERYBODY_ELSE, Assignments, window_of
+from .bounds import Bounds
 from .checking import Problem, find_problems
 from .closing import Closer, Rates
 from .document import (
@@ -14,7 +15,7 @@ from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS, parse_amount
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import WINDOW_KEYS
 from .explaining import Matching, Seen, matchings
-from .gate import Bounds, BudgetGate
+from .gate import BudgetGate
 from .headroom import Headroom, headroom_of, most_output, tightest
 from .leased import LeasedLedger
 from .leases import (
@@ -33,10 +34,12 @@ from .leases import (
     size,
 )
 from .limits import Limits
-from .looking import Looking
+from .looking import Balances, Looking
 from .memory import MemoryLedger
 from .on_exceed import CLAMP_KEYS, ON_EXCEED_KEYS
 from .plans import account_of, read_scope
+from .policies import TURN, Loop, OnViolation, Policy
+from .policy_document import LOOP_KEYS, MOST_REPEATS, POLICY_KEYS, POLICY_RULES
 from .ports import (
     BUSY,
     Authority,
@@ -67,6 +70,7 @@ from .rules import (
 )
 from .said_limits import parse_limit
 from .shared_memory import MemoryAuthority
+from .turns import fingerprint, note_turn, turn_of
 from .values import (
     REPORT,
     Account,
@@ -109,6 +113,8 @@ __all__ = [
     "LETS_PASS",
     "LIFETIME",
     "LIMIT_SHARE",
+    "LOOP_KEYS",
+    "MOST_REPEATS",
     "NO_OWN_UNITS",
     "ON_EXCEED_KEYS",
     "OTHERS",
@@ -116,10 +122,13 @@ __all__ = [
     "OWN_UNIT",
     "PLAN_KEYS",
     "PLAN_NAME",
+    "POLICY_KEYS",
+    "POLICY_RULES",
     "REPORT",
     "ROOM_SHARE",
     "SUBJECTS",
     "TRACE",
+    "TURN",
     "UNIT_WORDS",
     "WINDOW_KEYS",
     "Account",
@@ -127,6 +136,7 @@ __all__ = [
     "Assignments",
     "Authority",
     "Balance",
+    "Balances",
     "Books",
     "BoundKind",
     "Bounds",
@@ -155,6 +165,7 @@ __all__ = [
     "Lessor",
     "Limits",
     "Looking",
+    "Loop",
     "Matching",
     "MemoryAuthority",
     "MemoryLedger",
@@ -164,8 +175,10 @@ __all__ = [
     "OnUnbounded",
     "OnUnboundedInput",
     "OnUnpriced",
+    "OnViolation",
     "Outlook",
     "OwnLimit",
+    "Policy",
     "Problem",
     "Rates",
     "Refusal",
@@ -187,10 +200,12 @@ __all__ = [
     "end_of",
     "ends_at",
     "find_problems",
+    "fingerprint",
     "headroom_of",
     "is_asyncio",
     "matchings",
     "most_output",
+    "note_turn",
     "parse_amount",
     "parse_limit",
     "parse_rules",
@@ -200,6 +215,7 @@ __all__ = [
     "refused",
     "size",
     "tightest",
+    "turn_of",
     "unchanged",
     "window_of",
 ]

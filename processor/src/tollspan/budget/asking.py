@@ -16,8 +16,8 @@ from tollspan.usage import (
     Request,
 )
 
+from .bounds import Bounds
 from .rules import RuleSet
-from .typical import Mosts
 from .values import REPORT, Account, Leg
 
 _ASKED_OF_ALL = TOKEN_UNITS | {"usd", "calls"}
@@ -28,7 +28,7 @@ def calls(call: Call) -> int:
     return 1 if call.door != REPORT else dict(call.request.quantities).get(TOOL_CALLS, 0)
 
 
-def most_output(bounds: Mosts, call: Call, *, ceiling: bool) -> int | None:
+def most_output(bounds: Bounds, call: Call, *, ceiling: bool) -> int | None:
     """Return the most that a model writes as one answer; None where nobody knows."""
     request, at_unix_ns = call.request, call.started_at_unix_ns
     unlimited = msgspec.structs.replace(request, max_output_tokens=None)

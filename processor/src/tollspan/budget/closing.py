@@ -105,6 +105,8 @@ class Closer:
             keep = closing.keep_unresolved or cost.status in INCOMPLETE
             extra = outcome.maybe_billed_attempts
             if keep or extra or not hold.is_money or posted > (decision.note.bound_nanousd or 0):
+                if decision.on_end is not None:
+                    decision.on_end()
                 charges = charges_of(closing, cost)
                 if any(charge.overrun for charge in charges):
                     marks += ("overrun",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tollspan.usage import (
     BLOCK_PERIOD,
@@ -20,6 +20,7 @@ from tollspan.usage import (
     TollspanError,
     UnboundedCallError,
     UnpricedModelError,
+    VelocityExceededError,
     format_amount,
     is_tag,
 )
@@ -123,9 +124,35 @@ def _budget_of(account: Account, budgets: Mapping[str, Budget]) -> Budget | None
     return None if account.period == BLOCK_PERIOD else budgets.get(account.budget_id)
 
 
+def cooling(call: Call, account: Account, wait_seconds: float, budget: Budget) -> CallDeniedError:
+    """Deny a call whose owner was too fast, and has not cooled down yet."""
+    scope = read_scope(account.scope)
+    whose = f" of {', '.join(f'{key} {value!r}' for key, value in scope)}" if scope else ""
+    text = (
+        f"budget {account.budget_id!r}{whose} had no room for a call, and cools down for "
+        f"{wait_seconds:.0f} s more"
+    )
+    return VelocityExceededError(
+        f"{budget.message} ({text})" if budget.message else text,
+        rule_id=account.budget_id,
+        scope=scope,
+        unit=account.unit,
+        limit=account.limit,
+        resets_at=datetime.fromtimestamp(call.started_at_unix_ns / 1e9 + wait_seconds, UTC),
+        message=budget.message,
+        upgrade_url=budget.upgrade_url,
+        recovery=Recovery(
+            retryable=True, retry_after_seconds=wait_seconds, owner_action_required=False
+        ),
+        call_id=call.id,
+    )
+
+
 def _class_of(budget: Budget | None) -> type[BudgetExceededError]:
     if budget is None:
         return BudgetExceededError
+    if budget.cooldown_seconds is not None:
+        return VelocityExceededError
     if "session" in budget.per:
         return SessionLimitExceededError
     keys = (*budget.per, *(condition.key for condition in budget.where))
@@ -168,4 +195,5 @@ def _wait_seconds(call: Call, account: Account, budgets: Mapping[str, Budget]) -
     resets_at = _resets_at(call, account, budgets)
     if resets_at is None:
         return None
-    return max(0.0, resets_at.timestamp() - call.started_at_unix_ns / 1e9)
+    window = resets_at.timestamp() - call.started_at_unix_ns / 1e9
+    return max(0.0, window, budgets[account.budget_id].cooldown_seconds or 0.0)

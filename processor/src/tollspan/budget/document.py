@@ -16,13 +16,15 @@ from .document_conditions import read_condition
 from .document_limits import read_amount, read_limits
 from .document_plans import read_assign, read_plans
 from .document_windows import read_window
+from .durations import read_duration
 from .finishing import read_finish_reserve
 from .on_exceed import read_on_exceed
 from .plans import is_key
+from .policy_document import read_policies
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .rules import OWNERS, SUBJECTS, BoundKind, Budget, Condition, RuleSet
 
-DOCUMENT_KEYS = ("version", "defaults", "budgets", "plans", "assign", "hosts")
+DOCUMENT_KEYS = ("version", "defaults", "budgets", "plans", "assign", "policies", "hosts")
 DEFAULTS_KEYS = ("on_unavailable", "on_unbounded", "on_unbounded_input", "on_unpriced")
 BUDGET_KEYS = (
     "id",
@@ -34,6 +36,7 @@ BUDGET_KEYS = (
     "on_exceed",
     "bound",
     "finish_reserve",
+    "cooldown",
     "warn_at",
     "message",
     "upgrade_url",
@@ -86,6 +89,7 @@ class RulesReader(DocumentReader):
         plans = read_plans(self, keys.get("plans"), lambda node: self._budgets(node, seen))
         return RuleSet(
             budgets=(*budgets, *chain.from_iterable(plans.values())),
+            policies=read_policies(self, keys.get("policies"), seen),
             on_unavailable=self._choice(
                 chosen.get("on_unavailable"), "on_unavailable", get_args(OnUnavailable), "deny"
             ),
@@ -151,6 +155,7 @@ class RulesReader(DocumentReader):
             clamp_minimum_tokens=exceeding.clamp_minimum_tokens,
             bound=self._choice(keys.get("bound"), "bound", get_args(BoundKind), "strict"),
             finish_reserve=read_finish_reserve(self, keys.get("finish_reserve")),
+            cooldown_seconds=read_duration(self, keys.get("cooldown"), "cooldown"),
             warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),
             upgrade_url=self._optional_text(keys.get("upgrade_url"), "upgrade_url"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from functools import partial
 from itertools import repeat
-from typing import Protocol
 
 import msgspec
 
@@ -26,33 +25,22 @@ from tollspan.usage import (
 )
 
 from . import asking, denials
+from .bounds import Bounds
+from .cooldowns import Cooldowns
 from .fitting import Fitted, Fitter, may_change
+from .judging import Judge
 from .looking import Looking
-from .plans import NOWHEN, Plan, Planner
+from .noting import never_held, note_of
+from .plans import NOWHEN, InjectingPlan, ObservedPlan, Plan, Planner
+from .policing import PolicyIndex
 from .ports import Authority, Busy, OnUnpriced, is_asyncio
 from .rules import Budget, RuleSet
 from .typical import TypicalBounds
-from .values import Account, Balance, Change, Decision, Hold, Refusal
+from .values import REPORT, Account, Balance, Change, Decision, Hold, Refusal
+from .verdicts import JudgedPlan
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
-_Allow = Callable[[Hold, Bound, Plan], Decision]
-
-
-class Bounds(Protocol):
-    """The part of a price book that the gate needs."""
-
-    def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
-        """Return the most that a request can cost; `ceiling` assumes the dearest for no price."""
-        ...
-
-    def most_of(
-        self, request: Request, unit: BudgetUnit, at_unix_ns: int, *, ceiling: bool
-    ) -> tuple[int | None, tuple[str, ...]]:
-        """Return the most of a unit, neither money nor calls, that a request can use, and why.
-
-        0 where it can use none, None where nothing bounds it.
-        """
-        ...
+_Ready = tuple[Hold, Bound, Plan | JudgedPlan]
 
 
 class BudgetGate:
@@ -69,6 +57,8 @@ class BudgetGate:
             `on_unavailable` decides; threads wait as long as the authority itself lets them.
         mode: `observe` refuses nothing and says of each call what it would have done; `off` asks
             nobody, and only counts what is spent.
+        agents: Names the agents around the call that is being made, outermost first.
+        clock: Seconds, by which calls that are alike are counted, and owners cool down.
     """
 
     def __init__(
@@ -79,14 +69,17 @@ class BudgetGate:
         *,
         acquire_timeout_seconds: float = 0.25,
         mode: Mode = "enforce",
+        agents: Callable[[], tuple[str, ...]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._judge = Judge(mode, agents, clock=clock)
+        self._cooldowns = Cooldowns(clock)
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
         self._authority = authority
         self.typical = TypicalBounds(bounds)
         self._mode: Mode = mode
         self._heeds_blocks = False
-        self._allow: _Allow = _allowed if mode == "enforce" else partial(_allowed_in, mode)
         self.use(rules)
 
     @property
@@ -103,15 +96,14 @@ class BudgetGate:
         """
         planner = self._new_planner(rules)
         self._rules = rules
+        self._cooldowns.forget()
         self._planner = planner
         if self._heeds_blocks and not planner.heeds_blocks:  # another thread said so meanwhile
             self._planner = self._new_planner(rules)
         self._has_no_rules = False
         self._refusing = no_prices
-        self.typical.is_wanted = any(one.bound == "typical" for one in rules.budgets)
         self._injects = rules.on_unbounded == "inject" and self._mode == "enforce"
-        if self._mode == "enforce":
-            self._allow = _allowed_as_changed if self._injects else _allowed
+        self.typical.is_wanted = any(one.bound == "typical" for one in rules.budgets)
 
     def ask(self, authority: Authority) -> None:
         """Have another authority hold the money of the calls to come."""
@@ -124,8 +116,19 @@ class BudgetGate:
             self._planner = self._new_planner(self._rules)
 
     def _new_planner(self, rules: RuleSet) -> Planner:
-        is_soft = self._mode != "enforce"
-        return Planner(rules, is_soft=is_soft, heeds_blocks=self._heeds_blocks)
+        is_judged = bool(rules.policies) and self._mode != "off"
+        return Planner(
+            rules,
+            is_soft=self._mode != "enforce",
+            heeds_blocks=self._heeds_blocks,
+            policies=PolicyIndex(rules.policies) if is_judged else None,
+            kind=self._kind_of_plan(rules),
+        )
+
+    def _kind_of_plan(self, rules: RuleSet) -> type[Plan]:
+        if self._mode != "enforce":
+            return ObservedPlan
+        return InjectingPlan if rules.on_unbounded == "inject" else Plan
 
     def refuse_all(self, problem: TollspanError) -> None:
         """Deny every call until there are rules to `use`: those that there are can't be read."""
@@ -141,12 +144,12 @@ class BudgetGate:
         try:
             refusal = self._authority.hold(hold)
         except LedgerError as error:
-            return self._unavailable(call, hold, bound, error)
+            return plan.join(self._unavailable(call, hold, bound, error))
         if refusal is None:
-            return self._allow(hold, bound, plan)
+            return plan.allow(hold, bound)
         if refusal.is_held or not plan.may_fit:
-            return self._short(refusal, call, hold, bound, plan)
-        return self._fit(refusal, call, hold, bound)
+            return plan.join(self._short(refusal, call, hold, bound))
+        return plan.join(self._fit(refusal, call, hold, bound))
 
     async def authorize_async(self, call: Call) -> Decision:
         """Decide on a call; what would have to wait is done in another thread and awaited."""
@@ -159,12 +162,12 @@ class BudgetGate:
             if isinstance(refusal, Busy):
                 refusal = await self._hold_soon(hold)
         except LedgerError as error:
-            return self._unavailable(call, hold, bound, error)
+            return plan.join(self._unavailable(call, hold, bound, error))
         if refusal is None:
-            return self._allow(hold, bound, plan)
+            return plan.allow(hold, bound)
         if refusal.is_held or not plan.may_fit:
-            return self._short(refusal, call, hold, bound, plan)
-        return await self._fit_async(refusal, call, hold, bound)
+            return plan.join(self._short(refusal, call, hold, bound))
+        return plan.join(await self._fit_async(refusal, call, hold, bound))
 
     async def _hold_soon(self, hold: Hold) -> Refusal | None:
         """Await a hold that another thread makes; give up, and give back, when it takes long."""
@@ -187,6 +190,7 @@ class BudgetGate:
             looking: Says how accounts stand; None for the authority.
         """
         gate = copy(self)
+        gate._judge = self._judge.looking()  # noqa: SLF001 - a copy of this
         gate._authority = looking or Looking(self._authority.balances)  # noqa: SLF001 - a copy of this
         return gate.authorize(call)
 
@@ -195,8 +199,8 @@ class BudgetGate:
         plan = self._planner.every_call
         if not plan.since_unix_ns <= call.started_at_unix_ns < plan.until_unix_ns:
             plan = self._planner.plan(call)
-        note = _note(Bound(amount_nanousd=0), "allow", plan.rule_ids, mode=self._mode)
-        return Decision(note=note, hold=_never_held(call, plan))
+        note = note_of(Bound(amount_nanousd=0), "allow", plan.rule_ids, mode=self._mode)
+        return Decision(note=note, hold=never_held(call, plan))
 
     def budget(self, rule_id: str) -> Budget | None:
         """Return the budget in force of that id."""
@@ -225,19 +229,32 @@ class BudgetGate:
 
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made."""
+        self._judge.leave(call_id)
         self._authority.release_soon(call_id)
 
-    def _prepare(self, call: Call) -> Decision | tuple[Hold, Bound, Plan]:
+    @property
+    def in_flight(self) -> int:
+        """How many calls of this process are under way, of those that a policy counts."""
+        return self._judge.in_flight
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: the calls under way are the parent's."""
+        self._judge.forget()
+        self._cooldowns.forget()
+
+    def _prepare(self, call: Call) -> Decision | _Ready:
         """Bound the call and name its accounts, or decide at once."""
         at_unix_ns = call.started_at_unix_ns
         planner = self._planner
         plan = planner.every_call
         if not plan.since_unix_ns <= at_unix_ns < plan.until_unix_ns:
             plan = planner.plan(call)
-        if self._refusing is not None and (plan.accounts or self._has_no_rules):
+        if self._refusing is not None and (
+            plan.accounts or self._has_no_rules or plan.needs_prices
+        ):
             denial = denials.unreadable(call, self._refusing)
             return self._denied(call, denial, plan=plan, is_unavailable=True)
-        if not plan.accounts:
+        if not plan.accounts and plan.is_plain:
             return _ALLOWED_UNTOUCHED
         request = call.request
         on_unpriced = self._rules.on_unpriced
@@ -246,7 +263,7 @@ class BudgetGate:
         bound = self._bounds.bound(request, at_unix_ns, ceiling=on_unpriced == "ceiling")
         amount = bound.amount_nanousd
         if not plan.is_plain:
-            return self._prepare_units(call, plan, bound, on_unpriced)
+            return self._prepare_further(call, plan, bound, on_unpriced)
         if amount is None:
             if "unpriced" not in bound.reasons or on_unpriced == "deny":
                 return self._denied(call, denials.no_bound(call, bound), bound, plan)
@@ -256,20 +273,39 @@ class BudgetGate:
         legs = tuple(zip(plan.accounts, repeat(amount)))
         hold = Hold(call_id=call.id, started_at_unix_ns=at_unix_ns, legs=legs)
         if self._mode == "off":
-            return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
+            return Decision(note=note_of(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
         return hold, bound, plan
+
+    def _prepare_further(
+        self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
+    ) -> Decision | _Ready:
+        """Do as `_prepare` does where rules ask for more than a bound in each account."""
+        cooling = self._cooldowns.find(plan.cooling) if plan.cooling else None
+        if cooling is not None and call.door != REPORT and self._mode == "enforce":
+            account, wait_seconds = cooling
+            budget = self._planner.budgets[account.budget_id]
+            denial = denials.cooling(call, account, wait_seconds, budget)
+            return Decision(note=note_of(bound, "deny", (account.budget_id,)), denial=denial)
+        if plan.policies is None:
+            return self._prepare_units(call, plan, bound, on_unpriced)
+        verdict = self._judge.judge(call, plan.policies, bound, on_unpriced)
+        if verdict.denial is not None:
+            return verdict.refused()
+        if not plan.accounts:
+            return verdict.join(call, Decision(note=DecisionNote(mode=self._mode)))
+        ready = self._prepare_units(call, plan, bound, on_unpriced)
+        if isinstance(ready, Decision):
+            return verdict.join(call, ready)
+        hold, bound, plan = ready
+        return hold, bound, JudgedPlan(call, plan, verdict)
 
     def _prepare_units(
         self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
     ) -> Decision | tuple[Hold, Bound, Plan]:
-        """Do as `_prepare` does where a rule asks for more than the call's bound in USD."""
+        """Do as `_prepare` does where some account counts something else than money."""
         request = call.request
         if self._injects and request.max_output_tokens is None and may_change(call):
-            most_output = self._most_output(call)
-            if most_output is not None:
-                limited = msgspec.structs.replace(request, max_output_tokens=most_output)
-                change = Change(asked=request, request=limited)
-                plan = msgspec.structs.replace(plan, change=change)
+            plan = self._injected(call, plan)
         amounts: dict[BudgetUnit, int] = {
             "usd": bound.amount_nanousd or 0,
             "calls": asking.calls(call),
@@ -301,11 +337,20 @@ class BudgetGate:
             is_money=False,
             unasked=unasked,
         )
-        if not legs:
-            return self._allow(hold, bound, plan)
         if self._mode == "off":
-            return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
+            return Decision(note=note_of(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
+        if not legs:
+            return plan.allow(hold, bound)
         return hold, bound, plan
+
+    def _injected(self, call: Call, plan: Plan) -> Plan:
+        """Have the model's own limit of output sent, where one is known."""
+        most = self._most_output(call)
+        if most is None:
+            return plan
+        limited = msgspec.structs.replace(call.request, max_output_tokens=most)
+        change = Change(asked=call.request, request=limited)
+        return msgspec.structs.replace(plan, change=change)
 
     def _most_output(self, call: Call) -> int | None:
         """Return the most that a model writes as one answer; None where nobody knows."""
@@ -315,6 +360,22 @@ class BudgetGate:
     def _on_unpriced(self, request: Request) -> OnUnpriced:
         """Return what holds for models without a price where a request is sent."""
         return self._rules.on_unpriced or ("allow" if request.is_assumed else "ceiling")
+
+    def _prepare_form(self, call: Call) -> Decision | tuple[Hold, Bound, Plan]:
+        """Bound another form of a call that was judged, and name its accounts."""
+        plan = self._planner.plan(call)
+        if plan.policies is not None:
+            for violation in plan.policies.violations:
+                if violation.is_hard:
+                    return Decision(note=DecisionNote(action="deny"), denial=violation.denial(call))
+        if not plan.accounts:
+            return _ALLOWED_UNTOUCHED
+        request = call.request
+        on_unpriced = self._on_unpriced(request)
+        bound = self._bounds.bound(
+            request, call.started_at_unix_ns, ceiling=on_unpriced == "ceiling"
+        )
+        return self._prepare_units(call, plan, bound, on_unpriced)
 
     def _refuses(self, request: Request, bound: Bound) -> bool:
         """Say whether the rules refuse what only assumptions or the model's own limits bound."""
@@ -338,18 +399,18 @@ class BudgetGate:
 
         Then nothing is held for it, and what it costs is posted to its accounts all the same.
         """
-        may_refuse = plan.hard_units or not plan.accounts or self._has_no_rules
+        may_refuse = plan.hard_units or not plan.accounts or self._has_no_rules or plan.needs_prices
         if self._mode == "enforce" and may_refuse:
-            note = _note(bound, "deny", is_unavailable=is_unavailable)
+            note = note_of(bound, "deny", is_unavailable=is_unavailable)
             return Decision(note=note, denial=denial)
-        note = _note(
+        note = note_of(
             bound,
             self._soft_action(plan.rule_ids),
             plan.rule_ids,
             is_unavailable=is_unavailable,
             mode=self._mode,
         )
-        return Decision(note=note, hold=_never_held(call, plan))
+        return Decision(note=note, hold=never_held(call, plan))
 
     def _soft_action(self, rule_ids: tuple[str, ...]) -> DecisionAction:
         """Say what a call is that goes through although these rules have no room for it."""
@@ -365,28 +426,26 @@ class BudgetGate:
         is_allowed = self._rules.on_unavailable != "deny"
         if hard_ids and not is_allowed:
             denial = denials.unavailable(call, hard_ids[0], bound, error)
-            note = _note(bound, "deny", rule_ids, is_unavailable=True)
+            note = note_of(bound, "deny", rule_ids, is_unavailable=True)
             return Decision(note=note, denial=denial)
         action = "allow" if is_allowed else self._soft_action(rule_ids)
-        note = _note(bound, action, rule_ids, is_unavailable=True, mode=self._mode)
+        note = note_of(bound, action, rule_ids, is_unavailable=True, mode=self._mode)
         return Decision(note=note, hold=hold)
 
-    def _short(
-        self, refusal: Refusal, call: Call, hold: Hold, bound: Bound, plan: Plan
-    ) -> Decision:
+    def _short(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
         """Decide on a call that some account has no room for."""
         rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
         if refusal.is_held:
             action = self._soft_action(rule_ids)
-            note = _note(bound, action, rule_ids, mode=self._mode)
-            decision = Decision(note=note, hold=hold)
-            return decision if plan.change is None else plan.change.apply(decision)
+            return Decision(note=note_of(bound, action, rule_ids, mode=self._mode), hold=hold)
         return self._refuse(refusal, call, bound)
 
     def _refuse(self, refusal: Refusal, call: Call, bound: Bound) -> Decision:
         rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
+        if not self._judge.is_looking:
+            self._cooldowns.begin(refusal, self._planner.budgets)
         denial = denials.exceeded(call, refusal, self._planner.budgets)
-        return Decision(note=_note(bound, "deny", rule_ids), denial=denial)
+        return Decision(note=note_of(bound, "deny", rule_ids), denial=denial)
 
     def _fit(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
         """Change a call so that it fits, if the rules allow that; else refuse it."""
@@ -423,7 +482,7 @@ class BudgetGate:
             call,
             refusal,
             self._planner.budgets,
-            self._prepare,
+            self._prepare_form,
             self._most_output,
             clamps_all=clamps_all,
         )
@@ -437,57 +496,5 @@ class BudgetGate:
         action: DecisionAction = (
             "clamp" if fitted.request.model == call.request.model else "reroute"
         )
-        note = _note(fitted.bound, action, fitted.rule_ids)
+        note = note_of(fitted.bound, action, fitted.rule_ids)
         return change.apply(Decision(note=note, hold=fitted.hold))
-
-
-def _allowed_as_changed(hold: Hold, bound: Bound, plan: Plan) -> Decision:
-    decision = _allowed(hold, bound, plan)
-    return decision if plan.change is None else plan.change.apply(decision)
-
-
-def _allowed(hold: Hold, bound: Bound, plan: Plan) -> Decision:
-    return Decision(
-        note=DecisionNote(
-            rule_ids=plan.rule_ids,
-            bound_nanousd=bound.amount_nanousd,
-            bound_reasons=bound.reasons,
-        ),
-        hold=hold,
-    )
-
-
-def _allowed_in(mode: Mode, hold: Hold, bound: Bound, plan: Plan) -> Decision:
-    return Decision(note=_note(bound, "allow", plan.rule_ids, mode=mode), hold=hold)
-
-
-def _never_held(call: Call, plan: Plan) -> Hold | None:
-    """Name the accounts of a call for which nothing was held, so that it is charged to them."""
-    if not plan.accounts:
-        return None
-    legs, unasked = asking.split(plan.accounts, {})
-    return Hold(
-        call_id=call.id,
-        started_at_unix_ns=call.started_at_unix_ns,
-        legs=legs,
-        is_money=plan.is_money,
-        unasked=unasked,
-    )
-
-
-def _note(
-    bound: Bound,
-    action: DecisionAction,
-    rule_ids: tuple[str, ...] = (),
-    *,
-    is_unavailable: bool = False,
-    mode: Mode = "enforce",
-) -> DecisionNote:
-    return DecisionNote(
-        action=action,
-        rule_ids=rule_ids,
-        bound_nanousd=bound.amount_nanousd,
-        bound_reasons=bound.reasons,
-        is_unavailable=is_unavailable,
-        mode=mode,
-    )

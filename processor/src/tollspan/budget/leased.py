@@ -363,6 +363,7 @@ class LeasedLedger:
         """Tell the authority what goes back; not with the lock."""
         asked_at = self._clock()
         is_done = False
+        life_seconds: float | None = None
         try:
             life_seconds = self._lessor.give_back(lease, parts)
             is_done = True

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,9 +15,11 @@ from tollspan.usage import (
     BLOCK_PERIOD,
     TOOL_PROVIDER,
     Attribution,
+    Bound,
     BudgetUnit,
     Call,
     ConfigError,
+    DecisionNote,
     Request,
     is_tag,
     value_of,
@@ -26,8 +29,11 @@ from .assigning import Assignments, window_of
 from .finishing import limit_for
 from .limits import Limits
 from .rules import CHANGES, LETS_PASS, OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
-from .values import Account, Change
+from .values import Account, Change, Decision, Hold
 from .windows import FOREVER_UNIX_NS, TRACE, Window, period
+
+if TYPE_CHECKING:
+    from .policing import PolicyIndex, PolicyPlan
 
 _MOST_PLANS = 4_096
 _LONGEST_MODEL = 512
@@ -49,6 +55,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         may_fit: A call that does not fit may be changed until it does.
         typical: The budgets that hold what is typical, by id.
         change: What one call goes out as, whatever there is room for; None: as it was asked for.
+        policies: What policies say of such calls; None when they let them be.
+        cooling: The accounts that refuse calls for a while once they have refused one.
         hard_units: What those of them count that refuse what does not fit.
         since_unix_ns, until_unix_ns: The plan holds from the one until just before the other.
     """
@@ -63,6 +71,63 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     may_fit: bool = False
     typical: frozenset[str] = frozenset()
     change: Change | None = None
+    policies: PolicyPlan | None = None
+    cooling: tuple[Account, ...] = ()
+
+    @property
+    def needs_prices(self) -> bool:
+        """Whether a policy refuses such calls by what they may cost."""
+        return self.policies is not None and self.policies.needs_prices
+
+    def allow(self, hold: Hold, bound: Bound) -> Decision:
+        """Return the decision on a call for which every account has room."""
+        return Decision(
+            note=DecisionNote(
+                rule_ids=self.rule_ids,
+                bound_nanousd=bound.amount_nanousd,
+                bound_reasons=bound.reasons,
+            ),
+            hold=hold,
+        )
+
+    def join(self, decision: Decision) -> Decision:
+        """Return the decision on a call for which some account has no room: as it is."""
+        return decision
+
+
+class ObservedPlan(Plan, frozen=True, kw_only=True):
+    """A plan of calls of which none is refused: `observe`."""
+
+    def allow(self, hold: Hold, bound: Bound) -> Decision:
+        """Return the decision on a call for which every account has room."""
+        return Decision(
+            note=DecisionNote(
+                rule_ids=self.rule_ids,
+                bound_nanousd=bound.amount_nanousd,
+                bound_reasons=bound.reasons,
+                mode="observe",
+            ),
+            hold=hold,
+        )
+
+
+class InjectingPlan(Plan, frozen=True, kw_only=True):
+    """A plan of calls that may have a maximum of output sent for them."""
+
+    def allow(self, hold: Hold, bound: Bound) -> Decision:
+        """Return the decision on a call for which every account has room."""
+        note = DecisionNote(
+            rule_ids=self.rule_ids,
+            bound_nanousd=bound.amount_nanousd,
+            bound_reasons=bound.reasons,
+        )
+        return self.join(Decision(note=note, hold=hold))
+
+    def join(self, decision: Decision) -> Decision:
+        """Return a decision with what is sent, unless the call is refused or changed already."""
+        if self.change is None or decision.denial is not None or decision.change is not None:
+            return decision
+        return self.change.apply(decision)
 
 
 NOWHEN = Plan(
@@ -84,17 +149,31 @@ class Planner:
         rules: The rules.
         is_soft: No budget refuses anything: all only count and report.
         heeds_blocks: Calls may be made in blocks that have budgets of their own.
+        policies: The policies of the rules; None to plan budgets alone.
+        kind: What plans are made.
     """
 
     def __init__(
-        self, rules: RuleSet, *, is_soft: bool = False, heeds_blocks: bool = False
+        self,
+        rules: RuleSet,
+        *,
+        is_soft: bool = False,
+        heeds_blocks: bool = False,
+        policies: PolicyIndex | None = None,
+        kind: type[Plan] = Plan,
     ) -> None:
+        self._kind_of_plan = kind
         self._is_soft = is_soft
         self.heeds_blocks = heeds_blocks
         self._typical = frozenset([one.id for one in rules.budgets if one.bound == "typical"])
         self._injects = rules.on_unbounded == "inject" and not is_soft
         self.budgets = {budget.id: budget for budget in rules.budgets}
-        self._kind = _kind_of(rules.budgets, heeds_blocks=heeds_blocks)
+        self._policies = policies
+        self._kind = _kind_of(
+            rules.budgets,
+            frozenset() if policies is None else policies.keys,
+            heeds_blocks=heeds_blocks,
+        )
         self._goes_by_traces = rules.goes_by_traces
         self._plans: dict[object, Plan] = {}
         self._periods: dict[Window, tuple[str, int, int]] = {}
@@ -104,7 +183,7 @@ class Planner:
         self._for_one: dict[str, dict[str | None, list[_Entry]]] = {}
         for number, budget in enumerate(rules.budgets):
             entry = (number, budget, _tests(budget.where), Limits(budget))
-            named = next(filter(_names_somebody, budget.where), None)
+            named = next(filter(names_somebody, budget.where), None)
             if budget.plan is not None:
                 self._for_plan.setdefault(budget.plan, []).append(entry)
             elif named is None:
@@ -164,18 +243,24 @@ class Planner:
         accounts += self._of_blocks(call)
         rule_ids = tuple([account.budget_id for account in accounts])
         typical = self._typical.intersection(rule_ids)
+        cooling = tuple([one for one in accounts if self._cools(one)])
         is_money = all(account.unit == "usd" for account in accounts)
         hard: set[BudgetUnit] = {account.unit for account in accounts if not account.is_soft}
-        return Plan(
+        policies = None if self._policies is None else self._policies.plan(call)
+        return self._kind_of_plan(
             accounts=tuple(accounts),
             rule_ids=rule_ids,
             is_money=is_money,
-            is_plain=is_money and not self._injects and not typical,
+            is_plain=is_money
+            and policies is None
+            and not (cooling or typical or (self._injects and accounts)),
             typical=typical,
             may_fit=may_fit and not self._is_soft,
             hard_units=frozenset(hard),
             since_unix_ns=at_unix_ns,
             until_unix_ns=until,
+            policies=policies,
+            cooling=cooling,
         )
 
     def _of_blocks(self, call: Call) -> list[Account]:
@@ -191,6 +276,11 @@ class Planner:
             )
             for one in call.attribution.budgets
         ]
+
+    def _cools(self, account: Account) -> bool:
+        if account.is_soft or account.period == BLOCK_PERIOD:
+            return False
+        return self.budgets[account.budget_id].cooldown_seconds is not None
 
     def _period(self, window: Window, at_unix_ns: int) -> tuple[str, int]:
         """Name a period as `period` does; many customers' plans share a window."""
@@ -275,9 +365,11 @@ def read_scope(scope: str) -> tuple[tuple[str, str | None], ...]:
     return tuple(json.loads(scope).items()) if scope else ()
 
 
-def _kind_of(budgets: tuple[Budget, ...], *, heeds_blocks: bool) -> Callable[[Call], object] | None:
-    """Return what tells calls apart: all that the budgets ask of them; None if they ask nothing."""
-    keys = {key for budget in budgets for key in budget.per}
+def _kind_of(
+    budgets: tuple[Budget, ...], keys_of_policies: frozenset[str], *, heeds_blocks: bool
+) -> Callable[[Call], object] | None:
+    """Return what tells calls apart: all that the rules ask of them; None if they ask nothing."""
+    keys = {key for budget in budgets for key in budget.per} | keys_of_policies
     keys |= {condition.key for budget in budgets for condition in budget.where}
     keys |= {"trace" for budget in budgets if budget.window.every == TRACE}
     names: set[str] = {"attribution.budgets"} if heeds_blocks else set()
@@ -293,7 +385,7 @@ def _kind_of(budgets: tuple[Budget, ...], *, heeds_blocks: bool) -> Callable[[Ca
     return attrgetter(*sorted(names)) if names else None
 
 
-def _names_somebody(condition: Condition) -> bool:
+def names_somebody(condition: Condition) -> bool:
     """Say whether a condition is for certain owners, each by the whole of its name."""
     patterns = condition.patterns
     return condition.key not in SUBJECTS and bool(patterns) and not any(map(_GLOB.search, patterns))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
@@ -12,6 +12,9 @@ from tollspan.usage import DIMENSIONS, BudgetUnit
 
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .windows import LIFETIME, TRACE, Window
+
+if TYPE_CHECKING:
+    from .policies import Policy
 
 BoundKind = Literal["strict", "typical"]
 OnExceed = Literal["deny", "reroute", "clamp", "warn", "shadow"]
@@ -84,6 +87,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
             one in a thousand calls like it used, once a thousand were seen.
         finish_reserve: Share of the limit that only calls which the program marks as finishing may
             use; 0 for none.
+        cooldown_seconds: How long its owner is refused once a call was; None for no longer than
+            there is no room.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
         message, upgrade_url: What a denial tells the program's user.
     """
@@ -101,6 +106,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     clamp_minimum_tokens: int | None = None
     bound: BoundKind = "strict"
     finish_reserve: Decimal = _NOTHING
+    cooldown_seconds: int | None = None
     warn_at: tuple[Decimal, ...] = ()
     message: str | None = None
     upgrade_url: str | None = None
@@ -124,6 +130,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         budgets: Every budget, in the document's order; those of plans last.
+        policies: Every policy, in the document's order.
         on_unavailable: What happens to calls in a budget while the authority can't answer.
         on_unbounded: What happens to calls without a limit on their output.
         on_unbounded_input: What happens to calls whose input has no bound in bytes (media by URL,
@@ -137,6 +144,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     budgets: tuple[Budget, ...] = ()
+    policies: tuple[Policy, ...] = ()
     on_unavailable: OnUnavailable = "deny"
     on_unbounded: OnUnbounded = "model_max"
     on_unbounded_input: OnUnboundedInput = "window"
@@ -149,3 +157,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     def goes_by_traces(self) -> bool:
         """Whether some budget has an account for each trace."""
         return any(budget.window.every == TRACE for budget in self.budgets)
+
+    @property
+    def asks_turns(self) -> bool:
+        """Whether a policy has to know the last turns of calls."""
+        return any(one.loop is not None and one.loop.asks_turn for one in self.policies)

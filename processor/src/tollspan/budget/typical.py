@@ -7,10 +7,10 @@ the upper bound until it has seen enough.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from typing import Protocol
 
 from tollspan.usage import TOKEN_UNITS, BudgetUnit, Request, Usage, UsageEvent
 
+from .bounds import Bounds
 from .counting import count_tokens
 from .values import Leg
 
@@ -24,16 +24,6 @@ _STEPS = 100
 # So many calls are remembered in full; then all count half, so that old ones are forgotten.
 _HALVED_AT = 100_000
 _Kind = tuple[str, str, str, int, int, int]
-
-
-class Mosts(Protocol):
-    """The part of a price book that is needed here."""
-
-    def most_of(
-        self, request: Request, unit: BudgetUnit, at_unix_ns: int, *, ceiling: bool
-    ) -> tuple[int | None, tuple[str, ...]]:
-        """Return the most of a unit that a request can use, and why."""
-        ...
 
 
 class _Seen:
@@ -73,7 +63,7 @@ class TypicalBounds:
         is_wanted: Some rule goes by what is typical; else nothing is learned.
     """
 
-    def __init__(self, bounds: Mosts) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self.is_wanted = False
         self._kinds: dict[_Kind, _Seen] = {}

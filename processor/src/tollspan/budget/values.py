@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote, Request
@@ -122,11 +124,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
             `note.is_unavailable` it was asked for but could not be made.
         denial: The exception to raise; None when the call may go ahead.
         change: What must be changed in the request before it goes out; None for nothing.
+        on_end: What is to be done once the call has ended, as often as one likes; None for
+            nothing. With it there is a hold, and `hold.is_money` is false.
     """
 
     note: DecisionNote
     hold: Hold | None = None
     denial: CallDeniedError | None = None
+    on_end: Callable[[], None] | None = None
     change: Change | None = None
 
 

@@ -168,7 +168,8 @@ local function end_lease(id, at)
   redis.call('HSET', key_of(id), 'ended_at', digits(at), 'state', 'ending', 'cursor', '0')
 end
 
--- Moves a page of what an ended lease holds where it belongs next.
+-- Moves a page of what an ended lease holds where it belongs next; returns whether that was the last
+-- one, and the step after it is due too.
 local function step(id)
   local has = redis.call('HMGET', key_of(id), 'state', 'cursor', 'ended_at')
   local sum = has[1] == 'ending' and 'unresolved' or 'posted'
@@ -187,16 +188,17 @@ local function step(id)
   end
   if page[1] ~= '0' then
     redis.call('HSET', key_of(id), 'cursor', page[1])
-    return
+    return false
   end
   local due = tonumber(has[3]) + HORIZON
   redis.call('HSET', key_of(id), 'state', sum, 'cursor', '0')
   if sum == 'unresolved' then
     redis.call('ZADD', ENDED, digits(due), id)
-  else
-    redis.call('ZREM', ENDED, id)
-    redis.call('ZADD', WRITTEN_OFF, digits(due + MEMORY), id)
+    return due <= now
   end
+  redis.call('ZREM', ENDED, id)
+  redis.call('ZADD', WRITTEN_OFF, digits(due + MEMORY), id)
+  return false
 end
 
 -- Does some of what is due, and returns how many leases have ended, and whether anything is left.
@@ -212,7 +214,8 @@ local function run_out(limit)
   end
   local due = redis.call('ZRANGEBYSCORE', ENDED, '-inf', now, 'LIMIT', 0, limit)
   for _, id in ipairs(due) do
-    step(id)
+    while step(id) do
+    end
   end
   local old = redis.call('ZRANGEBYSCORE', WRITTEN_OFF, '-inf', now, 'LIMIT', 0, limit)
   for _, id in ipairs(old) do

@@ -6,7 +6,7 @@
 if not epoch then
   return reply('closed')
 end
-run_out(4)
+run_out(8)
 local room_share, id, said_epoch = tonumber(ARGV[FIRST]), ARGV[FIRST + 1], ARGV[FIRST + 2]
 local lease, why = living(id, said_epoch, tonumber(ARGV[FIRST + 3]))
 if not lease then

@@ -3,10 +3,6 @@
 -- Replies `resolved`, or `unknown`.
 local id, name, spent = ARGV[FIRST], ARGV[FIRST + 1], number(ARGV[FIRST + 2])
 local lease = lease_of(id)
-if lease and lease.ends_at and lease.ends_at <= now then
-  end_lease(id, lease.ends_at)
-  lease.ends_at = nil
-end
 local has = lease and not lease.ends_at and part_of(id, name) or nil
 if not has or has.sum == 'posted' then
   return reply('unknown')

@@ -15,6 +15,7 @@ from tollspan.instrumentation._run import Failure
 from tollspan.instrumentation._shapes import Reading, StreamReader, View
 from tollspan.instrumentation._spans import SpanEmitter
 from tollspan.instrumentation._stream import is_stream
+from tollspan.instrumentation._turns import last_turn
 from tollspan.safety import Guard
 from tollspan.usage import Request
 
@@ -59,6 +60,7 @@ class PathExtractor:
         # Classes of results that are the answer itself: no stream, no response to be read later.
         self._answers: set[type] = set()
         self._asks_for_usage = path.asks_for_usage
+        self._turns = path.turns
         self._readers = readers(sdk.package)
         self._told = frozenset(self._readers)
         self._refusing: set[tuple[str, int | None]] = set()
@@ -82,6 +84,10 @@ class PathExtractor:
         if self._told.isdisjoint(options.json_data) and not options.extra_json:
             return None
         return read_details(asked.body(), self._readers)
+
+    def turn(self, asked: Asked) -> list[str] | None:
+        """Read what was said last; None where nobody talks."""
+        return None if self._turns is None else last_turn(asked.body().get(self._turns))
 
     def prepare(self, request: Request, asked: Asked) -> None:
         """Ask a stream for its usage where the caller did not, unless its server refused that."""

@@ -28,6 +28,7 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
         owners: Module, class and method of what other instrumentors wrap around it.
         asks_for_usage: Its streams say their usage only when asked.
         not_metered: Names what a body asks for whose use its answer does not say.
+        turns: Where a body has what was said in turn; None where nobody talks.
     """
 
     path: str
@@ -36,6 +37,7 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
     owners: tuple[tuple[str, str, str], ...]
     asks_for_usage: bool = False
     not_metered: Callable[[Mapping[str, object]], str | None] | None = None
+    turns: str | None = None
 
 
 class Sdk(msgspec.Struct, frozen=True, kw_only=True):

@@ -71,6 +71,7 @@ ANTHROPIC = Sdk(
                 for owner in ("Messages", "AsyncMessages")
                 for method in ("create", "stream", "parse")
             ),
+            turns="messages",
         ),
     ),
     billable=billable_path,

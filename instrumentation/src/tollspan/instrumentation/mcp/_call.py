@@ -14,6 +14,7 @@ from tollspan.instrumentation._run import Failure
 from tollspan.instrumentation._shapes import Reading
 from tollspan.instrumentation._spans import SpanEmitter
 from tollspan.instrumentation._tool_call import ToolCall, error_type, status_of
+from tollspan.instrumentation._turns import arguments_turn
 from tollspan.usage import TOOL_CALLS, TOOL_PROVIDER, OutcomeStatus, Request, Response
 
 # Answers of a server that has not run the tool: no such method or tool, arguments that do not fit,
@@ -68,6 +69,14 @@ class McpCall(ToolCall):
             status, name = status_of(error), error_type(error)
             is_billed = name not in _NEVER_SENT
         return Failure(status, name, is_billed, self.reading() if is_billed else None)
+
+    def turn(self, asked: object) -> list[str] | None:  # noqa: ARG002 - the protocol's
+        """Read its name and arguments."""
+        if self.given is None:
+            return None
+        args, kwargs = self.given
+        request: Any = args[0] if args else kwargs.get("request")
+        return arguments_turn(f"{self._server} {self.name}", request.params.arguments)
 
     def shape(self) -> tuple[str, SpanKind, dict[str, AttributeValue]]:
         """Return the start of the client's span."""

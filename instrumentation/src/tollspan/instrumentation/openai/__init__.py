@@ -53,6 +53,7 @@ OPENAI = Sdk(
             ),
             owners=_twins(_CHAT, "Completions", "create", "parse"),
             asks_for_usage=True,
+            turns="messages",
         ),
         ApiPath(
             path="/responses",
@@ -60,6 +61,7 @@ OPENAI = Sdk(
             methods=("responses.create", "responses.parse", "responses.stream"),
             owners=_twins(_RESPONSES, "Responses", "create", "parse"),
             not_metered=not_metered,
+            turns="input",
         ),
         ApiPath(
             path="/responses/compact",
