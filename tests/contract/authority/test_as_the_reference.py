@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ HOLDERS = st.integers(0, 2)
 LIFE, HORIZON = SETTINGS.life_seconds, SETTINGS.horizon_seconds
 AMOUNTS = st.integers(0, 60) | st.just(1 << 60)
 LIMITS = st.integers(0, 400) | st.just(1 << 62)
-SECONDS = st.sampled_from([1.0, LIFE - 1, LIFE, LIFE + 1, HORIZON, HORIZON + LIFE])
+SECONDS = st.sampled_from([1.0, LIFE - 15, LIFE, LIFE + 15, HORIZON, HORIZON + LIFE])
 SHARES = st.sampled_from([Decimal("0.5"), Decimal("0.50"), Decimal(1)])
 
 
@@ -57,7 +58,7 @@ class Lives:
 
     def __init__(self, kit: Kit, data: st.DataObject) -> None:
         self.data = data
-        self.sides = (Side(kit), Side(MemoryKit()))
+        self.sides: tuple[Side, Side] = (Side(kit), Side(MemoryKit()))
         self.told: dict[tuple[int, str], Told] = {}
         self.limits = dict.fromkeys(BUDGETS, 400)
         self.calls: list[Settlement] = []
@@ -164,8 +165,8 @@ class Lives:
 
     def settle(self) -> None:
         draw = self.data.draw
-        told: list[Settlement]
-        if self.calls and draw(st.booleans()):
+        is_repeated = bool(self.calls) and draw(st.booleans())
+        if is_repeated:
             told = draw(st.lists(st.sampled_from(self.calls), max_size=3))
         else:
             lease_id = draw(
@@ -230,17 +231,40 @@ class Lives:
         """Restore what was kept; who asks afterwards has seen nothing later than that."""
         if self.has_backup:
             for side in self.sides:
+                side.authority.close()
                 side.kit.restore()
                 side.authority = side.kit.other()
 
+    def close(self) -> None:
+        """Let go of connections."""
+        for side in self.sides:
+            side.authority.close()
 
-@given(data=st.data())
-@settings(
-    max_examples=50,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-def test_it_answers_as_the_reference_does(kit: Kit, data: st.DataObject) -> None:
-    lives = Lives(kit, data)
-    for _ in range(data.draw(st.integers(1, 40))):
-        lives.step()
+
+def live(kit: Kit, examples: int) -> None:
+    """Live so many lives."""
+
+    @given(data=st.data())
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    def one(data: st.DataObject) -> None:
+        lives = Lives(kit, data)
+        try:
+            for _ in range(data.draw(st.integers(1, 40))):
+                lives.step()
+        finally:
+            lives.close()
+
+    one()
+
+
+def test_it_answers_as_the_reference_does(kit: Kit) -> None:
+    live(kit, examples=10)
+
+
+@pytest.mark.slow
+def test_it_answers_as_the_reference_does_for_long(kit: Kit) -> None:
+    live(kit, examples=1_000)

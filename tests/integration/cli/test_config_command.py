@@ -254,6 +254,15 @@ assign:
     assert run("config", "explain", *options)[0] == 0
 
 
+def test_a_policy_that_refuses_a_call_is_named(rules: Path, run: Run) -> None:
+    rules.write_text("version: 1\npolicies:\n  - {id: no-o3, deny: {model: o3}}\n")
+    found = explained(run, "--model", "o3", "--customer", "acme")
+    assert (found["decision"], found["rule_ids"], found["touched"]) == ("deny", ["no-o3"], [])
+    assert "no-o3" in found["text"]
+    assert explained(run, "--model", "gpt-4o")["decision"] == "allow"
+    assert run("config", "check")[0] == 0
+
+
 def test_a_tool_is_explained_by_its_calls(rules: Path, run: Run) -> None:
     write(rules.parent, used(call(1)))
     found = explained(run, "--tool", "search")

@@ -82,7 +82,7 @@ def break_spans(stage: Stage) -> None:
 
 def break_attribution(stage: Stage) -> None:
     lifecycle: Any = stage.installed.lifecycle
-    lifecycle._attribution = broken
+    lifecycle.attribution = broken
 
 
 def break_hosts(stage: Stage) -> None:

@@ -14,8 +14,15 @@ from tests import harness
 from tests.fakes import FakeOpenAI, Reply
 from tests.fakes.calls import chat, stream
 from tests.integration.openai.stage import Stage
-from tollspan.api import PolicyViolationError, attribution
+from tollspan.api import (
+    PolicyViolationError,
+    PolicyWarning,
+    attribution,
+    on_warn,
+    remove_callback,
+)
 from tollspan.budget import parse_rules
+from tollspan.instrumentation import LISTENERS
 
 
 @contextmanager
@@ -43,6 +50,26 @@ def test_a_call_that_a_policy_refuses_is_never_sent_and_is_on_record(tmp_path: P
         (denial,) = harness.denials(stage.home)
         assert denial.error_type == "tollspan.policy_violation"
         assert denial.decision.rule_ids == ("stop",)
+
+
+def test_a_policy_that_warns_is_heard_of_once(tmp_path: Path) -> None:
+    heard: list[PolicyWarning] = []
+
+    def hear(warning: PolicyWarning) -> None:
+        heard.append(warning)
+
+    on_warn(hear)
+    try:
+        with ruled(tmp_path, "id: tell, deny: {model: '*'}, on_violation: warn") as stage:
+            for _ in range(3):
+                chat(stage.client())
+            stage.settle()
+            LISTENERS.worker.drain(5)
+            events = stage.events()
+    finally:
+        remove_callback(hear)
+    assert [(one.rule_id, one.call_id) for one in heard] == [("tell", events[0].call.id)]
+    assert {one.decision.action for one in events} == {"warn"}
 
 
 def test_agents_may_be_nested_so_deep_and_no_deeper(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tollspan.budget import (
     OnExceed,
     Replay,
     RuleSet,
+    parse_rules,
     replaying,
 )
 from tollspan.usage import (
@@ -232,6 +233,30 @@ def test_soft_rules_are_told_of_and_refuse_nothing(on_exceed: OnExceed) -> None:
 
 def _items(replay: Replay) -> list[tuple[str, replaying.Outlook]]:
     return list(replay.outlooks.items())
+
+
+def test_who_is_too_fast_cools_down_by_the_clock_of_then() -> None:
+    rules = parse_rules(
+        "version: 1\nbudgets:\n  - {id: b, limit: 0.00000006 USD, window: hour, cooldown: 60s}\n"
+    )
+    hour = 3_600
+    calls = [made(at, at, cost=30, bound=30) for at in (0, 1, 2, hour, hour + 1, hour + 63)]
+    assert refused(replayed(rules, *calls)) == (2, 2)
+    starts = (hour - 4, hour - 3, hour - 2, hour, hour + 59)
+    late = [made(at, at, cost=30, bound=30) for at in starts]
+    # The third is too much, the fourth within its cool-down, in a new hour; the fifth is not.
+    assert refused(replayed(rules, *late)) == (2, 2)
+
+
+def test_policies_are_replayed_and_count_calls_in_flight_by_the_clock_of_then() -> None:
+    rules = parse_rules(
+        "version: 1\npolicies:\n  - {id: few, most_in_flight: 1}\n"
+        "  - {id: named, require: [user], on_violation: shadow}\n"
+    )
+    replay = replayed(rules, made(0, 5), made(1, 2), made(6, 7, user="u"))
+    assert refused(replay) == (1, 1)
+    found = {key[:1]: one.calls for key, one in replay.outlooks["cost"].verdicts.items()}
+    assert found == {("few",): 1, ("named",): 1}
 
 
 def test_what_is_charged_already_counts_where_the_rules_keep_the_budget() -> None:

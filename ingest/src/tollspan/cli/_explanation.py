@@ -80,7 +80,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             "attribution": _whose(self.call.attribution),
             "decision": note.action,
             "mode": note.mode,
-            "rule_ids": note.rule_ids if denial is None else _rule_ids(self),
+            "rule_ids": note.rule_ids,
             "error_type": None if denial is None else denial.error_type,
             "text": None if denial is None else str(denial),
             "bound_nanousd": None if note.bound_nanousd is None else str(note.bound_nanousd),
@@ -180,16 +180,6 @@ def _touch_json(touch: Touch, call: Call) -> dict[str, object]:
         "resets_at": None if ends is None else rfc3339(int(ends.timestamp()) * _NS),
         "because": _why_it_counts(touch.matching),
     }
-
-
-def _rule_ids(explanation: Explanation) -> tuple[str, ...]:
-    """Name the budgets that have no room, or whose rules refuse what nothing bounds."""
-    short = [
-        one.balance.account.budget_id
-        for one in explanation.touches
-        if one.fits is False and not one.balance.account.is_soft
-    ]
-    return tuple(short) or explanation.decision.note.rule_ids
 
 
 def _why_not(matching: Matching) -> list[str]:

@@ -44,8 +44,10 @@ def oddities(rules: RuleSet, book: PriceBook | None) -> tuple[Oddity, ...]:
     lost = {} if book is None else why_unreachable(rules, book)
     first: dict[str, Budget] = {}
     found: list[Oddity] = []
-    if not rules.budgets:
-        found.append(Oddity(budget=None, text="the document has no budget: nothing is refused"))
+    if not rules.budgets and not rules.policies:
+        found.append(
+            Oddity(budget=None, text="the document has no budget and no policy: nothing is refused")
+        )
     plans = {assignment.plan for _, assignment in rules.assign}
     for budget in rules.budgets:
         texts = [*_of_one(budget)]

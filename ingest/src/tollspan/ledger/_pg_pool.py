@@ -20,6 +20,8 @@ from ._pg_link import Link
 
 MOST: Final = 4
 """Connections of one process."""
+_FRESH_SECONDS: Final = 60.0
+"""A connection that nobody used for longer is not: what lies between may have forgotten it."""
 _REST_SECONDS: Final = (0.02, 1.0)
 """After a connection failed, how long none is tried: at first, and at most."""
 
@@ -40,7 +42,7 @@ class Pool:
 
     def _begin(self) -> None:
         self._changed = threading.Condition()
-        self._idle: list[Link] = []
+        self._idle: list[tuple[Link, float]] = []
         self._lent: set[Link] = set()
         self._opening: deque[float] = deque()
         self._error: str | None = None
@@ -64,13 +66,13 @@ class Pool:
         patience = ends_at - time.monotonic()
         with self._changed:
             while True:
+                now = time.monotonic()
                 while self._idle:
-                    link = self._idle.pop()
-                    if link.is_alive():
+                    link, since = self._idle.pop()
+                    if now - since < _FRESH_SECONDS and link.is_alive():
                         self._lent.add(link)
                         return link
                     link.close()
-                now = time.monotonic()
                 if not has_tried and len(self._lent) + len(self._opening) < self._most:
                     has_tried = now >= self._rests_until
                     if has_tried:
@@ -96,7 +98,7 @@ class Pool:
         with self._changed:
             if link in self._lent:
                 self._lent.discard(link)
-                self._idle.append(link)
+                self._idle.append((link, time.monotonic()))
                 self._changed.notify()
                 return
         link.close()  # the pool was closed meanwhile
@@ -116,12 +118,12 @@ class Pool:
             self._opening.clear()
             self._generation += 1
             self._changed.notify_all()
-        for link in idle:
+        for link, _ in idle:
             link.close()
 
     def begin_in_child(self) -> None:
         """Leave the parent its connections, and begin anew: this thread is alone in the child."""
-        for link in [*self._idle, *self._lent]:
+        for link in [*(link for link, _ in self._idle), *self._lent]:
             link.abandon()
         self._begin()
 
@@ -151,7 +153,7 @@ class Pool:
                     self._opening.remove(since)
                     self._note(error)
                     if link is not None:
-                        self._idle.append(link)
+                        self._idle.append((link, time.monotonic()))
                     self._changed.notify_all()
         if link is not None and not is_wanted:
             link.close()

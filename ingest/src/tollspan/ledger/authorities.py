@@ -17,6 +17,8 @@ _PLACES = {
     "postgresql": ("postgres", "PostgresAuthority", "postgresql"),
     "postgres": ("postgres", "PostgresAuthority", "postgresql"),
 }
+_NAMING = ("name", "host", "hostaddr", "port", "dbname", "service")
+"""Keys of an address's query that say which place it is."""
 
 
 class _Opener(Protocol):
@@ -52,7 +54,9 @@ def open_authority(url: str, settings: LeaseSettings) -> SharedAuthority:
 def name_of(url: str) -> str:
     """Name an authority by its address without the secrets in it, for what is kept about it."""
     parts = urlsplit(url)
-    named = "".join(parse_qs(parts.query).get("name", ()))  # one place may have several
-    place = f"{parts.hostname or ''}:{parts.port or ''}{parts.path}?{named}"
+    asked = parse_qs(parts.query)
+    # One place may have several; PostgreSQL's may be named in the query alone, or be several hosts.
+    named = "&".join(value for key in _NAMING for value in asked.get(key, ()))
+    place = f"{parts.netloc.rpartition('@')[2].lower()}{parts.path}?{named}"
     scheme = _PLACES.get(parts.scheme, (parts.scheme,))[0]
     return f"{scheme}-{hashlib.sha256(place.encode()).hexdigest()[:16]}"

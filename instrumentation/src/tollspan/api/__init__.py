@@ -25,7 +25,7 @@ from tollspan.usage import (
 
 if TYPE_CHECKING:
     from tollspan.attribution import argument, attribution, bind, finishing
-    from tollspan.budget import BudgetWarning, Headroom
+    from tollspan.budget import BudgetWarning, Headroom, PolicyWarning
     from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import (
         AnthropicInstrumentor,
@@ -67,6 +67,7 @@ __all__ = [
     "NotInstalledError",
     "OpenAIInstrumentor",
     "PolicyViolationError",
+    "PolicyWarning",
     "SessionLimitExceededError",
     "TagBudgetExceededError",
     "TollspanError",
@@ -108,6 +109,7 @@ _LAZY = {
     "BudgetWarning": "tollspan.budget",
     "CallDecision": "tollspan.launch",
     "decision_of": "tollspan.launch",
+    "PolicyWarning": "tollspan.budget",
     "on_deny": "tollspan.launch",
     "on_usage": "tollspan.launch",
     "on_warn": "tollspan.launch",

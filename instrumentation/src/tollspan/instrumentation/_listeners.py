@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from tollspan.budget import BudgetWarning
+from tollspan.budget import BudgetWarning, PolicyWarning
 from tollspan.safety import LastGuard, report
 from tollspan.usage import CallDeniedError, TollspanError, UsageEvent
 
@@ -52,7 +52,7 @@ class Listeners:
         return function
 
     def on_warn(self, function: _Function) -> _Function:
-        """Call a function with each `BudgetWarning`; see `on_usage`."""
+        """Call a function with each `BudgetWarning` and `PolicyWarning`; see `on_usage`."""
         self._warn = (*self._warn, _with_loop(function))
         return function
 
@@ -70,7 +70,7 @@ class Listeners:
         """Pass a refusal on."""
         self._call(self._deny, denial)
 
-    def warn(self, warning: BudgetWarning) -> None:
+    def warn(self, warning: BudgetWarning | PolicyWarning) -> None:
         """Pass a warning on."""
         self._call(self._warn, warning)
 

@@ -11,7 +11,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tollspan import attribution
-from tollspan.budget import BudgetGate, CallSink, RuleSet, Warner
+from tollspan.budget import BudgetGate, CallSink, RuleSet
 from tollspan.instrumentation import (
     DECISIONS,
     LISTENERS,
@@ -197,7 +197,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
 def _after(books: BooksInForce) -> AfterCalls:
     """Set up what is done after calls: warn, and learn what is typical."""
     after = AfterCalls(LISTENERS)
-    after.warner = Warner(lambda: books.gate.rules, books.standing, books.milestones, after.warn)
+    after.watch(lambda: books.gate.rules, books.standing, books.milestones)
     after.seen.append(books.gate.typical.learn)
     return after
 

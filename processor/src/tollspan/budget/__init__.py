@@ -40,6 +40,7 @@ from .on_exceed import CLAMP_KEYS, ON_EXCEED_KEYS
 from .plans import account_of, read_scope
 from .policies import TURN, Loop, OnViolation, Policy
 from .policy_document import LOOP_KEYS, MOST_REPEATS, POLICY_KEYS, POLICY_RULES
+from .policy_warnings import PolicyWarner, PolicyWarning
 from .ports import (
     BUSY,
     Authority,
@@ -179,6 +180,8 @@ __all__ = [
     "Outlook",
     "OwnLimit",
     "Policy",
+    "PolicyWarner",
+    "PolicyWarning",
     "Problem",
     "Rates",
     "Refusal",

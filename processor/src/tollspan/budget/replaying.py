@@ -41,19 +41,21 @@ from .rules import RuleSet
 from .values import REPORT, Decision, Hold
 
 By = Literal["cost", "bounds"]
-OTHERS = (("others", None),)
-"""The scope under which owners are summed of whom there are too many to name."""
-_MOST_OWNERS = 10_000
-_SEEDED_AT_ONCE = 1_000
 Scope = tuple[tuple[str, str | None], ...]
 """Whose account it is, as (dimension, value) pairs."""
+OTHERS = (("others", None),)
+"""The scope under which owners are summed of whom there are too many to name."""
+_OF_NOBODY: Scope = ()
+_MOST_OWNERS = 10_000
+_NS_PER_SECOND = 1_000_000_000
+_SEEDED_AT_ONCE = 1_000
 
 
 class Verdicts(msgspec.Struct):
     """What one rule would have done to the calls of one owner.
 
     Attributes:
-        rule: The budget's id; `error.type` of the denial where no budget is short.
+        rule: The budget's or policy's id; `error.type` of the denial where none refuses.
         scope: Whose account it is, as (dimension, value) pairs.
         action: `deny`, or what a rule of another kind would have said.
         calls: How many calls.
@@ -150,7 +152,7 @@ class _Run:
     def __init__(self, rules: RuleSet, bounds: Bounds, known: _Known) -> None:
         self.outlook = Outlook()
         self._ledger = _Forgetful()
-        self._gate = BudgetGate(rules, bounds, self._ledger)
+        self._gate = BudgetGate(rules, bounds, self._ledger, clock=known.seconds)
         self._gate.heed_blocks()
         self._closer = Closer(known, self._ledger)
 
@@ -173,15 +175,21 @@ class _Run:
             self.outlook.denied_nanousd += cost
             self._note(denial.rule_id or denial.error_type, denial.scope, action, call, cost)
         elif action != "allow":
-            short = set(decision.note.rule_ids)
+            said = dict.fromkeys(decision.note.rule_ids, _OF_NOBODY)
             for account, _ in decision.hold.legs if decision.hold is not None else ():
-                if account.budget_id in short and account.is_soft:
-                    self._note(account.budget_id, read_scope(account.scope), action, call, cost)
+                if account.budget_id in said and account.is_soft:
+                    said[account.budget_id] = read_scope(account.scope)
+            for rule, scope in said.items():
+                self._note(rule, scope, action, call, cost)
         return decision
 
     def close(self, event: UsageEvent, decision: Decision) -> None:
         """Settle a call that went out; one that was refused was never made."""
-        if decision.denial is not None or decision.hold is None:
+        if decision.denial is not None:
+            return
+        if decision.on_end is not None:
+            decision.on_end()
+        if decision.hold is None:
             return
         keep = _keeps_unresolved(event)
         self._closer.close(
@@ -210,6 +218,10 @@ class _Known:
     def __init__(self, bounds: Bounds) -> None:
         self.event: UsageEvent
         self._bounds = bounds
+
+    def seconds(self) -> float:
+        """Return the time by the clock of the replay: when the call started."""
+        return self.event.call.started_at_unix_ns / _NS_PER_SECOND
 
     def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
         """Return what the call cost; where nobody knows, its bound."""
