@@ -19,7 +19,10 @@ REQUEST: dict[str, tuple[str, str]] = {
         "`chat`, `text_completion`, `embeddings`, `execute_tool`, and our own word `moderation`",
     ),
     semconv.GEN_AI_PROVIDER_NAME: ("string", "whose host it is: see [providers](providers.md)"),
-    semconv.GEN_AI_REQUEST_MODEL: ("string", "as the program named it"),
+    semconv.GEN_AI_REQUEST_MODEL: (
+        "string",
+        "as it was sent: as the program named it, unless a budget rerouted the call",
+    ),
     semconv.SERVER_ADDRESS: ("string", "host of the client's base URL"),
     semconv.SERVER_PORT: ("int", "where it is not the scheme's own"),
     semconv.GEN_AI_REQUEST_STREAM: ("bool", "for streams, true"),
@@ -79,8 +82,20 @@ TOOLS: dict[str, tuple[str, str]] = {
 }
 OURS: dict[str, tuple[str, str]] = {
     semconv.TOLLSPAN_CALL_ID: ("string", "the id of the call's event in the ledger"),
-    semconv.TOLLSPAN_DECISION: ("string", "what the gate said: `allow`, `shadow`, `warn`, `deny`"),
+    semconv.TOLLSPAN_DECISION: (
+        "string",
+        "what the gate said: `allow`, `shadow`, `warn`, `clamp`, `reroute`, `deny`",
+    ),
     semconv.TOLLSPAN_RULE_ID: ("string", "the rule that refused, warned or only watched"),
+    semconv.TOLLSPAN_ASKED_MODEL: (
+        "string",
+        "the model that the program named, where it went out with another",
+    ),
+    semconv.TOLLSPAN_CLAMPED_TO: (
+        "int",
+        "the maximum of output that was sent instead, where one was",
+    ),
+    semconv.TOLLSPAN_CLAMPED_FROM: ("int", "the program's own maximum, where it gave one"),
     semconv.TOLLSPAN_COST_NANOUSD: ("int", "the exact cost in billionths of a US dollar"),
     semconv.TOLLSPAN_COST_USD: ("double", "the same in US dollars, for people"),
     semconv.TOLLSPAN_COST_STATUS: (
@@ -158,6 +173,7 @@ LABELS: dict[str, tuple[str, ...]] = {
         semconv.TOLLSPAN_RULE_ID,
     ),
     semconv.METRIC_UNPRICED.name: _OF_CALLS_AND_TOOLS,
+    semconv.METRIC_OVERRUNS.name: _OF_CALLS_AND_TOOLS,
     semconv.METRIC_GATE_DURATION.name: (semconv.TOLLSPAN_DECISION,),
     semconv.METRIC_BUDGET_LIMIT.name: _OF_BUDGETS,
     semconv.METRIC_BUDGET_SPENT.name: _OF_BUDGETS,

@@ -79,6 +79,9 @@ OURS = {
     "tollspan.call.id": Attribute("string", "R"),
     "tollspan.decision": Attribute("string", "R"),
     "tollspan.rule.id": Attribute("string", "C"),
+    "tollspan.asked.model": Attribute("string", "C"),
+    "tollspan.clamped.to": Attribute("int", "C"),
+    "tollspan.clamped.from": Attribute("int", "C"),
     "tollspan.cost.status": Attribute("string", "C"),
     "tollspan.cost.nanousd": Attribute("int", "C"),
     "tollspan.cost.usd": Attribute("double", "C"),
@@ -272,6 +275,7 @@ METRIC_TYPES = {
         },
     ),
     "tollspan.unpriced_calls": MetricType("sum", "{call}", _OURS_OF_CALLS),
+    "tollspan.overruns": MetricType("sum", "{call}", _OURS_OF_CALLS),
     "tollspan.gate.duration": MetricType(
         "histogram",
         "s",

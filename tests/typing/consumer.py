@@ -24,6 +24,7 @@ from tollspan.api import (
     attribution,
     bind,
     budget,
+    decision_of,
     gate,
     install,
     is_within_limit,
@@ -61,6 +62,16 @@ def ask(call: Callable[[], str]) -> str:
         return ", ".join(f"{dimension}={value}" for dimension, value in denied.scope)
     except TollspanError as error:
         return str(error)
+
+
+def spent(answer: object) -> int | None:
+    """Read what was decided of a call, and what it cost."""
+    decided = decision_of(answer)
+    if decided is None or not decided.is_ended:
+        return None
+    assert_type(decided.warnings, tuple[str, ...])
+    assert_type(decided.asked_model, str)
+    return decided.cost_nanousd
 
 
 def later(seconds: float | None) -> str:

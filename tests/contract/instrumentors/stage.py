@@ -221,12 +221,21 @@ class Stage:
 
 @contextmanager
 def open_stage(
-    kit: Kit, way: Way, wires: Wires, folder: Path, *, limit: str = "100"
+    kit: Kit,
+    way: Way,
+    wires: Wires,
+    folder: Path,
+    *,
+    limit: str = "100",
+    budgets: str | None = None,
 ) -> Iterator[Stage]:
     """Set everything up for one test, and take it down."""
     home = folder / "home"
     hosts = dict.fromkeys(("127.0.0.1", "nowhere.invalid"), kit.provider)
-    with kit.fake() as fake, harness.installed(home, limit=limit, hosts=hosts) as installed:
+    with (
+        kit.fake() as fake,
+        harness.installed(home, limit=limit, budgets=budgets, hosts=hosts) as installed,
+    ):
         yield Stage(kit=kit, way=way, fake=fake, home=home, installed=installed, wires=wires)
 
 

@@ -34,7 +34,7 @@ def call(number: int, *, model: str = "gpt-4o-mini", **whose: str) -> Call:
         id=f"{number:032x}",
         started_at_unix_ns=NOON_UNIX_NS + number * HOUR_NS,
         request=Request(provider="openai", operation="chat", model=model, host="api.openai.com"),
-        attribution=Attribution(tags=tags, budgets=(), **whose),
+        attribution=Attribution(tags=tags, budgets=(), finishing=False, **whose),
     )
 
 

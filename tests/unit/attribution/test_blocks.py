@@ -99,7 +99,9 @@ def test_nested_blocks_say_the_last_word_of_each_dimension(
     with ExitStack() as blocks:
         for said in statements:
             blocks.enter_context(attribution(**said))
-        assert capture() == Attribution(**expected, tags=tuple(sorted(tags.items())), budgets=())
+        assert capture() == Attribution(
+            **expected, tags=tuple(sorted(tags.items())), budgets=(), finishing=False
+        )
 
 
 @given(STATEMENTS, STATEMENTS, STATEMENTS)

@@ -253,7 +253,7 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
                 ("limit: 1 USD, where: {models: gpt}", "`where` names 'models'; expected provider"),
                 ("limit: 1 USD, where: {model: []}", "`where.model` is empty"),
                 ("limit: 1 USD, where: {model: ''}", "`where.model` is empty"),
-                ("limit: 1 USD, on_exceed: stop", "expected one of deny, warn, shadow"),
+                ("limit: 1 USD, on_exceed: stop", "expected one of deny, clamp, warn, shadow"),
                 ("limit: 1 USD, warn_at: [80%]", "shares of the limit"),
                 ("limit: 1 USD, warn_at: [1.5]", "shares of the limit"),
                 ("limit: 1 USD, warn_at: [0]", "shares of the limit"),

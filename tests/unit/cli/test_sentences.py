@@ -61,3 +61,41 @@ assign: {acme: {plan: pro, anchor: 2026-11-14}, beta: pro, "*": free}
 def test_a_budget_is_said_in_a_sentence(budget: str, says: str) -> None:
     (found,) = parse_rules(f"version: 1\nbudgets: [{{id: a, {budget}}}]").budgets
     assert _sentences.sentence(found).startswith(f"a: {says}")
+
+
+@pytest.mark.parametrize(
+    ("on_exceed", "says"),
+    [
+        ("deny", "a call that may not fit is refused"),
+        ("clamp", "a call that may not fit is let write less, and refused below 256 tokens"),
+        (
+            "{clamp: {minimum: 9}}",
+            "a call that may not fit is let write less, and refused below 9 tokens",
+        ),
+        (
+            "{reroute: {gpt-4o: gpt-4o-mini, o3: o4-mini}}",
+            (
+                "a call that may not fit goes out with a cheaper model (gpt-4o → gpt-4o-mini, "
+                "o3 → o4-mini), else is refused"
+            ),
+        ),
+        (
+            "{reroute: {gpt-4o: gpt-4o-mini}, clamp: {}}",
+            (
+                "a call that may not fit goes out with a cheaper model (gpt-4o → gpt-4o-mini), "
+                "else is let write less, and refused below 256 tokens"
+            ),
+        ),
+        ("warn", "a call that may not fit goes through, and somebody is warned"),
+    ],
+)
+def test_what_becomes_of_a_call_that_does_not_fit_is_said(on_exceed: str, says: str) -> None:
+    rules = parse_rules(f"version: 1\nbudgets: [{{id: a, limit: 1 USD, on_exceed: {on_exceed}}}]")
+    assert _sentences.sentence(rules.budgets[0]).endswith(f"; {says}.")
+
+
+def test_a_limit_that_is_injected_is_said() -> None:
+    rules = parse_rules("version: 1\ndefaults: {on_unbounded: inject}")
+    assert _sentences.defaults_sentences(rules) == (
+        "Calls without a limit on their output go out with the most that fits.",
+    )

@@ -18,7 +18,8 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     Every dimension is 1 to 256 characters without control characters, or None when nobody said it
     (shown as `unattributed`). `tags` holds (name, value) pairs sorted by name; `budgets` those of
     the blocks that the call is made in, the outermost first. `trace` is the trace that the call is
-    part of, 32 hex digits, kept where a rule goes by traces; None outside of any.
+    part of, 32 hex digits, kept where a rule goes by traces; None outside of any. `finishing` marks
+    what ends a piece of work that was begun: budgets may keep a part of their limit for that.
     """
 
     tenant: str = LOCAL_TENANT
@@ -35,6 +36,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     tags: tuple[tuple[str, str], ...] = ()
     budgets: tuple[BlockBudget, ...] = ()
     trace: str | None = None
+    finishing: bool = False
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -25,7 +25,8 @@ _MERGED = (*DIMENSIONS, "service", "environment")
 _TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Control characters, what ends a line, and halves of characters, which UTF-8 can't write.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_NAMES = f"{', '.join(DIMENSIONS)}, tags"
+_FINISHING = "finishing"
+_NAMES = f"{', '.join(DIMENSIONS)}, tags, {_FINISHING}"
 
 
 def check_value(name: str, value: object) -> str:
@@ -90,7 +91,9 @@ def read_attribution(
     place: str = "",
     on_wrong: Callable[[AttributionError], None] | None = None,
 ) -> Attribution:
-    """Make a statement of dimensions by name, and `tags` as a mapping; None says nothing.
+    """Make a statement of dimensions by name, `tags` as a mapping, `finishing` as a bool.
+
+    None says nothing.
 
     Args:
         values: What was said.
@@ -101,9 +104,9 @@ def read_attribution(
         AttributionError: A value is wrong; the text names the dimension and the fix.
     """
     tell = on_wrong or _raise
-    for name in values.keys() - {*DIMENSIONS, "tags"}:
+    for name in values.keys() - {*DIMENSIONS, "tags", _FINISHING}:
         tell(AttributionError(f"{place}{_shown(name)} is not known; known: {_NAMES}"))
-    known: dict[str, str] = {}
+    known: dict[str, str | bool] = {}
     for name in DIMENSIONS:
         value = values.get(name)
         if value is not None:
@@ -111,6 +114,12 @@ def read_attribution(
                 known[name] = check_value(f"{place}{name}", value)
             except AttributionError as error:
                 tell(error)
+    finishing = values.get(_FINISHING)
+    if isinstance(finishing, bool):
+        known[_FINISHING] = finishing
+    elif finishing is not None:
+        kind = type(finishing).__name__
+        tell(AttributionError(f"{place}{_FINISHING} is of type {kind}; expected True or False"))
     return msgspec.convert({**known, "tags": _tags(values.get("tags"), place, tell)}, Attribution)
 
 
@@ -126,6 +135,8 @@ def merge_attributions(outer: Attribution, inner: Attribution) -> Attribution:
         changes["tags"] = tuple(sorted({**dict(outer.tags), **dict(inner.tags)}.items()))
     if inner.budgets:
         changes["budgets"] = merge_blocks(outer.budgets, inner.budgets)
+    if inner.finishing:
+        changes[_FINISHING] = True
     return msgspec.structs.replace(outer, **changes) if changes else outer
 
 

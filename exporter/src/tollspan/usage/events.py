@@ -13,7 +13,7 @@ from .outcome import Outcome
 from .units import BudgetUnit
 from .usage import Usage
 
-DecisionAction = Literal["allow", "shadow", "warn", "deny"]
+DecisionAction = Literal["allow", "shadow", "warn", "clamp", "reroute", "deny"]
 Mode = Literal["enforce", "observe", "off"]
 USAGE_TYPE = "dev.tollspan.usage.v1"
 DECISION_TYPE = "dev.tollspan.decision.v1"
@@ -24,12 +24,17 @@ class DecisionNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What the gate said, as it is kept with the call.
 
     Attributes:
-        action: `allow`; `warn` or `shadow`: a rule of this kind was exceeded; `deny`.
+        action: `allow`; `warn` or `shadow`: a rule of this kind was exceeded; `clamp`: the call
+            went out with less output than it asked for; `reroute`: with another model, and perhaps
+            less output too; `deny`.
         rule_ids: The rules that spoke: those that were exceeded, else all that touched the call.
         bound_nanousd: What was held, None when nothing bounds the call.
         bound_reasons: As in `Bound`.
         is_unavailable: The authority could not be asked, `on_unavailable` decided.
         mode: `observe` or `off` while an operator has switched the gate to it.
+        asked_model: The model that the caller named; None when the call went out with that one.
+        clamped_from: The caller's own maximum of output; None when there was none, or it was kept.
+        clamped_to: The maximum of output that the gate had sent instead; None when it set none.
     """
 
     action: DecisionAction = "allow"
@@ -38,6 +43,9 @@ class DecisionNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     bound_reasons: tuple[str, ...] = ()
     is_unavailable: bool = False
     mode: Mode = "enforce"
+    asked_model: str | None = None
+    clamped_from: int | None = None
+    clamped_to: int | None = None
 
 
 AdjustmentAction = Literal["raise", "set", "reset", "resolve"]

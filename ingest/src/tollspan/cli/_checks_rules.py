@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
-from tollspan.budget import RuleSet, read_rules
+from tollspan.budget import LETS_PASS, RuleSet, read_rules
 from tollspan.launch import PINNED_BOOK, SETTINGS, Settings, book_in_force, load_prices
 from tollspan.pricing import PriceBook, inspect_book
 from tollspan.usage import ConfigError, TollspanError
@@ -122,7 +122,7 @@ def _reach(rules: RuleSet, patient: Patient) -> Check:
             f"budgets that count no call: {named}",
             "mend their `where`, or take them out",
         )
-    soft = [budget.id for budget in rules.budgets if budget.on_exceed != "deny"]
+    soft = [budget.id for budget in rules.budgets if budget.on_exceed in LETS_PASS]
     if len(soft) == len(rules.budgets):
         return warning(
             "rules.reach",

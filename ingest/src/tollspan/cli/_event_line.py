@@ -70,10 +70,11 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
         call_id: The call, 32 hex digits.
         trace_id, span_id: Of the call's span, W3C hex; null without a span.
         provider, operation: As in `gen_ai.provider.name` and `gen_ai.operation.name`.
-        request_model, response_model: As the caller named the model, and as the answer did. Of a
-            tool, its name; the provider is `tool` then.
+        request_model, response_model: As the request that was sent named the model, and as the
+            answer did. Of a tool, its name; the provider is `tool` then.
         tenant … environment: Who the call was for; null where nobody said it.
         tags: Tag → value.
+        is_finishing: The program marked the call as one that finishes its work.
         input_tokens, output_tokens: Inclusive sums: cached and reasoning tokens are in them.
         input_uncached … video_out: The disjoint buckets that add up to these sums.
         quantities: Unit → how much was used of what is no token.
@@ -106,6 +107,10 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
         bound_reasons: Why the bound is not simply bytes and the caller's own limit.
         is_unavailable: The ledger could not be asked, and the rules' `on_unavailable` decided.
         mode: `observe` or `off` while an operator had switched the gate to it.
+        asked_model: The model that the caller named, where the call went out with another; else
+            null.
+        clamped_from: The caller's own maximum of output tokens; null without one, or when it stood.
+        clamped_to: The maximum that tollspan had sent instead; null when it set none.
         scope, unit, limit, spent, held, asked: Of a refusal, the account that refused it: whose
             it is, what its amounts count, how it stood, and what the call would have held.
         charges: What the call put into each budget.
@@ -134,6 +139,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     service: str | None
     environment: str | None
     tags: dict[str, str]
+    is_finishing: bool
     input_tokens: int | None
     output_tokens: int | None
     input_uncached: int | None
@@ -182,6 +188,9 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     bound_reasons: tuple[str, ...]
     is_unavailable: bool
     mode: Mode
+    asked_model: str | None
+    clamped_from: int | None
+    clamped_to: int | None
     scope: dict[str, str | None] | None
     unit: Unit | None
     limit: Decimal | None
@@ -213,6 +222,7 @@ def event_line(event: Event) -> EventLine:
         "operation": request.operation,
         "request_model": request.model,
         "tags": dict(call.attribution.tags),
+        "is_finishing": call.attribution.finishing,
         "host": request.host,
         "door": call.door,
         "server": request.server,
@@ -223,6 +233,9 @@ def event_line(event: Event) -> EventLine:
         "bound_reasons": note.bound_reasons,
         "is_unavailable": note.is_unavailable,
         "mode": note.mode,
+        "asked_model": note.asked_model,
+        "clamped_from": note.clamped_from,
+        "clamped_to": note.clamped_to,
     }
     return msgspec.convert(values, EventLine)
 

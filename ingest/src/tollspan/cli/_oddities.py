@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tollspan.budget import Budget, RuleSet
+from tollspan.budget import LETS_PASS, Budget, RuleSet
 from tollspan.pricing import PriceBook
 
 from ._reach import why_unreachable
@@ -63,7 +63,7 @@ def oddities(rules: RuleSet, book: PriceBook | None) -> tuple[Oddity, ...]:
 
 
 def _of_one(budget: Budget) -> Iterator[str]:
-    is_hard = budget.on_exceed == "deny"
+    is_hard = budget.on_exceed not in LETS_PASS
     is_nothing = budget.limit == 0 and not budget.limits
     if is_nothing and is_hard and not budget.where and budget.plan is None:
         yield "refuses every call: its limit is 0 and it has no `where`"
@@ -89,7 +89,7 @@ def _of_twins(one: Budget, other: Budget) -> Iterator[str]:
 
 
 def _limit(budget: Budget) -> tuple[int, bool]:
-    return budget.limit, budget.on_exceed != "deny"
+    return budget.limit, budget.on_exceed in LETS_PASS
 
 
 def _what_counts(budget: Budget) -> str:

@@ -13,12 +13,15 @@ from tollspan.budget import (
     ANCHORED,
     ASSIGN_KEYS,
     BUDGET_KEYS,
+    CLAMP_KEYS,
+    CLAMP_MINIMUM_TOKENS,
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
     EVERY,
     LOOP_KEYS,
     MOST_REPEATS,
     NO_OWN_UNITS,
+    ON_EXCEED_KEYS,
     OWN_AUTHORITIES,
     OWN_UNIT,
     OWNERS,
@@ -32,6 +35,7 @@ from tollspan.budget import (
     TURN,
     UNIT_WORDS,
     WINDOW_KEYS,
+    BoundKind,
     OnExceed,
     OnUnavailable,
     OnUnbounded,
@@ -187,6 +191,30 @@ _LIMIT: Schema = {
     **_amount(f"{_WORDS}|{_OWN}"),
 }
 _ONE_VALUE: Schema = {**_TEXT, "minLength": 1, "pattern": r"^[^*?\[]*$"}
+_CLAMP: Schema = {
+    "minimum": {
+        "description": "Least output tokens of an answer; below it the call is refused.",
+        "type": ["integer", "string"],
+        "pattern": "^[1-9][0-9]{0,8}$",
+        "default": CLAMP_MINIMUM_TOKENS,
+        "minimum": 1,
+        "maximum": 999_999_999,
+    },
+}
+_EXCEEDING: Schema = {
+    "reroute": {
+        "description": "Have the call go out with another model: glob to the model's name.",
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"minLength": 1},
+        "additionalProperties": {**_TEXT, "minLength": 1, "maxLength": 512},
+    },
+    "clamp": {
+        "description": "Have the call write no more than there is room for.",
+        **_object(CLAMP_KEYS, _CLAMP),
+    },
+}
+_PART = r"^\s*((?!0+(\.0+)?\s*%)[0-9]{1,2}(\.[0-9]{1,7})?\s*%|0?\.(?!0+\s*$)[0-9]{1,9})\s*$"
 _ID: Schema = {
     "description": "Unique in the document.",
     "type": ["string", "integer"],
@@ -236,7 +264,27 @@ _BUDGET: Schema = {
         "propertyNames": {"anyOf": [{"enum": [*SUBJECTS, *OWNERS]}, {"pattern": _TAG}]},
         "additionalProperties": _one_or_many(_PATTERN, least=1),
     },
-    "on_exceed": _choice(get_args(OnExceed), "deny", "What becomes of a call that does not fit."),
+    "on_exceed": {
+        "description": "What becomes of a call that does not fit.",
+        "default": "deny",
+        "anyOf": [
+            {"enum": [word for word in get_args(OnExceed) if word != "reroute"]},
+            {**_object(ON_EXCEED_KEYS, _EXCEEDING), "minProperties": 1},
+        ],
+    },
+    "bound": _choice(
+        get_args(BoundKind),
+        "strict",
+        "What is held for a call: the most that it can use, or what calls like it used.",
+    ),
+    "finish_reserve": {
+        "description": "Share of the limit that is kept for calls that the program marks as "
+        "finishing.",
+        "anyOf": [
+            {"type": "string", "pattern": _PART},
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        ],
+    },
     "cooldown": {
         "description": "How long an owner is refused once a call was: `60s`, `5m`, 24h at most.",
         "type": "string",

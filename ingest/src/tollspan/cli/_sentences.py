@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tollspan.budget import EVERYBODY_ELSE, TRACE, Budget, Condition, RuleSet, Window
+from tollspan.budget import EVERYBODY_ELSE, LETS_PASS, TRACE, Budget, Condition, RuleSet, Window
 from tollspan.usage import TAG_PREFIX, format_amount, is_tag
 
 _WINDOWS = {
@@ -19,6 +19,8 @@ _WINDOWS = {
 }
 _EXCEEDED = {
     "deny": "a call that may not fit is refused",
+    "reroute": "a call that may not fit goes out with a cheaper model",
+    "clamp": "a call that may not fit is let write less, and refused below {minimum} tokens",
     "warn": "a call that may not fit goes through, and somebody is warned",
     "shadow": "a call that may not fit goes through, and is only noted",
 }
@@ -26,8 +28,13 @@ _EXCEEDED = {
 
 def sentence(budget: Budget) -> str:
     """Say what a budget allows, for whom, and what becomes of a call that does not fit."""
-    parts = [_amount(budget), _calls(budget), _EXCEEDED[budget.on_exceed]]
-    if budget.cooldown_seconds is not None and budget.on_exceed == "deny":
+    parts = [_amount(budget), _calls(budget), _exceeded(budget)]
+    if budget.bound == "typical":
+        parts.append("a call holds what calls like it used, and may use more")
+    if budget.finish_reserve:
+        share = f"{(budget.finish_reserve * 100).normalize():f}"
+        parts.append(f"{share} % of it kept for calls that finish")
+    if budget.cooldown_seconds is not None and budget.on_exceed not in LETS_PASS:
         parts.append(f"its owner is then refused for {budget.cooldown_seconds} s")
     if budget.warn_at:
         shares = " and ".join(f"{(share * 100).normalize():f}" for share in budget.warn_at)
@@ -45,6 +52,8 @@ def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
         found.append("Models without a price are let through, and cost nothing in the budgets.")
     if rules.on_unpriced == "deny":
         found.append("Models without a price are refused.")
+    if rules.on_unbounded == "inject":
+        found.append("Calls without a limit on their output go out with the most that fits.")
     if rules.on_unbounded == "deny":
         found.append("Calls without a limit on their output are refused.")
     if rules.on_unbounded_input == "deny":
@@ -63,6 +72,17 @@ def _assigned(rules: RuleSet) -> list[str]:
     elif any(budget.plan for budget in rules.budgets):
         found.append("Everybody else has no plan.")
     return found
+
+
+def _exceeded(budget: Budget) -> str:
+    words = [_EXCEEDED[budget.on_exceed]]
+    if budget.reroute:
+        words[0] += f" ({', '.join(f'{asked} → {model}' for asked, model in budget.reroute)})"
+        clamps = budget.clamp_minimum_tokens is not None
+        words.append(
+            _EXCEEDED["clamp" if clamps else "deny"].removeprefix("a call that may not fit ")
+        )
+    return ", else ".join(words).format(minimum=budget.clamp_minimum_tokens)
 
 
 def _amount(budget: Budget) -> str:

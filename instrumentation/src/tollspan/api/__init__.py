@@ -24,17 +24,19 @@ from tollspan.usage import (
 )
 
 if TYPE_CHECKING:
-    from tollspan.attribution import argument, attribution, bind
+    from tollspan.attribution import argument, attribution, bind, finishing
     from tollspan.budget import BudgetWarning, Headroom, PolicyWarning
     from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import (
         AnthropicInstrumentor,
         BudgetBlock,
         BudgetSpanProcessor,
+        CallDecision,
         Check,
         OpenAIInstrumentor,
         UsageEventExporter,
         budget,
+        decision_of,
         gate,
         install,
         is_within_limit,
@@ -54,6 +56,7 @@ __all__ = [
     "BudgetExceededError",
     "BudgetSpanProcessor",
     "BudgetWarning",
+    "CallDecision",
     "CallDeniedError",
     "Check",
     "ConfigError",
@@ -76,6 +79,8 @@ __all__ = [
     "attribution",
     "bind",
     "budget",
+    "decision_of",
+    "finishing",
     "gate",
     "install",
     "is_within_limit",
@@ -102,6 +107,8 @@ _LAZY = {
     "BudgetSpanProcessor": "tollspan.launch",
     "UsageEventExporter": "tollspan.launch",
     "BudgetWarning": "tollspan.budget",
+    "CallDecision": "tollspan.launch",
+    "decision_of": "tollspan.launch",
     "PolicyWarning": "tollspan.budget",
     "on_deny": "tollspan.launch",
     "on_usage": "tollspan.launch",
@@ -110,6 +117,7 @@ _LAZY = {
     "argument": "tollspan.attribution",
     "attribution": "tollspan.attribution",
     "bind": "tollspan.attribution",
+    "finishing": "tollspan.attribution",
     "install": "tollspan.launch",
     "report_usage": "tollspan.instrumentation.tools",
     "tool": "tollspan.instrumentation.tools",

@@ -13,7 +13,7 @@ import msgspec
 from tollspan.usage import Call
 
 from ._baggage import BAGGAGE, SHORTEST_SECRET, Baggage, outbound
-from ._blocks import Argument, Value, argument, attribution
+from ._blocks import Argument, Value, argument, attribution, finishing
 from ._budgets import Budgeted
 from ._carrying import bind
 from ._current import agents, capture, capture_in_trace, set_default, use_baggage
@@ -33,6 +33,7 @@ __all__ = [
     "capture",
     "capture_in_trace",
     "current_call",
+    "finishing",
     "outbound",
     "set_default",
     "use_baggage",

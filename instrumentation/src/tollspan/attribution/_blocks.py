@@ -52,11 +52,15 @@ def attribution(  # noqa: PLR0913 - the dimensions, all by keyword
     team: Value = None,
     project: Value = None,
     tags: Mapping[str, Value] | None = None,
+    finishing: bool = False,
 ) -> Attributed:
     """Say who pays for the calls in a `with` block, or in a function that is decorated.
 
     Blocks nest: the inner one wins, dimension by dimension and tag by tag. None says nothing, and
     leaves what is said around it. A value has 1 to 256 characters and no control characters.
+
+    `finishing` marks calls that end a piece of work: budgets with a `finish_reserve` keep a part
+    for them. Within such a block all calls are marked.
 
     In a decorator a value may be `argument("name")`, or a function that is called with the
     arguments of the one that is decorated, defaults included, and returns the value.
@@ -74,8 +78,18 @@ def attribution(  # noqa: PLR0913 - the dimensions, all by keyword
         "step": step,
         "team": team,
         "project": project,
+        "finishing": finishing or None,
     }
     return Attributed(values, {} if tags is None else tags)
+
+
+def finishing() -> Attributed:
+    """Mark the calls in a `with` block, or in a function that is decorated, as finishing.
+
+    They end a piece of work that was begun: what is kept for that, `finish_reserve` of a budget, is
+    for them alone.
+    """
+    return attribution(finishing=True)
 
 
 class Attributed:

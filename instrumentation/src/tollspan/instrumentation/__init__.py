@@ -2,6 +2,7 @@
 
 from ._call import Lifecycle
 from ._decision_log import DecisionLog
+from ._decisions import DECISIONS, CallDecision, Decisions
 from ._hosts import HostTable
 from ._listeners import LISTENERS, Listeners
 from ._metrics import BudgetState, MetricsRecorder, Observer, States
@@ -13,11 +14,14 @@ from ._turn_reading import read_turns
 from ._worker import Worker
 
 __all__ = [
+    "DECISIONS",
     "LISTENERS",
     "ApiPath",
     "BudgetState",
+    "CallDecision",
     "CallSpan",
     "DecisionLog",
+    "Decisions",
     "Extractor",
     "Failure",
     "Funnel",

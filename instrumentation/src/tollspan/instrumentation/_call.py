@@ -6,20 +6,23 @@ Providers bring an `Extractor`; everything that is the same for all of them is h
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import perf_counter_ns, time_ns
 
 import msgspec
 from opentelemetry.context import Context, attach, detach, get_current
 
 from tollspan.attribution import BAGGAGE, CallInFlight, current_call, outbound
-from tollspan.budget import REPORT, CallSink, Closing, Gate
+from tollspan.budget import REPORT, CallSink, Change, Closing, Decision, Gate, refused, unchanged
 from tollspan.safety import Guard
 from tollspan.usage import (
     Attribution,
     Call,
+    CallDeniedError,
     DecisionEvent,
     OutcomeStatus,
     Request,
+    UsageEvent,
     merge_attributions,
     new_call_id,
     refusal,
@@ -62,6 +65,40 @@ class Lifecycle:
         self._before = Guard("instrumentation.before")
         self._after = Guard("instrumentation.after")
 
+    def remember(self, keep: Callable[[object, Run], None]) -> None:
+        """From now on have answers kept together with their calls; each call costs more by that.
+
+        Args:
+            keep: Is given what the provider's method returned and its call; never raises.
+        """
+        perform, perform_async, end = self._perform, self._perform_async, self.spans.end
+
+        def performing(
+            run: Run, wrapped: Callable[..., object], args: tuple[object, ...], kwargs: Kwargs
+        ) -> object:
+            result = perform(run, wrapped, args, kwargs)
+            keep(result, run)
+            return result
+
+        async def performing_async(
+            run: Run,
+            wrapped: Callable[..., Awaitable[object]],
+            args: tuple[object, ...],
+            kwargs: Kwargs,
+        ) -> object:
+            result = await perform_async(run, wrapped, args, kwargs)
+            keep(result, run)
+            return result
+
+        def ending(run: Run, event: UsageEvent) -> None:
+            if run.kept is not None:
+                run.kept.event = event
+            end(run, event)
+
+        # Put over the methods, so that calls of programs that never ask have no step more.
+        vars(self).update(_perform=performing, _perform_async=performing_async)
+        vars(self.spans).update(end=ending)
+
     # -- synchronous --
 
     def call(
@@ -87,15 +124,16 @@ class Lifecycle:
                 self._start(run, request, extractor, asked)
             if run is None:
                 return wrapped(*args, **kwargs)
-            if run.decision is UNDECIDED:
-                self._go_undecided(run)
             if run.decision.denial is not None:
-                raise run.decision.denial
+                self._stop(run)
             result = self._perform(run, wrapped, args, kwargs)
         except BaseException as error:
             if run is not None and error is not run.decision.denial:
                 with self._after:
                     self.fail(run, error)
+                if run.decision.change is not None and self._goes_as_asked(run, error):
+                    with suppress(CallDeniedError):  # the provider's own error says more
+                        return self.call(extractor, proxies, asked, wrapped, args, kwargs)
             raise
         with self._after:
             reader = extractor.stream(run.call.request, result, asked)
@@ -134,8 +172,11 @@ class Lifecycle:
             except ValueError:
                 pass  # closed by the collector, in another context
 
-    def _go_undecided(self, run: Run) -> None:
-        """Let a call go on that our own failure left undecided, and meter it all the same."""
+    def _stop(self, run: Run) -> None:
+        """Raise the denial; one that our own failure left undecided goes on, and is metered."""
+        denial = run.decision.denial
+        if denial is not None and run.decision is not UNDECIDED:
+            raise denial
         self.gate.abandon(run.call.id)
         run.decision = OUR_FAILURE
 
@@ -145,6 +186,12 @@ class Lifecycle:
             if run.extractor.again(error, run.flight.asked):
                 run.flight.retries += 1
                 return True
+        return False
+
+    def _goes_as_asked(self, run: Run, error: BaseException) -> bool:
+        """Say whether to call the model that was asked for: the other one is not to be had."""
+        with self._after:
+            return isinstance(error, Exception) and run.extractor.as_asked(error, run.flight.asked)
         return False
 
     def fail(self, run: Run, error: BaseException) -> None:
@@ -182,15 +229,18 @@ class Lifecycle:
                 self._start(run, request, extractor, asked)
             if run is None:
                 return await wrapped(*args, **kwargs)
-            if run.decision is UNDECIDED:
-                self._go_undecided(run)
             if run.decision.denial is not None:
-                raise run.decision.denial
+                self._stop(run)
             result = await self._perform_async(run, wrapped, args, kwargs)
         except BaseException as error:
             if run is not None and error is not run.decision.denial:
                 with self._after:
                     await self.fail_async(run, error)
+                if run.decision.change is not None and self._goes_as_asked(run, error):
+                    with suppress(CallDeniedError):  # the provider's own error says more
+                        return await self.call_async(
+                            extractor, proxies, asked, wrapped, args, kwargs
+                        )
             raise
         with self._after:
             reader = extractor.stream(run.call.request, result, asked)
@@ -315,8 +365,11 @@ class Lifecycle:
 
     def _start(self, run: Run, request: Request, extractor: Extractor, asked: object) -> None:
         """Start the span and prepare what is sent; or record the denial."""
-        denial = run.decision.denial
-        span = extractor.spans.start(run.call, run.decision, extractor, asked)
+        decision = run.decision
+        if decision.change is not None:
+            decision = self._change(run, decision, decision.change, asked)
+        denial = decision.denial
+        span = extractor.spans.start(run.call, decision, extractor, asked)
         if denial is None:
             if span is not None:
                 run.span = span
@@ -324,8 +377,22 @@ class Lifecycle:
             extractor.prepare(request, asked)
             return
         traceparent = span.traceparent if span is not None else None
-        self._note(refusal(run.call, run.decision.note, denial, traceparent))
+        self._note(refusal(run.call, decision.note, denial, traceparent))
         self.spans.deny(span, run, denial)
+
+    def _change(self, run: Run, decision: Decision, change: Change, asked: object) -> Decision:
+        """Have something else go out than was asked for; what can't be changed is refused."""
+        run.decision = UNDECIDED  # while we may fail
+        if run.extractor.change(change, asked):
+            call = msgspec.structs.replace(run.call, request=change.request)
+            run.call = run.flight.call = call
+        elif change.denial is None:
+            decision = unchanged(decision)
+        else:
+            self.gate.abandon(run.call.id)
+            decision = refused(decision, change.denial)
+        run.decision = decision
+        return decision
 
     def _close_blindly(self, run: Run, status: OutcomeStatus) -> None:
         """Account for a call whose end we failed to read: usage unknown, its hold stays counted."""

@@ -13,6 +13,8 @@ from opentelemetry.util.types import AttributeValue
 from tollspan import semconv
 from tollspan.usage import Call, CallDeniedError, UsageEvent
 
+from ._spans import add_change
+
 _SEVERITIES = {
     "deny": (SeverityNumber.WARN, "WARN"),
     "warn": (SeverityNumber.WARN, "WARN"),
@@ -52,11 +54,12 @@ class DecisionLog:
         self._tell(call, "deny", str(denial), attributes, context)
 
     def passed(self, event: UsageEvent, context: Context | None) -> None:
-        """Tell of a call that was let through with a word: `warn` or `shadow`."""
+        """Tell of a call that was let through with a word: `warn`, `clamp` or `shadow`."""
         action = event.decision.action
         attributes = _attributes(event.call, action)
         if event.decision.rule_ids:
             attributes[semconv.TOLLSPAN_RULE_ID] = event.decision.rule_ids[0]
+        add_change(attributes, event.decision)
         self._tell(event.call, action, f"call let through: {action}", attributes, context)
 
     def _tell(

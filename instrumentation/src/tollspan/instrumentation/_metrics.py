@@ -125,6 +125,8 @@ class MetricsRecorder:
             to.cost.add(event.cost.amount_nanousd / 1e9, attributes)
         if event.cost.status in ("unpriced", "partial"):
             to.unpriced.add(1, attributes)
+        if "overrun" in event.marks:
+            to.overruns.add(1, attributes)
 
     def deny(self, run: Ended, denial: CallDeniedError, context: Context | None) -> None:
         """Enqueue a refusal."""
@@ -185,6 +187,8 @@ class MetricsRecorder:
             to.cost.add(amount / 1e9, ours, context)
         if event.cost.status in ("unpriced", "partial"):
             to.unpriced.add(1, ours, context)
+        if "overrun" in event.marks:
+            to.overruns.add(1, ours, context)
 
     def _deny(self, run: Ended, denial: CallDeniedError, context: Context | None) -> None:
         with self._guard:
@@ -235,6 +239,7 @@ class _Instruments:
         self.cost = _counter(meter, semconv.METRIC_COST)
         self.decisions = _counter(meter, semconv.METRIC_DECISIONS)
         self.unpriced = _counter(meter, semconv.METRIC_UNPRICED)
+        self.overruns = _counter(meter, semconv.METRIC_OVERRUNS)
         for gauge, observe in _GAUGES:
             meter.create_observable_gauge(
                 gauge.name, callbacks=[observe], unit=gauge.unit, description=gauge.description

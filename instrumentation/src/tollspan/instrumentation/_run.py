@@ -10,8 +10,8 @@ from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from tollspan.attribution import CallInFlight
-from tollspan.budget import Decision
-from tollspan.usage import Call, DecisionNote, OutcomeStatus, Request
+from tollspan.budget import Change, Decision
+from tollspan.usage import Call, CallDeniedError, DecisionNote, OutcomeStatus, Request, UsageEvent
 
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Others, SpanEmitter
@@ -68,6 +68,21 @@ class Extractor(Protocol):
         """Change what is sent where metering needs it; never what belongs to the caller."""
         ...
 
+    def change(self, change: Change, asked: Any) -> bool:
+        """Have another model or limit of output sent.
+
+        What belongs to the caller stays as it is. False, and nothing is changed, where the way of
+        asking does not allow it.
+        """
+        ...
+
+    def as_asked(self, error: Exception, asked: Any) -> bool:
+        """Put back what was changed, when the provider has not the other model for this caller.
+
+        True to ask once more, for the model that the caller named; it is not changed again.
+        """
+        ...
+
     def again(self, error: Exception, asked: Any) -> bool:
         """Take back our change when it is what the provider refused; True to send once more."""
         ...
@@ -85,12 +100,25 @@ class Extractor(Protocol):
         ...
 
 
-UNDECIDED = Decision(note=DecisionNote())
-"""The gate has not spoken yet."""
+UNDECIDED = Decision(note=DecisionNote(), denial=CallDeniedError("the gate has not spoken yet"))
+"""The gate has not spoken yet. Nobody gets to see its denial: it has calls looked at again."""
 FREE = Decision(note=DecisionNote())
 """Nobody has to ask."""
 OUR_FAILURE = Decision(note=DecisionNote(is_unavailable=True))
 """We failed, and the call goes on."""
+
+
+class Kept(msgspec.Struct):
+    """What is known of a call for as long as its answer lives, where somebody may ask for it.
+
+    Attributes:
+        call, decision: The call as it was sent, and what the gate said.
+        event: What became of it; None until it has ended.
+    """
+
+    call: Call
+    decision: Decision
+    event: UsageEvent | None = None
 
 
 class Run(msgspec.Struct):
@@ -101,6 +129,7 @@ class Run(msgspec.Struct):
             `perf_counter_ns`; the latter is 0 where it was not asked.
         context: What the provider's method runs in, where that is not what is around already.
         arrivals: When the chunks of a stream came.
+        kept: What is told of it to whoever asks; None where nobody does.
     """
 
     call: Call
@@ -112,6 +141,7 @@ class Run(msgspec.Struct):
     span: CallSpan | None = None
     decided_at_ns: int = 0
     arrivals: Arrivals | None = None
+    kept: Kept | None = None
 
 
 StreamProxies = Callable[[object, Run, StreamReader], object]

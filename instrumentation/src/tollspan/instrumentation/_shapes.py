@@ -92,6 +92,13 @@ class Shape(Protocol):
         """
         ...
 
+    def limited(self, body: Mapping[str, object], request: Request) -> Mapping[str, object] | None:
+        """Return the fields of a body by which it asks for no more output than a request has.
+
+        Those alone that differ from the body's own; None where it can't be limited so.
+        """
+        ...
+
     def answer(self, answer: Any) -> Reading:
         """Read a whole answer: the SDK's object, or a `View` of its JSON."""
         ...

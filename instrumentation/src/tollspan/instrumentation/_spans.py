@@ -25,7 +25,7 @@ from opentelemetry.util.types import AttributeValue
 from tollspan import semconv
 from tollspan.budget import Decision
 from tollspan.safety import Guard
-from tollspan.usage import TOOL_PROVIDER, Call, CallDeniedError, Usage, UsageEvent
+from tollspan.usage import TOOL_PROVIDER, Call, CallDeniedError, DecisionNote, Usage, UsageEvent
 
 from ._suppression import is_suppressed
 from ._timing import Arrivals
@@ -371,6 +371,17 @@ def _add_decision(attributes: dict[str, AttributeValue], decision: Decision) -> 
     attributes[semconv.TOLLSPAN_DECISION] = note.action
     if note.action != "allow" and note.rule_ids:
         attributes[semconv.TOLLSPAN_RULE_ID] = note.rule_ids[0]
+    add_change(attributes, note)
+
+
+def add_change(attributes: dict[str, AttributeValue], note: DecisionNote) -> None:
+    """Say what went out instead of what was asked for."""
+    if note.asked_model is not None:
+        attributes[semconv.TOLLSPAN_ASKED_MODEL] = note.asked_model
+    if note.clamped_to is not None:
+        attributes[semconv.TOLLSPAN_CLAMPED_TO] = note.clamped_to
+    if note.clamped_from is not None:
+        attributes[semconv.TOLLSPAN_CLAMPED_FROM] = note.clamped_from
 
 
 def _deny(of_call: CallSpan, denial: CallDeniedError) -> None:

@@ -43,36 +43,37 @@ class Watch:
     Attributes:
         arrivals: Takes the time of each chunk.
         reader: Reads what passes.
+        run: The call whose stream it is.
         source: Finds what gives a stream's chunks one by one: itself, or what it has inside.
     """
 
-    __slots__ = ("_lifecycle", "_run", "arrivals", "reader", "source")
+    __slots__ = ("_lifecycle", "arrivals", "reader", "run", "source")
 
     def __init__(
         self, lifecycle: Lifecycle, run: Run, reader: StreamReader, source: Callable[[Any], Any]
     ) -> None:
         self._lifecycle = lifecycle
-        self._run = run
+        self.run = run
         self.arrivals = run.arrivals = Arrivals()
         self.reader = reader
         self.source = source
 
     def finish(self, status: OutcomeStatus, error: BaseException | None = None) -> None:
         """Account for the end now."""
-        self._lifecycle.finish_stream(self._run, status, error)
+        self._lifecycle.finish_stream(self.run, status, error)
 
     async def finish_async(self, status: OutcomeStatus, error: BaseException | None = None) -> None:
         """Account for the end now, without blocking the event loop."""
-        await self._lifecycle.finish_stream_async(self._run, status, error)
+        await self._lifecycle.finish_stream_async(self.run, status, error)
 
     def finish_soon(self, status: OutcomeStatus, error: BaseException | None = None) -> None:
         """Account for the end in the worker."""
-        self._lifecycle.finish_stream_soon(self._run, status, error)
+        self._lifecycle.finish_stream_soon(self.run, status, error)
 
     def __del__(self) -> None:
         # A finaliser may run anywhere, inside any lock: it only enqueues.
-        if self._run.call.id in self._lifecycle.open_streams:
-            self._lifecycle.finish_stream_soon(self._run, "partial")
+        if self.run.call.id in self._lifecycle.open_streams:
+            self._lifecycle.finish_stream_soon(self.run, "partial")
 
 
 def _items(stream: SyncStream, watch: Watch) -> Iterator[object]:

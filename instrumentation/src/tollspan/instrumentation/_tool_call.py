@@ -10,6 +10,7 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from tollspan import semconv
+from tollspan.budget import Change
 from tollspan.usage import (
     TOOL_CALLS,
     CallDeniedError,
@@ -100,6 +101,14 @@ class ToolCall(OwnSpan):
 
     def prepare(self, request: Request, asked: object) -> None:
         """Change nothing: it is the program's own."""
+
+    def change(self, change: Change, asked: object) -> bool:  # noqa: ARG002 - the protocol's
+        """Change nothing: it is the program's own."""
+        return False
+
+    def as_asked(self, error: Exception, asked: object) -> bool:  # noqa: ARG002 - the protocol's
+        """Never call a tool twice."""
+        return False
 
     def again(self, error: Exception, asked: object) -> bool:  # noqa: ARG002 - the protocol's
         """Never call a tool twice."""

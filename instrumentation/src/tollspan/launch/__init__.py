@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._auto import auto_launch_problem
     from ._blocks import BudgetBlock, budget
     from ._callbacks import on_deny, on_usage, on_warn, remove_callback
+    from ._decisions import CallDecision, decision_of
     from ._install import SDKS, Installed, install, install_or_raise, uninstall
     from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
     from ._pipeline import BudgetSpanProcessor, UsageEventExporter
@@ -31,6 +32,7 @@ __all__ = [
     "AnthropicInstrumentor",
     "BudgetBlock",
     "BudgetSpanProcessor",
+    "CallDecision",
     "Check",
     "GateInCode",
     "Installed",
@@ -43,6 +45,7 @@ __all__ = [
     "book_in_force",
     "budget",
     "check_or_raise",
+    "decision_of",
     "gate",
     "install",
     "install_or_raise",
@@ -73,6 +76,7 @@ _MODULES = {
     "_auto": ("auto_launch_problem",),
     "_blocks": ("BudgetBlock", "budget"),
     "_callbacks": ("on_deny", "on_usage", "on_warn", "remove_callback"),
+    "_decisions": ("CallDecision", "decision_of"),
     "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
     "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),
     "_pipeline": ("BudgetSpanProcessor", "UsageEventExporter"),

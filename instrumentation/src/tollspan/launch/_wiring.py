@@ -13,6 +13,7 @@ from opentelemetry.trace import TracerProvider
 from tollspan import attribution
 from tollspan.budget import BudgetGate, CallSink, RuleSet
 from tollspan.instrumentation import (
+    DECISIONS,
     LISTENERS,
     DecisionLog,
     Funnel,
@@ -154,8 +155,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         books.tick()
         telemetry.recorder.look()
 
-    after = AfterCalls(LISTENERS)
-    after.watch(lambda: gate.rules, books.standing, books.milestones)
+    after = _after(books)
     worker = Worker(tick=tick)
     telemetry = _telemetry(settings, worker, books, after, on_change)
     lifecycle = Lifecycle(
@@ -171,6 +171,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         ),
         worker=worker,
     )
+    DECISIONS.attach(lifecycle, lambda: gate.rules)
     funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
     door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
     use(rules)
@@ -191,6 +192,14 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         look_at_rules=watcher.look,
         problem=problem or no_prices,
     )
+
+
+def _after(books: BooksInForce) -> AfterCalls:
+    """Set up what is done after calls: warn, and learn what is typical."""
+    after = AfterCalls(LISTENERS)
+    after.watch(lambda: books.gate.rules, books.standing, books.milestones)
+    after.seen.append(books.gate.typical.learn)
+    return after
 
 
 def _hooks(

@@ -81,6 +81,7 @@ GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
 OPENINFERENCE_SPAN_KIND: Final = "openinference.span.kind"
 
 # Ours
+TOLLSPAN_ASKED_MODEL: Final = "tollspan.asked.model"
 TOLLSPAN_BUDGET_ASKED: Final = "tollspan.budget.asked"
 TOLLSPAN_BUDGET_HELD: Final = "tollspan.budget.held"
 TOLLSPAN_BUDGET_ID: Final = "tollspan.budget.id"
@@ -89,6 +90,8 @@ TOLLSPAN_BUDGET_SCOPE: Final = "tollspan.budget.scope"
 TOLLSPAN_BUDGET_SPENT: Final = "tollspan.budget.spent"
 TOLLSPAN_BUDGET_UNIT: Final = "tollspan.budget.unit"
 TOLLSPAN_CALL_ID: Final = "tollspan.call.id"
+TOLLSPAN_CLAMPED_FROM: Final = "tollspan.clamped.from"
+TOLLSPAN_CLAMPED_TO: Final = "tollspan.clamped.to"
 TOLLSPAN_COST_USD: Final = "tollspan.cost.usd"
 TOLLSPAN_COST_NANOUSD: Final = "tollspan.cost.nanousd"
 TOLLSPAN_COST_STATUS: Final = "tollspan.cost.status"
@@ -203,6 +206,12 @@ METRIC_UNPRICED: Final = Metric(
     "{call}",
     "Calls without a full price: they are never counted as free.",
 )
+METRIC_OVERRUNS: Final = Metric(
+    "tollspan.overruns",
+    "counter",
+    "{call}",
+    "Calls that used more than was held for them.",
+)
 METRIC_GATE_DURATION: Final = Metric(
     "tollspan.gate.duration",
     "histogram",
@@ -253,6 +262,7 @@ METRICS: Final = (
     METRIC_COST,
     METRIC_DECISIONS,
     METRIC_UNPRICED,
+    METRIC_OVERRUNS,
     METRIC_GATE_DURATION,
     METRIC_BUDGET_LIMIT,
     METRIC_BUDGET_SPENT,

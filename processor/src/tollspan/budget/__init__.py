@@ -1,6 +1,7 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
 from .assigning import EVERYBODY_ELSE, Assignments, window_of
+from .bounds import Bounds
 from .checking import Problem, find_problems
 from .closing import Closer, Rates
 from .document import (
@@ -14,7 +15,7 @@ from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS, parse_amount
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import WINDOW_KEYS
 from .explaining import Matching, Seen, matchings
-from .gate import Bounds, BudgetGate
+from .gate import BudgetGate
 from .headroom import Headroom, headroom_of, most_output, tightest
 from .leased import LeasedLedger
 from .leases import (
@@ -37,6 +38,7 @@ from .leases import (
 from .limits import Limits
 from .looking import Balances, Looking
 from .memory import MemoryLedger
+from .on_exceed import CLAMP_KEYS, ON_EXCEED_KEYS
 from .plans import account_of, read_scope
 from .policies import TURN, Loop, OnViolation, Policy
 from .policy_document import LOOP_KEYS, MOST_REPEATS, POLICY_KEYS, POLICY_RULES
@@ -56,11 +58,34 @@ from .ports import (
     is_asyncio,
 )
 from .replaying import OTHERS, By, Outlook, Replay, Scope, Verdicts
-from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, OnExceed, OwnLimit, RuleSet
+from .rules import (
+    CLAMP_MINIMUM_TOKENS,
+    LETS_PASS,
+    OWNERS,
+    SUBJECTS,
+    Assignment,
+    BoundKind,
+    Budget,
+    Condition,
+    OnExceed,
+    OwnLimit,
+    RuleSet,
+)
 from .said_limits import parse_limit
 from .shared_memory import MemoryAuthority
 from .turns import fingerprint, note_turn, turn_of
-from .values import REPORT, Account, Balance, Decision, Hold, Leg, Refusal
+from .values import (
+    REPORT,
+    Account,
+    Balance,
+    Change,
+    Decision,
+    Hold,
+    Leg,
+    Refusal,
+    refused,
+    unchanged,
+)
 from .warnings import BudgetWarning, Milestones, Standing, Warner, WarningReason
 from .windows import (
     ANCHORED,
@@ -81,16 +106,20 @@ __all__ = [
     "ASSIGN_KEYS",
     "BUDGET_KEYS",
     "BUSY",
+    "CLAMP_KEYS",
+    "CLAMP_MINIMUM_TOKENS",
     "DEFAULTS_KEYS",
     "DOCUMENT_KEYS",
     "EVERY",
     "EVERYBODY_ELSE",
     "FOREVER_UNIX_NS",
+    "LETS_PASS",
     "LIFETIME",
     "LIMIT_SHARE",
     "LOOP_KEYS",
     "MOST_REPEATS",
     "NO_OWN_UNITS",
+    "ON_EXCEED_KEYS",
     "OTHERS",
     "OWNERS",
     "OWN_AUTHORITIES",
@@ -114,6 +143,7 @@ __all__ = [
     "Balance",
     "Balances",
     "Books",
+    "BoundKind",
     "Bounds",
     "Budget",
     "BudgetGate",
@@ -121,6 +151,7 @@ __all__ = [
     "Busy",
     "By",
     "CallSink",
+    "Change",
     "Closer",
     "Closing",
     "Condition",
@@ -188,8 +219,10 @@ __all__ = [
     "period",
     "read_rules",
     "read_scope",
+    "refused",
     "size",
     "tightest",
     "turn_of",
+    "unchanged",
     "window_of",
 ]

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from tollspan.usage import (
     INPUT_TOKENS,
     OUTPUT_TOKENS,
     TOKEN_UNITS,
+    TOOL_CALLS,
     BudgetUnit,
+    Call,
     Request,
 )
 
+from .bounds import Bounds
 from .rules import RuleSet
-from .values import Account, Leg
+from .values import REPORT, Account, Leg
 
 _ASKED_OF_ALL = TOKEN_UNITS | {"usd", "calls"}
+
+
+def calls(call: Call) -> int:
+    """Count the calls that one is; what is reported says how many."""
+    return 1 if call.door != REPORT else dict(call.request.quantities).get(TOOL_CALLS, 0)
+
+
+def most_output(bounds: Bounds, call: Call, *, ceiling: bool) -> int | None:
+    """Return the most that a model writes as one answer; None where nobody knows."""
+    request, at_unix_ns = call.request, call.started_at_unix_ns
+    unlimited = msgspec.structs.replace(request, max_output_tokens=None)
+    silent = msgspec.structs.replace(request, max_output_tokens=0)
+    most, reasons = bounds.most_of(unlimited, OUTPUT_TOKENS, at_unix_ns, ceiling=ceiling)
+    least, _ = bounds.most_of(silent, OUTPUT_TOKENS, at_unix_ns, ceiling=ceiling)
+    if most is None or least is None or most <= least or "model_max" not in reasons:
+        return None
+    return (most - least) // max(request.choices, 1)
 
 
 def refuses(rules: RuleSet, request: Request, unit: BudgetUnit) -> bool:

@@ -6,6 +6,7 @@ from tollspan.usage import (
     INPUT_TOKENS,
     OUTPUT_TOKENS,
     REQUESTS,
+    TOKEN_UNITS,
     TOOL_CALLS,
     TOOL_PROVIDER,
     BudgetUnit,
@@ -55,15 +56,20 @@ def _used(closing: Closing, cost: Cost, unit: BudgetUnit) -> tuple[int, bool]:
 
 def count_used(call: Call, usage: Usage, unit: BudgetUnit) -> int:
     """Return how much of a unit, neither money nor calls, a call used."""
-    if unit == "tokens":
-        return usage.input_tokens + usage.output_tokens
+    if unit in TOKEN_UNITS:
+        return count_tokens(usage, unit)
+    counted = count_of(unit, usage.quantities)
+    is_one = unit == REQUESTS and call.request.provider != TOOL_PROVIDER
+    return max(counted, 1) if is_one else counted
+
+
+def count_tokens(usage: Usage, unit: BudgetUnit) -> int:
+    """Return the tokens of one side, or of both."""
     if unit == INPUT_TOKENS:
         return usage.input_tokens
     if unit == OUTPUT_TOKENS:
         return usage.output_tokens
-    counted = count_of(unit, usage.quantities)
-    is_one = unit == REQUESTS and call.request.provider != TOOL_PROVIDER
-    return max(counted, 1) if is_one else counted
+    return usage.input_tokens + usage.output_tokens
 
 
 def _calls(call: Call, usage: Usage | None) -> int:

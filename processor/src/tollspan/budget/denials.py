@@ -25,6 +25,7 @@ from tollspan.usage import (
     is_tag,
 )
 
+from .finishing import percent
 from .plans import read_scope
 from .rules import Budget
 from .values import Account, Refusal
@@ -97,6 +98,8 @@ def exceeded(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> Cal
         f"{format_amount(balance.posted, unit)} spent, {format_amount(held, unit)} held; "
         f"this call may {'cost' if unit == 'usd' else 'use'} up to {format_amount(asked, unit)}"
     )
+    if budget is not None and budget.finish_reserve and not call.attribution.finishing:
+        text += f"; {percent(budget.finish_reserve)} of the budget are kept for finishing"
     message = budget.message if budget else None
     return _class_of(budget)(
         f"{message} ({text})" if message else text,

@@ -17,11 +17,13 @@ from .document_limits import read_amount, read_limits
 from .document_plans import read_assign, read_plans
 from .document_windows import read_window
 from .durations import read_duration
+from .finishing import read_finish_reserve
 from .leases import OWN_AUTHORITIES, SHARED_SCHEMES
+from .on_exceed import read_on_exceed
 from .plans import is_key
 from .policy_document import read_policies
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
-from .rules import OWNERS, SUBJECTS, Budget, Condition, OnExceed, RuleSet
+from .rules import OWNERS, SUBJECTS, BoundKind, Budget, Condition, RuleSet
 
 DOCUMENT_KEYS = (
     "version",
@@ -42,6 +44,8 @@ BUDGET_KEYS = (
     "per",
     "where",
     "on_exceed",
+    "bound",
+    "finish_reserve",
     "cooldown",
     "warn_at",
     "message",
@@ -162,6 +166,7 @@ class RulesReader(DocumentReader):
         is_of_tools = any(condition.key == "tool" for condition in where)
         limit, unit = read_amount(self, keys["limit"], "limit", is_of_tools=is_of_tools)
         per = self._per(keys.get("per"))
+        exceeding = read_on_exceed(self, keys.get("on_exceed"))
         return Budget(
             id=name,
             limit=limit,
@@ -170,7 +175,11 @@ class RulesReader(DocumentReader):
             per=per,
             limits=read_limits(self, keys.get("limits"), per, unit),
             where=where,
-            on_exceed=self._choice(keys.get("on_exceed"), "on_exceed", get_args(OnExceed), "deny"),
+            on_exceed=exceeding.on_exceed,
+            reroute=exceeding.reroute,
+            clamp_minimum_tokens=exceeding.clamp_minimum_tokens,
+            bound=self._choice(keys.get("bound"), "bound", get_args(BoundKind), "strict"),
+            finish_reserve=read_finish_reserve(self, keys.get("finish_reserve")),
             cooldown_seconds=read_duration(self, keys.get("cooldown"), "cooldown"),
             warn_at=self._warn_at(keys.get("warn_at")),
             message=self._optional_text(keys.get("message"), "message"),

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from itertools import repeat
-from typing import Protocol
+
+import msgspec
 
 from tollspan.usage import (
-    TOOL_CALLS,
     Bound,
     BudgetUnit,
     Call,
@@ -25,35 +25,22 @@ from tollspan.usage import (
 )
 
 from . import asking, denials
+from .bounds import Bounds
 from .cooldowns import Cooldowns
+from .fitting import Fitted, Fitter, may_change
 from .judging import Judge
 from .looking import Looking
-from .plans import NOWHEN, ObservedPlan, Plan, Planner
+from .noting import never_held, note_of
+from .plans import NOWHEN, InjectingPlan, ObservedPlan, Plan, Planner
 from .policing import PolicyIndex
-from .ports import Authority, Busy, is_asyncio
+from .ports import Authority, Busy, OnUnpriced, is_asyncio
 from .rules import Budget, RuleSet
-from .values import REPORT, Account, Balance, Decision, Hold, Refusal
+from .typical import TypicalBounds
+from .values import REPORT, Account, Balance, Change, Decision, Hold, Refusal
 from .verdicts import JudgedPlan
 
 _ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
 _Ready = tuple[Hold, Bound, Plan | JudgedPlan]
-
-
-class Bounds(Protocol):
-    """The part of a price book that the gate needs."""
-
-    def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
-        """Return the most that a request can cost; `ceiling` assumes the dearest for no price."""
-        ...
-
-    def most_of(
-        self, request: Request, unit: BudgetUnit, at_unix_ns: int, *, ceiling: bool
-    ) -> tuple[int | None, tuple[str, ...]]:
-        """Return the most of a unit, neither money nor calls, that a request can use, and why.
-
-        0 where it can use none, None where nothing bounds it.
-        """
-        ...
 
 
 class BudgetGate:
@@ -90,6 +77,7 @@ class BudgetGate:
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
         self._authority = authority
+        self.typical = TypicalBounds(bounds)
         self._mode: Mode = mode
         self._heeds_blocks = False
         self.use(rules)
@@ -114,6 +102,8 @@ class BudgetGate:
             self._planner = self._new_planner(rules)
         self._has_no_rules = False
         self._refusing = no_prices
+        self._injects = rules.on_unbounded == "inject" and self._mode == "enforce"
+        self.typical.is_wanted = any(one.bound == "typical" for one in rules.budgets)
 
     def ask(self, authority: Authority) -> None:
         """Have another authority hold the money of the calls to come."""
@@ -132,8 +122,13 @@ class BudgetGate:
             is_soft=self._mode != "enforce",
             heeds_blocks=self._heeds_blocks,
             policies=PolicyIndex(rules.policies) if is_judged else None,
-            kind=Plan if self._mode == "enforce" else ObservedPlan,
+            kind=self._kind_of_plan(rules),
         )
+
+    def _kind_of_plan(self, rules: RuleSet) -> type[Plan]:
+        if self._mode != "enforce":
+            return ObservedPlan
+        return InjectingPlan if rules.on_unbounded == "inject" else Plan
 
     def refuse_all(self, problem: TollspanError) -> None:
         """Deny every call until there are rules to `use`: those that there are can't be read."""
@@ -152,7 +147,9 @@ class BudgetGate:
             return plan.join(self._unavailable(call, hold, bound, error))
         if refusal is None:
             return plan.allow(hold, bound)
-        return plan.join(self._short(refusal, call, hold, bound))
+        if refusal.is_held or not plan.may_fit:
+            return plan.join(self._short(refusal, call, hold, bound))
+        return plan.join(self._fit(refusal, call, hold, bound))
 
     async def authorize_async(self, call: Call) -> Decision:
         """Decide on a call; what would have to wait is done in another thread and awaited."""
@@ -168,7 +165,9 @@ class BudgetGate:
             return plan.join(self._unavailable(call, hold, bound, error))
         if refusal is None:
             return plan.allow(hold, bound)
-        return plan.join(self._short(refusal, call, hold, bound))
+        if refusal.is_held or not plan.may_fit:
+            return plan.join(self._short(refusal, call, hold, bound))
+        return plan.join(await self._fit_async(refusal, call, hold, bound))
 
     async def _hold_soon(self, hold: Hold) -> Refusal | None:
         """Await a hold that another thread makes; give up, and give back, when it takes long."""
@@ -200,8 +199,8 @@ class BudgetGate:
         plan = self._planner.every_call
         if not plan.since_unix_ns <= call.started_at_unix_ns < plan.until_unix_ns:
             plan = self._planner.plan(call)
-        note = _note(Bound(amount_nanousd=0), "allow", plan.rule_ids, mode=self._mode)
-        return Decision(note=note, hold=_never_held(call, plan))
+        note = note_of(Bound(amount_nanousd=0), "allow", plan.rule_ids, mode=self._mode)
+        return Decision(note=note, hold=never_held(call, plan))
 
     def budget(self, rule_id: str) -> Budget | None:
         """Return the budget in force of that id."""
@@ -274,7 +273,7 @@ class BudgetGate:
         legs = tuple(zip(plan.accounts, repeat(amount)))
         hold = Hold(call_id=call.id, started_at_unix_ns=at_unix_ns, legs=legs)
         if self._mode == "off":
-            return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
+            return Decision(note=note_of(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
         return hold, bound, plan
 
     def _prepare_further(
@@ -286,7 +285,7 @@ class BudgetGate:
             account, wait_seconds = cooling
             budget = self._planner.budgets[account.budget_id]
             denial = denials.cooling(call, account, wait_seconds, budget)
-            return Decision(note=_note(bound, "deny", (account.budget_id,)), denial=denial)
+            return Decision(note=note_of(bound, "deny", (account.budget_id,)), denial=denial)
         if plan.policies is None:
             return self._prepare_units(call, plan, bound, on_unpriced)
         verdict = self._judge.judge(call, plan.policies, bound, on_unpriced)
@@ -305,7 +304,12 @@ class BudgetGate:
     ) -> Decision | tuple[Hold, Bound, Plan]:
         """Do as `_prepare` does where some account counts something else than money."""
         request = call.request
-        amounts: dict[BudgetUnit, int] = {"usd": bound.amount_nanousd or 0, "calls": _calls(call)}
+        if self._injects and request.max_output_tokens is None and may_change(call):
+            plan = self._injected(call, plan)
+        amounts: dict[BudgetUnit, int] = {
+            "usd": bound.amount_nanousd or 0,
+            "calls": asking.calls(call),
+        }
         units = {account.unit for account in plan.accounts}
         hard_units = plan.hard_units
         if "usd" in units and ("usd" in hard_units or not hard_units):
@@ -324,6 +328,8 @@ class BudgetGate:
                 return self._denied(call, denials.no_bound(call, by_unit), bound, plan)
             amounts[unit] = most or 0
         legs, unasked = asking.split(plan.accounts, amounts)
+        if plan.typical:
+            legs = self.typical.lower(request, legs, plan.typical)
         hold = Hold(
             call_id=call.id,
             started_at_unix_ns=call.started_at_unix_ns,
@@ -332,10 +338,44 @@ class BudgetGate:
             unasked=unasked,
         )
         if self._mode == "off":
-            return Decision(note=_note(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
+            return Decision(note=note_of(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
         if not legs:
             return plan.allow(hold, bound)
         return hold, bound, plan
+
+    def _injected(self, call: Call, plan: Plan) -> Plan:
+        """Have the model's own limit of output sent, where one is known."""
+        most = self._most_output(call)
+        if most is None:
+            return plan
+        limited = msgspec.structs.replace(call.request, max_output_tokens=most)
+        change = Change(asked=call.request, request=limited)
+        return msgspec.structs.replace(plan, change=change)
+
+    def _most_output(self, call: Call) -> int | None:
+        """Return the most that a model writes as one answer; None where nobody knows."""
+        ceiling = self._on_unpriced(call.request) == "ceiling"
+        return asking.most_output(self._bounds, call, ceiling=ceiling)
+
+    def _on_unpriced(self, request: Request) -> OnUnpriced:
+        """Return what holds for models without a price where a request is sent."""
+        return self._rules.on_unpriced or ("allow" if request.is_assumed else "ceiling")
+
+    def _prepare_form(self, call: Call) -> Decision | tuple[Hold, Bound, Plan]:
+        """Bound another form of a call that was judged, and name its accounts."""
+        plan = self._planner.plan(call)
+        if plan.policies is not None:
+            for violation in plan.policies.violations:
+                if violation.is_hard:
+                    return Decision(note=DecisionNote(action="deny"), denial=violation.denial(call))
+        if not plan.accounts:
+            return _ALLOWED_UNTOUCHED
+        request = call.request
+        on_unpriced = self._on_unpriced(request)
+        bound = self._bounds.bound(
+            request, call.started_at_unix_ns, ceiling=on_unpriced == "ceiling"
+        )
+        return self._prepare_units(call, plan, bound, on_unpriced)
 
     def _refuses(self, request: Request, bound: Bound) -> bool:
         """Say whether the rules refuse what only assumptions or the model's own limits bound."""
@@ -361,16 +401,16 @@ class BudgetGate:
         """
         may_refuse = plan.hard_units or not plan.accounts or self._has_no_rules or plan.needs_prices
         if self._mode == "enforce" and may_refuse:
-            note = _note(bound, "deny", is_unavailable=is_unavailable)
+            note = note_of(bound, "deny", is_unavailable=is_unavailable)
             return Decision(note=note, denial=denial)
-        note = _note(
+        note = note_of(
             bound,
             self._soft_action(plan.rule_ids),
             plan.rule_ids,
             is_unavailable=is_unavailable,
             mode=self._mode,
         )
-        return Decision(note=note, hold=_never_held(call, plan))
+        return Decision(note=note, hold=never_held(call, plan))
 
     def _soft_action(self, rule_ids: tuple[str, ...]) -> DecisionAction:
         """Say what a call is that goes through although these rules have no room for it."""
@@ -386,10 +426,10 @@ class BudgetGate:
         is_allowed = self._rules.on_unavailable != "deny"
         if hard_ids and not is_allowed:
             denial = denials.unavailable(call, hard_ids[0], bound, error)
-            note = _note(bound, "deny", rule_ids, is_unavailable=True)
+            note = note_of(bound, "deny", rule_ids, is_unavailable=True)
             return Decision(note=note, denial=denial)
         action = "allow" if is_allowed else self._soft_action(rule_ids)
-        note = _note(bound, action, rule_ids, is_unavailable=True, mode=self._mode)
+        note = note_of(bound, action, rule_ids, is_unavailable=True, mode=self._mode)
         return Decision(note=note, hold=hold)
 
     def _short(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
@@ -397,45 +437,64 @@ class BudgetGate:
         rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
         if refusal.is_held:
             action = self._soft_action(rule_ids)
-            return Decision(note=_note(bound, action, rule_ids, mode=self._mode), hold=hold)
+            return Decision(note=note_of(bound, action, rule_ids, mode=self._mode), hold=hold)
+        return self._refuse(refusal, call, bound)
+
+    def _refuse(self, refusal: Refusal, call: Call, bound: Bound) -> Decision:
+        rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
         if not self._judge.is_looking:
             self._cooldowns.begin(refusal, self._planner.budgets)
         denial = denials.exceeded(call, refusal, self._planner.budgets)
-        return Decision(note=_note(bound, "deny", rule_ids), denial=denial)
+        return Decision(note=note_of(bound, "deny", rule_ids), denial=denial)
 
+    def _fit(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
+        """Change a call so that it fits, if the rules allow that; else refuse it."""
+        fitter = self._fitter(refusal, call)
+        steps = fitter.steps()
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(self._authority.hold(step))
+        except StopIteration as done:
+            return self._fitted(done.value, fitter, call, bound)
+        except LedgerError as error:
+            return self._unavailable(call, hold, bound, error)
 
-def _calls(call: Call) -> int:
-    """Count the calls that one is; what is reported says how many."""
-    return 1 if call.door != REPORT else dict(call.request.quantities).get(TOOL_CALLS, 0)
+    async def _fit_async(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
+        """Do as `_fit` does, without blocking."""
+        fitter = self._fitter(refusal, call)
+        steps = fitter.steps()
+        try:
+            step = next(steps)
+            while True:
+                answer = self._authority.hold_now(step)
+                if isinstance(answer, Busy):
+                    answer = await self._hold_soon(step)
+                step = steps.send(answer)
+        except StopIteration as done:
+            return self._fitted(done.value, fitter, call, bound)
+        except LedgerError as error:
+            return self._unavailable(call, hold, bound, error)
 
+    def _fitter(self, refusal: Refusal, call: Call) -> Fitter:
+        clamps_all = self._injects and call.request.max_output_tokens is None
+        return Fitter(
+            call,
+            refusal,
+            self._planner.budgets,
+            self._prepare_form,
+            self._most_output,
+            clamps_all=clamps_all,
+        )
 
-def _never_held(call: Call, plan: Plan) -> Hold | None:
-    """Name the accounts of a call for which nothing was held, so that it is charged to them."""
-    if not plan.accounts:
-        return None
-    legs, unasked = asking.split(plan.accounts, {})
-    return Hold(
-        call_id=call.id,
-        started_at_unix_ns=call.started_at_unix_ns,
-        legs=legs,
-        is_money=plan.is_money,
-        unasked=unasked,
-    )
-
-
-def _note(
-    bound: Bound,
-    action: DecisionAction,
-    rule_ids: tuple[str, ...] = (),
-    *,
-    is_unavailable: bool = False,
-    mode: Mode = "enforce",
-) -> DecisionNote:
-    return DecisionNote(
-        action=action,
-        rule_ids=rule_ids,
-        bound_nanousd=bound.amount_nanousd,
-        bound_reasons=bound.reasons,
-        is_unavailable=is_unavailable,
-        mode=mode,
-    )
+    def _fitted(self, fitted: Fitted | None, fitter: Fitter, call: Call, bound: Bound) -> Decision:
+        """Decide on a call that was changed to fit; refuse it where nothing helped."""
+        if fitted is None:
+            return self._refuse(fitter.refusal, call, bound)
+        denial = denials.exceeded(call, fitter.first, self._planner.budgets)
+        change = Change(asked=call.request, request=fitted.request, denial=denial)
+        action: DecisionAction = (
+            "clamp" if fitted.request.model == call.request.model else "reroute"
+        )
+        note = note_of(fitted.bound, action, fitted.rule_ids)
+        return change.apply(Decision(note=note, hold=fitted.hold))

@@ -26,9 +26,10 @@ from tollspan.usage import (
 )
 
 from .assigning import Assignments, window_of
+from .finishing import limit_for
 from .limits import Limits
-from .rules import OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
-from .values import Account, Decision, Hold
+from .rules import CHANGES, LETS_PASS, OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
+from .values import Account, Change, Decision, Hold
 from .windows import FOREVER_UNIX_NS, TRACE, Window, period
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         is_money: All of them count USD.
         is_plain: They need no more than the call's bound in each; what else a rule may ask of a
             call is on the gate's longer path.
+        may_fit: A call that does not fit may be changed until it does.
+        typical: The budgets that hold what is typical, by id.
+        change: What one call goes out as, whatever there is room for; None: as it was asked for.
         policies: What policies say of such calls; None when they let them be.
         cooling: The accounts that refuse calls for a while once they have refused one.
         hard_units: What those of them count that refuse what does not fit.
@@ -64,6 +68,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hard_units: frozenset[BudgetUnit]
     since_unix_ns: int
     until_unix_ns: int
+    may_fit: bool = False
+    typical: frozenset[str] = frozenset()
+    change: Change | None = None
     policies: PolicyPlan | None = None
     cooling: tuple[Account, ...] = ()
 
@@ -104,6 +111,25 @@ class ObservedPlan(Plan, frozen=True, kw_only=True):
         )
 
 
+class InjectingPlan(Plan, frozen=True, kw_only=True):
+    """A plan of calls that may have a maximum of output sent for them."""
+
+    def allow(self, hold: Hold, bound: Bound) -> Decision:
+        """Return the decision on a call for which every account has room."""
+        note = DecisionNote(
+            rule_ids=self.rule_ids,
+            bound_nanousd=bound.amount_nanousd,
+            bound_reasons=bound.reasons,
+        )
+        return self.join(Decision(note=note, hold=hold))
+
+    def join(self, decision: Decision) -> Decision:
+        """Return a decision with what is sent, unless the call is refused or changed already."""
+        if self.change is None or decision.denial is not None or decision.change is not None:
+            return decision
+        return self.change.apply(decision)
+
+
 NOWHEN = Plan(
     accounts=(),
     rule_ids=(),
@@ -139,6 +165,8 @@ class Planner:
         self._kind_of_plan = kind
         self._is_soft = is_soft
         self.heeds_blocks = heeds_blocks
+        self._typical = frozenset([one.id for one in rules.budgets if one.bound == "typical"])
+        self._injects = rules.on_unbounded == "inject" and not is_soft
         self.budgets = {budget.id: budget for budget in rules.budgets}
         self._policies = policies
         self._kind = _kind_of(
@@ -188,6 +216,7 @@ class Planner:
     def _make(self, call: Call, at_unix_ns: int) -> Plan:
         accounts: list[Account] = []
         until = FOREVER_UNIX_NS
+        may_fit = self._injects
         assignment = self._assigned.of(call.attribution.customer)
         for _, budget, tests, limits in self._near(call, assignment):
             if all(test(call) for test in tests):
@@ -196,18 +225,24 @@ class Planner:
                     key = call.attribution.trace or call.id
                 until = min(until, end)
                 whose = _values(budget, call.attribution)
+                may_fit = may_fit or budget.on_exceed in CHANGES
                 accounts.append(
                     Account(
                         budget_id=budget.id,
                         scope=_scope(whose),
                         period=key,
-                        limit=limits.of(whose),
+                        limit=limit_for(
+                            budget,
+                            limits.of(whose),
+                            is_finishing=call.attribution.finishing,
+                        ),
                         unit=budget.unit,
-                        is_soft=self._is_soft or budget.on_exceed != "deny",
+                        is_soft=self._is_soft or budget.on_exceed in LETS_PASS,
                     )
                 )
         accounts += self._of_blocks(call)
         rule_ids = tuple([account.budget_id for account in accounts])
+        typical = self._typical.intersection(rule_ids)
         cooling = tuple([one for one in accounts if self._cools(one)])
         is_money = all(account.unit == "usd" for account in accounts)
         hard: set[BudgetUnit] = {account.unit for account in accounts if not account.is_soft}
@@ -216,7 +251,11 @@ class Planner:
             accounts=tuple(accounts),
             rule_ids=rule_ids,
             is_money=is_money,
-            is_plain=is_money and policies is None and not cooling,
+            is_plain=is_money
+            and policies is None
+            and not (cooling or typical or (self._injects and accounts)),
+            typical=typical,
+            may_fit=may_fit and not self._is_soft,
             hard_units=frozenset(hard),
             since_unix_ns=at_unix_ns,
             until_unix_ns=until,
@@ -297,7 +336,7 @@ def account_of(
         period=period(window, at_unix_ns)[0] if key is None else key,
         limit=Limits(budget).of(whose),
         unit=budget.unit,
-        is_soft=budget.on_exceed != "deny",
+        is_soft=budget.on_exceed in LETS_PASS,
     )
 
 
@@ -334,8 +373,8 @@ def _kind_of(
     keys |= {condition.key for budget in budgets for condition in budget.where}
     keys |= {"trace" for budget in budgets if budget.window.every == TRACE}
     names: set[str] = {"attribution.budgets"} if heeds_blocks else set()
-    if not keys and not names:
-        return None
+    if any(budget.finish_reserve for budget in budgets):
+        names.add("attribution.finishing")
     for key in keys:
         if key in ("model", "tool"):
             names |= {"request.provider", "request.model"}
@@ -343,7 +382,7 @@ def _kind_of(
             names.add(f"request.{key}")
         else:
             names.add("attribution.tags" if is_tag(key) else f"attribution.{key}")
-    return attrgetter(*sorted(names))
+    return attrgetter(*sorted(names)) if names else None
 
 
 def names_somebody(condition: Condition) -> bool:

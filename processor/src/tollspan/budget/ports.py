@@ -136,7 +136,7 @@ class CallSink(Protocol):
 
 
 OnUnavailable = Literal["allow", "deny"]
-OnUnbounded = Literal["model_max", "deny"]
+OnUnbounded = Literal["model_max", "inject", "deny"]
 OnUnboundedInput = Literal["window", "deny"]
 OnUnpriced = Literal["ceiling", "allow", "deny"]
 

@@ -30,9 +30,10 @@ from tollspan.usage import (
     UsageEvent,
 )
 
+from .bounds import Bounds
 from .closing import Closer
 from .counting import count_used
-from .gate import Bounds, BudgetGate
+from .gate import BudgetGate
 from .memory import MemoryLedger
 from .plans import read_scope
 from .ports import Closing

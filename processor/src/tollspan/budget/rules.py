@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
@@ -16,7 +16,22 @@ from .windows import LIFETIME, TRACE, Window
 if TYPE_CHECKING:
     from .policies import Policy
 
-OnExceed = Literal["deny", "warn", "shadow"]
+BoundKind = Literal["strict", "typical"]
+OnExceed = Literal["deny", "reroute", "clamp", "warn", "shadow"]
+SHARPEST_FIRST: tuple[OnExceed, ...] = get_args(OnExceed)
+"""What becomes of a call that does not fit: where several rules speak, the first of these wins."""
+LETS_PASS: frozenset[OnExceed] = frozenset({"warn", "shadow"})
+"""Those that refuse no call, whatever happens."""
+CHANGES: frozenset[OnExceed] = frozenset({"reroute", "clamp"})
+"""Those that have something else go out than was asked for; what can't be changed is refused."""
+_NOTHING = Decimal(0)
+CLAMP_MINIMUM_TOKENS = 256
+"""Least output to which a call is clamped where a rule does not say.
+
+That is a paragraph of some 190 English words, and more than the arguments of a usual call of a
+tool: a call that may write less is likely to be cut in the middle, and its input is paid all the
+same.
+"""
 OWNERS = (*DIMENSIONS, "service", "environment")
 """Whom a call may be for, as `per` and `where` name it; beside them each `tag.<name>`."""
 SUBJECTS = ("provider", "model", "operation", "tool")
@@ -63,7 +78,15 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         limits: Limits of single values instead of `limit`; the first that is for a call counts.
         where: Conditions that a call must meet, all of them.
         plan: The plan whose customers have it; None for one that everybody has.
-        on_exceed: What becomes of a call that does not fit.
+        on_exceed: What becomes of a call that does not fit; the sharpest, where it says several.
+        reroute: (glob, model) pairs: such a call of a model that matches goes out with the other
+            one, by the first that matches.
+        clamp_minimum_tokens: Least output, of each answer, to which such a call may be clamped;
+            None where none is.
+        bound: What is held for a call: `strict`: the most that it can use; `typical`: what all but
+            one in a thousand calls like it used, once a thousand were seen.
+        finish_reserve: Share of the limit that only calls which the program marks as finishing may
+            use; 0 for none.
         cooldown_seconds: How long its owner is refused once a call was; None for no longer than
             there is no room.
         warn_at: Shares of the limit, rising, at which somebody is told, once in each period.
@@ -79,6 +102,10 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     where: tuple[Condition, ...] = ()
     plan: str | None = None
     on_exceed: OnExceed = "deny"
+    reroute: tuple[tuple[str, str], ...] = ()
+    clamp_minimum_tokens: int | None = None
+    bound: BoundKind = "strict"
+    finish_reserve: Decimal = _NOTHING
     cooldown_seconds: int | None = None
     warn_at: tuple[Decimal, ...] = ()
     message: str | None = None

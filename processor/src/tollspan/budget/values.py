@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote
+from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote, Request
 
 REPORT = "report"
 """The door of what was used already, as the program says."""
@@ -89,6 +89,32 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     is_held: bool = False
 
 
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes out instead of what was asked for.
+
+    Attributes:
+        asked: The request as the program made it.
+        request: The request as it is to be sent; the hold is what this one can cost.
+        denial: What becomes of a call in which that can't be changed; None to send it as it is.
+    """
+
+    asked: Request
+    request: Request
+    denial: CallDeniedError | None = None
+
+    def apply(self, decision: Decision) -> Decision:
+        """Return a decision that has this changed, and says so in its note."""
+        asked, request = self.asked, self.request
+        is_clamped = request.max_output_tokens != asked.max_output_tokens
+        note = msgspec.structs.replace(
+            decision.note,
+            asked_model=asked.model if request.model != asked.model else None,
+            clamped_from=asked.max_output_tokens if is_clamped else None,
+            clamped_to=request.max_output_tokens if is_clamped else None,
+        )
+        return msgspec.structs.replace(decision, note=note, change=self)
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate says of one call.
 
@@ -97,6 +123,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         hold: What the call's budgets count for it; None when none touches it. With
             `note.is_unavailable` it was asked for but could not be made.
         denial: The exception to raise; None when the call may go ahead.
+        change: What must be changed in the request before it goes out; None for nothing.
         on_end: What is to be done once the call has ended, as often as one likes; None for
             nothing. With it there is a hold, and `hold.is_money` is false.
     """
@@ -105,3 +132,23 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     hold: Hold | None = None
     denial: CallDeniedError | None = None
     on_end: Callable[[], None] | None = None
+    change: Change | None = None
+
+
+def refused(decision: Decision, denial: CallDeniedError) -> Decision:
+    """Return the decision on a call that had to be changed and could not be."""
+    note = DecisionNote(
+        action="deny",
+        rule_ids=decision.note.rule_ids,
+        bound_nanousd=decision.note.bound_nanousd,
+        bound_reasons=decision.note.bound_reasons,
+    )
+    return Decision(note=note, denial=denial)
+
+
+def unchanged(decision: Decision) -> Decision:
+    """Return the decision on a call that goes out as it was asked for after all."""
+    note = msgspec.structs.replace(
+        decision.note, asked_model=None, clamped_from=None, clamped_to=None
+    )
+    return msgspec.structs.replace(decision, note=note, change=None)

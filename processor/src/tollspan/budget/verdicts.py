@@ -79,4 +79,9 @@ class JudgedPlan(msgspec.Struct, frozen=True):
 
     def join(self, decision: Decision) -> Decision:
         """Return the decision when some budget has no room, or can't be asked."""
-        return self.verdict.join(self.call, decision)
+        return self.verdict.join(self.call, self.plan.join(decision))
+
+    @property
+    def may_fit(self) -> bool:
+        """Whether the call may be changed until it fits."""
+        return self.plan.may_fit

@@ -18,6 +18,8 @@ from .values import Account, Balance
 
 _EVERY_SECONDS = 60.0
 _MOST_REMEMBERED = 10_000
+# Decisions that let a call through and name the rules that it did not fit, those that warn too.
+_NAME_WHAT_IS_SHORT = frozenset({"warn", "clamp", "reroute"})
 WarningReason = Literal["share", "exceeded"]
 
 
@@ -112,7 +114,7 @@ class Warner:
             LedgerError: The accounts can't be read; the next call tells it.
         """
         budgets = self._budgets()
-        is_warned = event.decision.action == "warn"
+        is_warned = event.decision.action in _NAME_WHAT_IS_SHORT
         for charge in event.charges:
             budget = budgets.get(charge.budget_id)
             if budget is None or budget.unit != charge.unit or charge.period == BLOCK_PERIOD:

@@ -27,6 +27,9 @@ class Asked(msgspec.Struct):
             in `options` untouched.
         ours: What the caller told us in `extra_body={"tollspan": {…}}`; it is not sent.
         said: What that says of who pays for this call; None when there was nothing.
+        unchanged: The body and what is merged into it, before the gate had something else sent.
+        was_rerouted: It had another model sent.
+        is_put_back: That failed, and the caller's own model is asked for.
         is_taken_back: We had asked for a stream's usage, and the server refused that.
     """
 
@@ -36,6 +39,9 @@ class Asked(msgspec.Struct):
     given: tuple[Any, Any] | None = None
     ours: object = None
     said: Attribution | None = None
+    unchanged: tuple[Any, Any] | None = None
+    was_rerouted: bool = False
+    is_put_back: bool = False
     is_taken_back: bool = False
 
     def body(self) -> Mapping[str, object]:
@@ -79,6 +85,33 @@ class Asked(msgspec.Struct):
             )
             return request
         return msgspec.structs.replace(request, input_reserve_tokens=reserve)
+
+    def put(self, values: Mapping[str, object]) -> None:
+        """Have other values sent, wherever the caller gave them: his own objects stay as they are.
+
+        Raises:
+            TypeError: The body is no JSON object.
+        """
+        fields = cast("dict[str, Any]", vars(self.options))
+        body, extra = fields["json_data"], _mapping(fields.get("extra_json"))
+        self.unchanged = (body, fields.get("extra_json"))
+        self.was_rerouted = "model" in values
+        beside = {name: values[name] for name in values if name in extra}
+        if beside:
+            fields["extra_json"] = {**extra, **beside}
+        fields["json_data"] = {
+            **body,
+            **{name: values[name] for name in values if name not in beside},
+        }
+
+    def put_back(self) -> None:
+        """Have sent what the caller asked for; what he told us is to be read once more."""
+        fields = cast("dict[str, Any]", vars(self.options))
+        if self.unchanged is not None:
+            body, extra = self.unchanged
+            ours = {} if self.ours is None else {_OURS: self.ours}
+            fields["json_data"], fields["extra_json"] = body, {**_mapping(extra), **ours} or None
+        self.is_put_back = True
 
     def ask_for_usage(self) -> None:
         """Ask a stream for its usage, unless the caller did so, or takes raw bytes."""

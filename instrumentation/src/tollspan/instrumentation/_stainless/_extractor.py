@@ -8,6 +8,7 @@ from typing import cast
 import msgspec
 from opentelemetry.util.types import AttributeValue
 
+from tollspan.budget import Change
 from tollspan.instrumentation._details import read_details, readers
 from tollspan.instrumentation._hosts import HostTable, Route
 from tollspan.instrumentation._run import Failure
@@ -25,6 +26,7 @@ from ._raw import RawReader, http_response, read_body
 from ._sdk import ApiPath, Sdk, Sightings
 
 _REFUSALS = frozenset({400, 422})
+_NOT_THERE = frozenset({401, 403, 404})
 _MOST_KINDS = 64
 _guard = Guard("instrumentation.extra_body")
 _OURS = ("stream_options", "include_usage")
@@ -95,6 +97,33 @@ class PathExtractor:
             and (request.host, request.port) not in self._refusing
         ):
             asked.ask_for_usage()
+
+    def change(self, change: Change, asked: Asked) -> bool:
+        """Have another model sent, and another limit of output, where the path has one."""
+        if not isinstance(asked.options.json_data, Mapping):
+            return False
+        was, request = change.asked, change.request
+        values: dict[str, object] = {}
+        if request.model != was.model:
+            # Azure's client may have the model in its address, which then counts alone.
+            if asked.is_put_back or "/deployments" in str(asked.client.base_url):
+                return False
+            values["model"] = request.model
+        if request.max_output_tokens != was.max_output_tokens:
+            limits = self._shape.limited(asked.body(), request)
+            if limits is None:
+                return False
+            values.update(limits)
+        asked.put(values)
+        return True
+
+    def as_asked(self, error: Exception, asked: Asked) -> bool:
+        """Put back the caller's own model where the provider knows no other, or allows none."""
+        has_other_model = asked.was_rerouted and not asked.is_put_back
+        if not has_other_model or getattr(error, "status_code", None) not in _NOT_THERE:
+            return False
+        asked.put_back()
+        return True
 
     def again(self, error: Exception, asked: Asked) -> bool:
         """Take back our request for usage from a server that may not know it."""

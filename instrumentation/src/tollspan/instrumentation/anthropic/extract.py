@@ -66,6 +66,14 @@ class MessagesShape:
             rounds=(tools.rounds + is_compacted) * (1 + fallbacks),
         )
 
+    def limited(self, body: Mapping[str, object], request: Request) -> Mapping[str, object] | None:
+        """Limit the output; not to as little as the model is to think, which would be refused."""
+        most = request.max_output_tokens
+        if most is None or most <= _thinking_tokens(body.get("thinking")):
+            return None
+        given = _output_limit(body.get("max_tokens"))
+        return {} if given is not None and given <= most else {"max_tokens": most}
+
     def answer(self, answer: Any) -> Reading:
         """Read a `Message`, a `BetaMessage` or a view of their JSON."""
         said = getattr(answer, "usage", None)
@@ -85,6 +93,15 @@ def _output_limit(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_OUTPUT:
         return int(value)
     return None
+
+
+def _thinking_tokens(value: object) -> int:
+    """Return what the model is told to think; 0 where no number of tokens is told."""
+    if isinstance(value, Mapping):
+        found = cast("Mapping[str, object]", value).get("budget_tokens")
+    else:
+        found = getattr(value, "budget_tokens", None)
+    return found if isinstance(found, int) else 0
 
 
 def _has_servers(body: Mapping[str, object]) -> bool:

@@ -15,11 +15,13 @@ from tollspan.instrumentation._hosts import Route
 from tollspan.instrumentation._shapes import Reading, StreamReader, is_given, text
 from tollspan.usage import Request, Response, Usage
 
-from ._requests import choices
+from ._requests import choices, lowered
 from ._sizes import further_size, message_size
 from ._streams import ChatStreamReader
 from ._usage import read_usage
 
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_OPENAI = frozenset({semconv.PROVIDER_OPENAI, "azure.ai.openai"})
 _finish_reason = attrgetter("finish_reason")
 
 
@@ -50,6 +52,20 @@ class ChatShape:
             is_stream=is_stream,
         )
 
+    def limited(self, body: Mapping[str, object], request: Request) -> Mapping[str, object] | None:
+        """Limit the output by whichever of the two names the caller used.
+
+        OpenAI's newer models refuse the old name, and others' servers don't know the new one.
+        Predicted output goes with no limit.
+        """
+        if is_given(body.get("prediction")):
+            return None
+        given = [name for name in _LIMITS if is_given(body.get(name))]
+        if not given:
+            is_openai = request.provider in _OPENAI and not request.is_assumed
+            given = [_LIMITS[0] if is_openai else _LIMITS[1]]
+        return lowered(body, given, request)
+
     def answer(self, answer: Any) -> Reading:
         """Read a `ChatCompletion`."""
         usage = getattr(answer, "usage", None)
@@ -68,7 +84,7 @@ def _output_limit(body: Mapping[str, object]) -> int | None:
     if type(limit) is int and limit > 0 and "max_tokens" not in body:
         return limit
     limit = None
-    for name in ("max_completion_tokens", "max_tokens"):
+    for name in _LIMITS:
         value = body.get(name)
         if isinstance(value, int) and value > 0:
             limit = int(value) if limit is None else max(limit, int(value))

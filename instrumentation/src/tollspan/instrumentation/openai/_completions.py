@@ -15,7 +15,7 @@ from tollspan.instrumentation._shapes import Reading, is_given, text
 from tollspan.safety import Guard
 from tollspan.usage import Request, Response, Usage
 
-from ._requests import addressed, choices, limit
+from ._requests import addressed, choices, limit, lowered
 from ._sizes import prompt_size
 from ._streams import ChatStreamReader
 from ._usage import read_usage
@@ -55,6 +55,10 @@ class CompletionsShape:
             max_output_tokens=_output_limit(body, route),
             choices=each * max(1, size.prompts),
         )
+
+    def limited(self, body: Mapping[str, object], request: Request) -> Mapping[str, object] | None:
+        """Limit each of the texts."""
+        return lowered(body, ("max_tokens",), request)
 
     def answer(self, answer: Any) -> Reading:
         """Read a whole answer."""

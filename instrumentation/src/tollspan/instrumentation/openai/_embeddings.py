@@ -41,6 +41,10 @@ class EmbeddingsShape:
             input_bytes=input_bytes, unbounded=unbounded, max_output_tokens=0
         )
 
+    def limited(self, body: Mapping[str, object], request: Request) -> Mapping[str, object] | None:  # noqa: ARG002 - the protocol's
+        """Limit nothing: nothing is written."""
+        return None
+
     def answer(self, answer: Any) -> Reading:
         """Read a whole answer."""
         usage = getattr(answer, "usage", None)

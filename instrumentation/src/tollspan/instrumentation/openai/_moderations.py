@@ -30,6 +30,10 @@ class ModerationsShape:
         operation = semconv.OPERATION_MODERATION
         return addressed(body, route, operation=operation, is_stream=is_stream)(max_output_tokens=0)
 
+    def limited(self, body: Mapping[str, object], request: Request) -> Mapping[str, object] | None:  # noqa: ARG002 - the protocol's
+        """Limit nothing: nothing is written."""
+        return None
+
     def answer(self, answer: Any) -> Reading:
         """Read a whole answer: nothing is billed."""
         return Reading(

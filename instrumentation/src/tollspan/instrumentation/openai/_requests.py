@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from tollspan.instrumentation._hosts import Route
@@ -34,6 +34,16 @@ def limit(value: object, *, least: int = 1) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return int(value)
     return None
+
+
+def lowered(
+    body: Mapping[str, object], names: Sequence[str], request: Request
+) -> Mapping[str, object] | None:
+    """Return those of a body's limits that are to be lowered to a request's; None without one."""
+    most = request.max_output_tokens
+    if most is None:
+        return None
+    return {name: most for name in names if not 0 < (limit(body.get(name)) or 0) <= most}
 
 
 def choices(value: object) -> int:

@@ -14,7 +14,7 @@ from tollspan.instrumentation._hosts import Route
 from tollspan.instrumentation._shapes import Reading
 from tollspan.usage import Request
 
-from ._requests import addressed, limit
+from ._requests import addressed, limit, lowered
 from ._response_input import input_bound
 from ._response_streams import ResponseStreamReader
 from ._response_usage import read_response
@@ -37,6 +37,10 @@ class ResponsesShape:
             unlimited=size.unlimited,
             rounds=size.rounds,
         )
+
+    def limited(self, body: Mapping[str, object], request: Request) -> Mapping[str, object] | None:
+        """Limit the output, reasoning included."""
+        return lowered(body, ("max_output_tokens",), request)
 
     def answer(self, answer: Any) -> Reading:
         """Read a whole answer; what it does not say yet is unknown."""
