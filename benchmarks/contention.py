@@ -18,7 +18,7 @@ import msgspec
 
 from benchmarks.gate import BUDGETS
 from benchmarks.ledgers import Latency, closing, holds
-from tollspan.budget import Closer, Decision
+from tollspan.budget import Closer, Decision, LeasedLedger
 from tollspan.ledger import SQLiteLedger
 from tollspan.pricing import PriceBook
 from tollspan.usage import DecisionNote
@@ -28,7 +28,7 @@ SECONDS = 5.0
 _WARM_UP_SECONDS = 1.0
 _THINK_NS = 500_000
 _CONTROL_NS = 30_000
-Kind = Literal["sqlite", "control"]
+Kind = Literal["sqlite", "leased", "control"]
 _Samples = tuple[list[int], list[int]]
 
 
@@ -41,6 +41,8 @@ class ContentionResult(msgspec.Struct, kw_only=True):
 
     hold: Latency
     settle: Latency
+    leased_hold: Latency
+    leased_settle: Latency
     control_hold: Latency
     control_settle: Latency
     calls_per_second: float
@@ -48,13 +50,16 @@ class ContentionResult(msgspec.Struct, kw_only=True):
 
 
 def measure(processes: int = PROCESSES, seconds: float = SECONDS) -> ContentionResult:
-    """Run the processes twice: on one ledger, and spinning."""
+    """Run the processes three times: on one ledger, on one from leases, and spinning."""
     with TemporaryDirectory() as folder:
         held, settled = _run("sqlite", Path(folder), processes, seconds)
+        lent, repaid = _run("leased", Path(folder) / "leased", processes, seconds)
         first, second = _run("control", Path(folder), processes, seconds)
     return ContentionResult(
         hold=Latency.of(held),
         settle=Latency.of(settled),
+        leased_hold=Latency.of(lent),
+        leased_settle=Latency.of(repaid),
         control_hold=Latency.of(first),
         control_settle=Latency.of(second),
         calls_per_second=len(held) / seconds,
@@ -91,7 +96,9 @@ def _work(
     samples: multiprocessing.SimpleQueue[_Samples],
 ) -> None:
     """Be one busy process."""
-    ledger = SQLiteLedger(home)
+    file = SQLiteLedger(home)
+    leases = LeasedLedger(file, file, file, holder=file.holder)
+    ledger = leases if kind == "leased" else file
     closer = Closer(PriceBook.load(), ledger)
     first: list[int] = []
     second: list[int] = []
@@ -103,7 +110,7 @@ def _work(
         start = clock()
         if start >= until:
             break
-        if kind == "sqlite":
+        if kind != "control":
             refusal = ledger.hold(hold)
             assert refusal is None
         else:
@@ -113,7 +120,7 @@ def _work(
         _spin(_THINK_NS)
         end = closing(call, Decision(note=DecisionNote(), hold=hold))
         start = clock()
-        if kind == "sqlite":
+        if kind != "control":
             closer.close(end)
         else:
             _spin(_CONTROL_NS)
@@ -121,7 +128,8 @@ def _work(
         if start >= since:
             first.append(one)
             second.append(other)
-    ledger.close()
+    leases.close()
+    file.close()
     samples.put((first, second))
 
 

@@ -119,8 +119,8 @@ def _gate_rows(found: GateResult) -> Iterator[_Row]:
 
 
 def _contention_rows(found: ContentionResult) -> Iterator[_Row]:
-    what = f"hold, {BUDGETS} budgets, {found.processes} busy processes, p99"
-    yield _row(what, found.hold.p99, 1_000, "µs")
+    what = f"hold from a lease, {BUDGETS} budgets, {found.processes} busy processes, p99"
+    yield _row(what, found.leased_hold.p99, 1_000, "µs")
 
 
 def _memory_rows(found: MemoryResult) -> Iterator[_Row]:
@@ -280,6 +280,8 @@ def _contention(found: ContentionResult | None) -> list[str]:
     rows = (
         ("hold", found.hold),
         ("price, store and settle", found.settle),
+        ("hold from a lease", found.leased_hold),
+        ("price, store and settle out of a lease", found.leased_settle),
         ("control: spin 30 µs in place of the hold", found.control_hold),
         ("control: spin 30 µs in place of the settling", found.control_settle),
     )
