@@ -74,3 +74,19 @@ def test_a_lease_of_a_dead_process_is_unresolved_and_its_late_events_go_out_of_i
     (balance,) = living.balances([where])
     assert (balance.posted, balance.held, balance.unresolved) == (60, 0, 340)
     living.close()
+
+
+def test_what_the_own_lease_has_left_is_free_for_this_process(tmp_path: Path) -> None:
+    ledger, other = SQLiteLedger(tmp_path), SQLiteLedger(tmp_path)
+    leased = LeasedLedger(ledger, ledger, ledger, holder=ledger.holder)
+    where = account(limit=1_000_000)
+    assert leased.hold(hold((where, 100))) is None  # and 300 are left
+    assert leased.balances([where])[0].held == 100
+    assert other.balances([where])[0].held == 400
+    refusal = leased.hold(hold((where, 999_901)))
+    assert refusal is not None
+    assert (refusal.balances[0].held, refusal.asked) == (100, (999_901,))
+    assert leased.hold(hold((where, 999_900))) is None
+    leased.close()
+    for each in (ledger, other):
+        each.close()
