@@ -29,6 +29,7 @@ class Part:
         account: The account, with the limit of the rules in force.
         number: As in `Want.part`.
         known, returned: All that was ever granted there, and all that went back.
+        told: What of that the authority has confirmed.
         left: What no call holds.
         due: What goes back with the next message.
         calls_open: How many calls in flight hold something.
@@ -55,13 +56,14 @@ class Part:
         "number",
         "refill_below",
         "returned",
+        "told",
         "wanted",
     )
 
     def __init__(self, account: Account, number: int, calls: int) -> None:
         self.account = account
         self.number = number
-        self.known = self.returned = self.left = self.due = 0
+        self.known = self.returned = self.told = self.left = self.due = 0
         self.calls_open = self.wanted = 0
         self.refill_below = 0.0
         self.calls = calls
@@ -178,11 +180,17 @@ class Escrow:
         return Ask(lease, wants, [part for part, _ in short], parts, amounts, reserved)
 
     def finish(self, hold: Hold, ask: Ask, grant: Grant) -> bool:
-        """Take in a grant and serve the call that asked; False if its lease was lost meanwhile."""
+        """Take in a grant and serve the call that asked; False if its lease is over meanwhile.
+
+        An answer may have taken longer than its lease lives, or the thread that waited for it.
+        """
         if not self.has(ask.lease):
             self.undo(ask)
             return False
         self.apply(ask, grant)
+        if self._clock() >= self.ends_at:
+            self.undo(ask)
+            return False
         amounts: list[int] = []
         for part, amount, reserved in zip(ask.parts, ask.amounts, ask.reserved, strict=True):
             # Beyond a soft limit, an authority may count less than is asked: as much as it can.
@@ -284,9 +292,15 @@ class Escrow:
         return self.lease is not None and lease.id == self.lease.id
 
     def live(self, asked_at: float, life_seconds: float | None) -> None:
-        """Go by the lease's life, counted from before it was asked for."""
-        if life_seconds is not None:
-            self.ends_at = asked_at + life_seconds - self._settings.drift_seconds
+        """Go by the lease's life, counted from before it was asked for.
+
+        An answer that comes late takes nothing of the life that a newer one gave.
+        """
+        if life_seconds is None:
+            return
+        ends_at = asked_at + life_seconds - self._settings.drift_seconds
+        if ends_at > self.ends_at or self.ends_at == math.inf:
+            self.ends_at = ends_at
             self.renew_at = asked_at + life_seconds / 2
 
     def lose(self, lease: Lease) -> None:
@@ -295,7 +309,12 @@ class Escrow:
             self._begin_lease()
 
     def collect(self, *, idle_seconds: float) -> list[GivenBack]:
-        """Take out what goes back; of a part of which nothing stays nobody draws until `sent`."""
+        """Take out what goes back.
+
+        What an idle part has left goes back first. When the authority has said that it has that,
+        the part is given up: nobody draws from it while that is told, nor ever after, so that the
+        last message can take nothing along, however late it comes.
+        """
         asked_before = self._clock() - idle_seconds
         found: list[GivenBack] = []
         for part in self._names.values():
@@ -306,7 +325,7 @@ class Escrow:
             if is_idle:
                 amount += part.left
                 part.left = 0
-            is_last = is_idle and part.calls_open == 0
+            is_last = is_idle and part.calls_open == amount == 0 and part.told == part.returned
             if amount == 0 and not is_last:
                 continue
             part.is_asked = is_last
@@ -323,20 +342,36 @@ class Escrow:
             )
         return found
 
-    def sent(self, lease: Lease, given: Sequence[GivenBack], *, is_done: bool) -> None:
-        """Forget the parts of which nothing is needed any more, or keep them if nobody heard it."""
+    def sent(self, lease: Lease, given: Sequence[GivenBack]) -> None:
+        """Know what the authority has back, and forget the parts that were given up."""
+        for one, part in self._told_of(lease, given):
+            part.told = max(part.told, one.total)
+            if one.is_last:
+                self._forget(part)
+
+    def unsent(self, lease: Lease, given: Sequence[GivenBack]) -> list[GivenBack]:
+        """Return what must be told again, as nobody knows whether it was heard."""
+        kept: list[GivenBack] = []
+        for one, part in self._told_of(lease, given):
+            if one.is_last and lease.epoch is None and part.known:
+                # An authority without epochs is near: what fails there comes to nothing.
+                part.is_asked = False
+                kept.append(one)
+            elif one.is_last:
+                self._forget(part)
+        return [one for one in given if one not in kept]
+
+    def _told_of(self, lease: Lease, given: Sequence[GivenBack]) -> list[tuple[GivenBack, Part]]:
+        """Pair messages with the parts that they are of, where these are still there."""
         if not self.has(lease):
-            return
-        for one in given:
-            account = one.account
-            name = (account.budget_id, account.scope, account.period, account.unit)
-            part = self._names.get(name)
-            if not one.is_last or part is None or part.number != one.part:
-                continue
-            part.is_asked = False
-            if is_done:
-                del self._names[name]
-                del self._parts[part.account]
+            return []
+        pairs = [(one, self._names.get(_name(one.account))) for one in given]
+        return [(one, part) for one, part in pairs if part is not None and part.number == one.part]
+
+    def _forget(self, part: Part) -> None:
+        part.is_asked = False
+        del self._names[_name(part.account)]
+        del self._parts[part.account]
 
     # -- inside --
 
@@ -345,7 +380,7 @@ class Escrow:
         part = self._parts.get(account)
         if part is not None:
             return part
-        name = (account.budget_id, account.scope, account.period, account.unit)
+        name = _name(account)
         part = self._names.get(name)
         if part is None:
             self._numbers += 1
@@ -387,6 +422,10 @@ class Escrow:
         want = self._want(part, int(part.refill_below))
         part.refill_below = 0.0
         return Ask(lease, [msgspec.structs.replace(want, need=0)], [part])
+
+
+def _name(account: Account) -> _Name:
+    return account.budget_id, account.scope, account.period, account.unit
 
 
 def in_calls_words(refusal: Refusal, hold: Hold) -> Refusal:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
-import msgspec
-
 from tollspan.usage import DecisionEvent, LedgerError, LedgerUnavailableError, UsageEvent
 
 from .errands import Errands
@@ -156,7 +154,8 @@ class LeasedLedger:
                 return
             is_ours = self._escrow.settle(call_id)
         if is_ours:
-            self._after_settling()
+            if self._settings.most == 1:
+                self._soon(self.give_back)
         elif self._direct is not None:
             self._direct.release_soon(call_id)
 
@@ -201,10 +200,6 @@ class LeasedLedger:
         with self._lock:
             self._escrow.settle(event.call.id)
 
-    def _after_settling(self) -> None:
-        if self._settings.most == 1:
-            self.give_back()
-
     # -- life --
 
     def tick(self) -> None:
@@ -233,11 +228,15 @@ class LeasedLedger:
         finally:
             with self._lock:
                 self._is_sending = False
+                self._changed.notify_all()
 
     def close(self, wait_seconds: float = 5.0) -> None:
         """Give everything back that no call holds, and end the threads."""
         self._errands.end(wait_seconds)
-        self.give_back()
+        for _ in range(2):  # first what is left, then that nothing is
+            with self._lock:  # another thread may just be at it, and not know of the last calls
+                self._changed.wait_for(lambda: not self._is_sending, wait_seconds)
+            self.give_back()
 
     # -- inside --
 
@@ -362,21 +361,22 @@ class LeasedLedger:
     def _send(self, lease: Lease, parts: list[GivenBack]) -> None:
         """Tell the authority what goes back; not with the lock."""
         asked_at = self._clock()
-        is_done = False
-        life_seconds: float | None = None
+        is_heard = False
         try:
             life_seconds = self._lessor.give_back(lease, parts)
-            is_done = True
+            is_heard = True
+            with self._lock:
+                self._escrow.sent(lease, parts)
+                if self._escrow.has(lease):
+                    self._escrow.live(asked_at, life_seconds)
         except LeaseLostError:
+            is_heard = True
             self._lose(lease)
         except LedgerError:
-            with self._lock:  # told again, it is not the last any more: who needs it may draw anew
-                self._unsent += [
-                    (lease, msgspec.structs.replace(part, is_last=False)) for part in parts
-                ]
+            pass  # told again the next time
         finally:
             with self._lock:
-                self._escrow.sent(lease, parts, is_done=is_done)
-                if is_done and self._escrow.has(lease):
-                    self._escrow.live(asked_at, life_seconds)
+                if not is_heard:
+                    again = self._escrow.unsent(lease, parts)
+                    self._unsent += [(lease, part) for part in again]
                 self._changed.notify_all()
