@@ -77,8 +77,9 @@ SERVICES: Final = _check(
 TESTS: Final = (
     _tests("unit", warm_minutes=1, fresh_minutes=2),
     _tests("contract", warm_minutes=2.5, fresh_minutes=4),
-    _tests("integration", warm_minutes=6, fresh_minutes=10),
-    _tests("e2e", warm_minutes=8, fresh_minutes=12.5),
+    _tests("simulation", warm_minutes=1.5, fresh_minutes=2.5),
+    _tests("integration", warm_minutes=5.5, fresh_minutes=9.5),
+    _tests("e2e", warm_minutes=7, fresh_minutes=10.5),
     _tests("typing", warm_minutes=0.5, fresh_minutes=1),
 )
 TOTAL_WARM_MINUTES: Final = 20.0
