@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import redis
 
 from tests.contract.authority.making import Holder, settlement, sums, want
 from tests.contract.ledger.making import account
+from tests.harness import ROOT
 from tests.services import RedisServer, free_port, running_redis
 from tollspan.budget import Refusal
 from tollspan.ledger import RedisAuthority
@@ -54,6 +56,26 @@ def test_a_password_is_needed_taken_and_never_shown() -> None:
         right.open_epoch()
         assert Holder(right).has(WIDE, 1) == 1
         right.close()
+
+
+def test_a_user_needs_no_more_rights_than_the_docs_say() -> None:
+    page = (ROOT / "docs" / "how-to" / "many-hosts.md").read_text()
+    found = re.search(r"ACL SETUSER tollspan ([^`]*)`", page)
+    assert found is not None
+    with running_redis() as server:
+        rights = found[1].replace(">password", ">s3cret")
+        assert server.ask(f"ACL SETUSER tollspan on {rights}") == "+OK\r\n"
+        authority = opened(f"redis://tollspan:s3cret@127.0.0.1:{server.port}")
+        holder = Holder(authority)
+        holder.has(WIDE, 10)
+        holder.spends(WIDE, 4)
+        holder.gives(WIDE, 6, is_last=True)
+        authority.is_first(WIDE, Decimal("0.5"))
+        Holder(authority).has(WIDE, 10)
+        authority.open_epoch()
+        assert len(authority.unresolved()) == 1
+        assert sums(authority, WIDE) == (4, 0, 10)
+        authority.close()
 
 
 def test_it_is_reached_through_a_socket(redis_server: RedisServer, redis_url: str) -> None:
