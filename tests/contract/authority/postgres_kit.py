@@ -5,21 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
+
 from tests.contract.authority.kits import SETTINGS
 from tests.services import PostgresServer
 from tollspan.budget import SharedAuthority
 from tollspan.ledger import PostgresAuthority
 
 _NAME = "contract"
-_COPY = "contract_copy"
+_TABLES = ("authority", "accounts", "leases", "parts", "settled", "told")
+_BACK_UP = "DROP SCHEMA IF EXISTS copy CASCADE; CREATE SCHEMA copy" + "".join(
+    f"; CREATE TABLE copy.{name} AS TABLE tollspan.{name}" for name in (*_TABLES, "serial")
+)
+_RESTORE = (
+    "; ".join(
+        f"TRUNCATE tollspan.{name}; INSERT INTO tollspan.{name} SELECT * FROM copy.{name}"
+        for name in _TABLES
+    )
+    + "; SELECT setval('tollspan.serial', last_value, is_called) FROM copy.serial"
+)
 _FORGET = """
 TRUNCATE tollspan.accounts, tollspan.leases, tollspan.parts, tollspan.settled, tollspan.told;
 ALTER SEQUENCE tollspan.serial RESTART;
 UPDATE tollspan.authority SET epoch = NULL, last_epoch = '', closed_why = NULL
 """
-_ADVANCE = """
-UPDATE tollspan.leases SET due_at = due_at - {step}, ended_at = ended_at - {step};
-UPDATE tollspan.settled SET at = at - {step}
+# In place of the machine's clock, which runs on while a test says what comes next.
+_OWN_CLOCK = """
+CREATE TABLE public.clock AS SELECT clock_timestamp() AS at;
+CREATE OR REPLACE FUNCTION tollspan.now_v1() RETURNS timestamptz LANGUAGE sql AS $$
+    SELECT at FROM public.clock
+$$
 """
 _SECONDS = 10.0  # a machine that is busy with other tests is slower than a network
 
@@ -33,11 +48,16 @@ class PostgresKit:
         self._server = server
         self._clients: list[PostgresAuthority] = []
         self.authority: SharedAuthority = self.other()
-        if server.sql(f"SELECT 1 FROM pg_database WHERE datname = '{_NAME}'"):
-            self.lose()
-        else:
+        is_new = not server.sql(f"SELECT 1 FROM pg_database WHERE datname = '{_NAME}'")
+        if is_new:
             server.sql(f"CREATE DATABASE {_NAME}")
-        self.authority.open_epoch()
+        self._direct = psycopg.connect(server.url_of(_NAME), autocommit=True)
+        if is_new:
+            self.authority.open_epoch()
+            self._sql(_OWN_CLOCK)
+        else:
+            self.lose()
+            self.authority.open_epoch()
 
     def other(self) -> SharedAuthority:
         client = PostgresAuthority(
@@ -50,27 +70,31 @@ class PostgresKit:
         return client
 
     def advance(self, seconds: float) -> None:
-        """Put all moments back instead: the server's clock is the machine's."""
-        self._server.sql(_ADVANCE.format(step=f"interval '{seconds} s'"), _NAME)
+        self._sql(f"UPDATE public.clock SET at = at + interval '{seconds} s'")
 
     def backup(self) -> None:
-        self._copy(_NAME, _COPY)
+        self._sql(_BACK_UP)
 
     def restore(self) -> None:
-        self._copy(_COPY, _NAME)
+        """Put its rows back; real dumps and files are restored in the tests of PostgreSQL alone."""
+        self._let_go()
+        self._sql(_RESTORE)
 
     def lose(self) -> None:
-        self._server.sql(_FORGET, _NAME)
+        self._let_go()
+        self._sql(_FORGET)
 
     def close(self) -> None:
+        self._let_go()
+        self._direct.close()
+
+    def _let_go(self) -> None:
+        """Close all connections of clients, of which a test may make many; they open again."""
         for client in self._clients:
             client.close()
 
-    def _copy(self, source: str, target: str) -> None:
-        for client in self._clients:
-            client.close()
-        self._server.sql(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)")
-        self._server.sql(f"CREATE DATABASE {target} TEMPLATE {source}")
+    def _sql(self, statements: str) -> None:
+        self._direct.execute(statements.encode())
 
 
 @contextmanager

@@ -22,7 +22,7 @@ BEGIN
     END IF;
     WITH counting AS (
         INSERT INTO tollspan.settled (key, at)
-        SELECT DISTINCT (said->>'key')::uuid, clock_timestamp()
+        SELECT DISTINCT (said->>'key')::uuid, tollspan.now_v1()
         FROM jsonb_array_elements(q->'calls') AS said ORDER BY 1
         ON CONFLICT DO NOTHING RETURNING key
     )
@@ -89,16 +89,16 @@ CREATE FUNCTION tollspan.expire_v1(q jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     until timestamptz := tollspan.begin_v1(q);
-    over text[] := tollspan.due_v1(clock_timestamp(), 64);
+    over text[] := tollspan.due_v1(tollspan.now_v1(), 64);
     ended integer;
     forgotten integer;
 BEGIN
     SELECT count(*) INTO ended FROM tollspan.leases WHERE id = ANY (over) AND state = 0;
     PERFORM tollspan.lock_v1(tollspan.keys_v1(over), until);
-    PERFORM tollspan.age_v1(over, clock_timestamp());
+    PERFORM tollspan.age_v1(over, tollspan.now_v1());
     DELETE FROM tollspan.settled WHERE key IN (
         SELECT key FROM tollspan.settled
-        WHERE at < clock_timestamp() - interval '35 days'
+        WHERE at < tollspan.now_v1() - interval '35 days'
             - make_interval(secs => (q->>'horizon')::float8)
         ORDER BY at LIMIT 1000 FOR UPDATE SKIP LOCKED
     );
@@ -181,7 +181,7 @@ DECLARE
     opened text;
 BEGIN
     PERFORM tollspan.age_v1(
-        array(SELECT id FROM tollspan.leases WHERE state = 0), clock_timestamp()
+        array(SELECT id FROM tollspan.leases WHERE state = 0), tollspan.now_v1()
     );
     UPDATE tollspan.authority
     SET epoch = CASE WHEN name COLLATE "C" > last_epoch THEN name ELSE last_epoch || '+' END,

@@ -21,6 +21,11 @@ OPENING_LOCK: Final = "1953459315, 1"
 """The advisory lock that keeps questions out while the authority is opened."""
 
 _COMMON: Final = """
+-- The clock by which leases end.
+CREATE FUNCTION tollspan.now_v1() RETURNS timestamptz LANGUAGE sql AS $$
+    SELECT clock_timestamp()
+$$;
+
 -- Let no lock be waited for longer than until then.
 CREATE FUNCTION tollspan.hurry_v1(until timestamptz) RETURNS void LANGUAGE sql AS $$
     SELECT set_config('lock_timeout', greatest(
@@ -111,30 +116,37 @@ CREATE FUNCTION tollspan.due_v1(at timestamptz, most integer) RETURNS text[] LAN
 $$;
 
 -- Lead leases to their next state: what an open one holds becomes unresolved, what is unresolved is
--- taken for spent, and in the end nothing is known of it. They and their accounts are locked.
+-- taken for spent, and in the end nothing is known of it; and so on, while they are due for more.
+-- They and their accounts are locked.
 CREATE FUNCTION tollspan.age_v1(ids text[], at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    due text[] := ids;
 BEGIN
-    UPDATE tollspan.accounts AS a
-    SET held = a.held - had.was_held,
-        unresolved = a.unresolved + had.was_held - had.was_unresolved,
-        posted = a.posted + had.was_unresolved
-    FROM (
-        SELECT p.key,
-               coalesce(sum(p.amount) FILTER (WHERE l.state = 0), 0) AS was_held,
-               coalesce(sum(p.amount) FILTER (WHERE l.state = 1), 0) AS was_unresolved
-        FROM tollspan.parts AS p JOIN tollspan.leases AS l ON l.id = p.lease_id
-        WHERE p.lease_id = ANY (ids) AND l.state < 2 AND p.amount > 0 GROUP BY p.key
-    ) AS had
-    WHERE a.key = had.key;
-    DELETE FROM tollspan.parts AS p USING tollspan.leases AS l
-    WHERE p.lease_id = ANY (ids) AND l.id = p.lease_id AND (p.amount = 0 OR l.state = 2);
-    DELETE FROM tollspan.leases WHERE id = ANY (ids) AND state = 2;
-    UPDATE tollspan.leases
-    SET state = state + 1,
-        ended_at = coalesce(ended_at, least(due_at, at)),
-        due_at = coalesce(ended_at, least(due_at, at)) + horizon
-            + CASE state WHEN 1 THEN interval '35 days' ELSE interval '0' END
-    WHERE id = ANY (ids);
+    LOOP
+        UPDATE tollspan.accounts AS a
+        SET held = a.held - had.was_held,
+            unresolved = a.unresolved + had.was_held - had.was_unresolved,
+            posted = a.posted + had.was_unresolved
+        FROM (
+            SELECT p.key,
+                   coalesce(sum(p.amount) FILTER (WHERE l.state = 0), 0) AS was_held,
+                   coalesce(sum(p.amount) FILTER (WHERE l.state = 1), 0) AS was_unresolved
+            FROM tollspan.parts AS p JOIN tollspan.leases AS l ON l.id = p.lease_id
+            WHERE p.lease_id = ANY (due) AND l.state < 2 AND p.amount > 0 GROUP BY p.key
+        ) AS had
+        WHERE a.key = had.key;
+        DELETE FROM tollspan.parts AS p USING tollspan.leases AS l
+        WHERE p.lease_id = ANY (due) AND l.id = p.lease_id AND (p.amount = 0 OR l.state = 2);
+        DELETE FROM tollspan.leases WHERE id = ANY (due) AND state = 2;
+        UPDATE tollspan.leases
+        SET state = state + 1,
+            ended_at = coalesce(ended_at, least(due_at, at)),
+            due_at = coalesce(ended_at, least(due_at, at)) + horizon
+                + CASE state WHEN 1 THEN interval '35 days' ELSE interval '0' END
+        WHERE id = ANY (due);
+        due := array(SELECT id FROM tollspan.leases WHERE id = ANY (due) AND due_at <= at);
+        EXIT WHEN due = '{}';
+    END LOOP;
 END $$;
 """.replace("{OPENING_LOCK}", OPENING_LOCK)
 
@@ -157,7 +169,7 @@ BEGIN
     IF heard > coalesce(has.grants, 0) OR seen COLLATE "C" > current_epoch THEN
         RETURN tollspan.shut_v1('a holder knows of grants that are not known here', seen);
     END IF;
-    IF has.state > 0 OR has.due_at <= clock_timestamp() THEN
+    IF has.state > 0 OR has.due_at <= tollspan.now_v1() THEN
         RETURN jsonb_build_object('is', 'lost', 'why', 'it is over');
     END IF;
     SELECT bool_or(w.is_stale), bool_or(NOT w.is_stale AND w.known > w.granted)
@@ -239,7 +251,7 @@ BEGIN
         ON CONFLICT DO NOTHING RETURNING * INTO has;
         EXIT WHEN FOUND;
     END LOOP;
-    at := clock_timestamp();
+    at := tollspan.now_v1();
     over := tollspan.due_v1(at, 16);
     IF has.due_at <= at AND has.state = 0 AND has.id <> ALL (over) THEN
         over := over || has.id;
@@ -285,7 +297,7 @@ BEGIN
     FROM granting AS g JOIN standing AS s ON s.key = g.key;
     UPDATE tollspan.leases
     SET grants = grants + 1,
-        due_at = clock_timestamp() + make_interval(secs => (q->>'life')::float8),
+        due_at = tollspan.now_v1() + make_interval(secs => (q->>'life')::float8),
         horizon = make_interval(secs => (q->>'horizon')::float8)
     WHERE id = has.id;
     RETURN tollspan.stamp_v1(jsonb_build_object(
@@ -313,11 +325,11 @@ BEGIN
     END IF;
     PERFORM tollspan.hurry_v1(until);
     SELECT * INTO has FROM tollspan.leases WHERE id = q->>'lease' FOR NO KEY UPDATE;
-    is_over := has.state = 0 AND has.due_at <= clock_timestamp();
+    is_over := has.state = 0 AND has.due_at <= tollspan.now_v1();
     answer := tollspan.lost_v1(q, has, here.epoch, false);
     IF is_over THEN
         PERFORM tollspan.lock_v1(tollspan.keys_v1(array[has.id]), until);
-        PERFORM tollspan.age_v1(array[has.id], clock_timestamp());
+        PERFORM tollspan.age_v1(array[has.id], has.due_at);
     END IF;
     IF answer IS NOT NULL OR has.id IS NULL THEN
         RETURN coalesce(answer, jsonb_build_object('is', 'done'));
@@ -349,7 +361,7 @@ BEGIN
         FROM gave AS g WHERE p.lease_id = has.id AND p.key = g.key
     )
     UPDATE tollspan.leases AS l
-    SET due_at = clock_timestamp() + make_interval(secs => (q->>'life')::float8),
+    SET due_at = tollspan.now_v1() + make_interval(secs => (q->>'life')::float8),
         given_up = greatest(l.given_up, (SELECT max(g.number) FROM gave AS g WHERE g.is_last))
     WHERE l.id = has.id;
     DELETE FROM tollspan.parts WHERE lease_id = has.id AND is_given_up AND amount = 0;
