@@ -204,6 +204,32 @@ def test_unresolved_calls_are_listed(spent: Path, run: Run) -> None:
     assert run("doctor")[1].count("org 0.007 USD") == 1
 
 
+def test_an_unresolved_call_of_a_rolling_budget_is_one_until_it_is_resolved(
+    home: Path, run: Run
+) -> None:
+    (home / "tollspan.yaml").write_text(
+        "version: 1\nbudgets: [{id: fast, limit: 1 USD, window: {rolling: 90d}}]\n"
+    )
+    now = time.time_ns()
+    keys, _ = periods(Window(every="rolling", seconds=90 * 86_400), now)
+    accounts = [Account(budget_id="fast", scope="", period=key, limit=10**9) for key in keys]
+    hold = Hold(
+        call_id="f" * 32, started_at_unix_ns=now, legs=tuple((one, 7_000_000) for one in accounts)
+    )
+    ledger = SQLiteLedger(home)
+    assert ledger.hold(hold) is None
+    ledger.close()
+    (row,) = rows(run, "--unresolved")
+    assert (row["budget"], row["amount"]) == ("fast", "0.007")
+    (budget,) = rows(run)
+    assert budget["unresolved"] == "0.007"
+    assert run("doctor")[1].count("fast 0.007 USD") == 1
+    code, said, _ = run("budget", "resolve", "f" * 32, "--spent", "0.005 USD", "--reason", "x")
+    assert (code, said.count("0.005 USD in fast")) == (0, 1)
+    (budget,) = rows(run)
+    assert (budget["unresolved"], budget["posted"]) == ("0", "0.005")
+
+
 def test_every_budget_is_said_in_a_sentence(spent: Path, run: Run) -> None:
     code, output, _ = run("config", "check")
     assert code == 0

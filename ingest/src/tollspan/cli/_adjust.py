@@ -83,11 +83,11 @@ def resolve(parsed: argparse.Namespace) -> int:
         )
     charges = tuple([_resolved(account, amount, parsed) for account, amount in found])
     books.store(_adjustment("resolve", parsed.reason, charges, lease_id=parsed.id))
-    spent = ", ".join(
+    spent = [
         f"{to_decimal(one.posted, one.unit)} {unit_word(one.unit)} in {one.budget_id}"
         for one in charges
-    )
-    print(f"{parsed.id}: {spent} was spent; the rest is free again")
+    ]
+    print(f"{parsed.id}: {', '.join(dict.fromkeys(spent))} was spent; the rest is free again")
     return 0
 
 

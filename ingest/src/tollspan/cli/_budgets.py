@@ -214,7 +214,7 @@ def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
 
 
 def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
-    found = [hold for hold in holds if hold.is_unresolved]
+    found = _each_once([hold for hold in holds if hold.is_unresolved])
     if is_json:
         print_json([_hold_json(hold) for hold in found])
         return 0
@@ -238,6 +238,18 @@ def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
         ],
     )
     return 0
+
+
+def _each_once(holds: Sequence[OpenHold]) -> list[OpenHold]:
+    """Return what a call holds in the accounts of one rolling window once."""
+    found: dict[object, OpenHold] = {}
+    for hold in holds:
+        account = hold.account
+        rolling = read_rolling(account.period)
+        when = account.period if rolling is None else rolling.seconds
+        place = (hold.call_id, account.budget_id, account.scope, account.unit, hold.amount, when)
+        found.setdefault(place, hold)
+    return list(found.values())
 
 
 def _hold_json(hold: OpenHold) -> dict[str, object]:
