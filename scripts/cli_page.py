@@ -98,7 +98,8 @@ Each of `touched` has `budget`, `scope`, `period`, `unit`, `limit`, `posted`, `h
 |---|---|
 | `budget` | The budget's id. |
 | `scope` | Whose part of a divided budget: dimension to value. Empty when it is undivided. |
-| `period` | Key of the window, `2026-11` say; empty for a lifetime, `block` for a block in code. |
+| `period` | Key of the window, `2026-11` say; empty for a lifetime, `block` for a block in code. \
+Of a rolling window, that of the fullest of its accounts, which stands for the budget. |
 | `unit` | What the amounts count: `USD`, `tokens`, `calls`, `web_searches`, …. |
 | `limit` | The limit. |
 | `posted` | Spent. |
@@ -106,7 +107,8 @@ Each of `touched` has `budget`, `scope`, `period`, `unit`, `limit`, `posted`, `h
 | `leased` | Handed out to other hosts; `0` as long as a ledger serves one host. |
 | `unresolved` | Kept counted, since nobody knows whether it was spent. |
 | `remaining` | What is left: the limit less all of these. Below 0 after an overrun. |
-| `resets_at` | When the next period begins; null for a lifetime. |
+| `resets_at` | When the next period begins, of a rolling window when that account ends; null for \
+a lifetime. |
 """
 
 

@@ -246,6 +246,23 @@ def test_where_no_budget_limits_there_is_no_most(home: Path) -> None:
         assert not is_within_limit()
 
 
+def test_a_rolling_budget_is_one_budget_with_what_is_left_in_its_fullest_account(
+    fake: FakeOpenAI, home: Path
+) -> None:
+    with (
+        harness.installed(home, budgets="{id: fast, limit: 1 USD, window: {rolling: 24h}}"),
+        OpenAI(base_url=fake.base_url, api_key="k", max_retries=0) as client,
+    ):
+        say(client)
+        found = remaining()
+        assert found is not None
+        assert (found.rule_id, found.held) == ("fast", 0)
+        assert found.spent == cost(home) > 0
+        assert found.resets_at is not None
+        assert max_tokens(**ASKED) == 16_384
+        assert gate.check(**ASKED).rule_ids == ("fast",)
+
+
 def test_rules_that_can_not_be_read_are_no_room(home: Path) -> None:
     with harness.installed(home, budgets="{id: a}"):
         assert not gate.check(**ASKED).is_allowed

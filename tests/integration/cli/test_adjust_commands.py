@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.contract.ledger.making import account, charge, event, hold, new_id
 from tests.integration.cli.conftest import Run
-from tollspan.budget import Account, Balance, LeasedLedger
+from tollspan.budget import Account, Balance, LeasedLedger, Window, periods
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rebuild
 
 RULES = """\
@@ -159,3 +160,25 @@ def test_what_can_not_be_meant_says_what_can(
     code, _, said = run("budget", *arguments, "--reason", "why not")
     assert code == 1
     assert says in said
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "left"),
+    [
+        ("raise", ("--by", "2 USD"), "5 USD left"),
+        ("set", ("--left", "4 USD"), "4 USD left"),
+        ("reset", (), "10 USD left"),
+    ],
+)
+def test_a_rolling_budget_is_adjusted_in_every_window_in_force(
+    home: Path, run: Run, command: str, options: tuple[str, ...], left: str
+) -> None:
+    (home / "tollspan.yaml").write_text(
+        "version: 1\nbudgets: [{id: fast, limit: 10 USD, window: {rolling: 90d}}]\n"
+    )
+    keys, _ = periods(Window(every="rolling", seconds=90 * 86_400), time.time_ns())
+    for number, key in enumerate(keys):
+        spend(home, account("fast", limit=10 * USD, period=key), (number + 1) * USD)
+    code, said, _ = run("budget", command, "fast", *options, "--reason", "x")
+    assert code == 0
+    assert said == f"fast (last 90d): {left}\n"

@@ -11,8 +11,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.contract.ledger.making import charge as making_charge
+from tests.contract.ledger.making import event, new_id
 from tests.integration.cli.conftest import Run
-from tollspan.budget import EVERY, Account, Every, Hold, Window, period
+from tollspan.budget import EVERY, Account, Every, Hold, Window, period, periods
 from tollspan.cli import _periods
 from tollspan.ledger import LEDGER_FILE, SQLiteLedger
 from tollspan.usage import (
@@ -202,6 +204,32 @@ def test_unresolved_calls_are_listed(spent: Path, run: Run) -> None:
     assert run("doctor")[1].count("org 0.007 USD") == 1
 
 
+def test_an_unresolved_call_of_a_rolling_budget_is_one_until_it_is_resolved(
+    home: Path, run: Run
+) -> None:
+    (home / "tollspan.yaml").write_text(
+        "version: 1\nbudgets: [{id: fast, limit: 1 USD, window: {rolling: 90d}}]\n"
+    )
+    now = time.time_ns()
+    keys, _ = periods(Window(every="rolling", seconds=90 * 86_400), now)
+    accounts = [Account(budget_id="fast", scope="", period=key, limit=10**9) for key in keys]
+    hold = Hold(
+        call_id="f" * 32, started_at_unix_ns=now, legs=tuple((one, 7_000_000) for one in accounts)
+    )
+    ledger = SQLiteLedger(home)
+    assert ledger.hold(hold) is None
+    ledger.close()
+    (row,) = rows(run, "--unresolved")
+    assert (row["budget"], row["amount"]) == ("fast", "0.007")
+    (budget,) = rows(run)
+    assert budget["unresolved"] == "0.007"
+    assert run("doctor")[1].count("fast 0.007 USD") == 1
+    code, said, _ = run("budget", "resolve", "f" * 32, "--spent", "0.005 USD", "--reason", "x")
+    assert (code, said.count("0.005 USD in fast")) == (0, 1)
+    (budget,) = rows(run)
+    assert (budget["unresolved"], budget["posted"]) == ("0", "0.005")
+
+
 def test_every_budget_is_said_in_a_sentence(spent: Path, run: Run) -> None:
     code, output, _ = run("config", "check")
     assert code == 0
@@ -234,6 +262,34 @@ def test_a_periods_key_says_when_it_ends(zone: str, every: Every, anchor: date |
         moment = (1_704_067_200 + day * 86_400 + day * 977) * 10**9
         key, end = period(window, moment)
         assert _periods.end_of(key, zone) == end
+
+
+def test_a_rolling_budget_is_one_row_by_its_fullest_account(home: Path, run: Run) -> None:
+    (home / "tollspan.yaml").write_text(
+        "version: 1\nbudgets:\n"
+        "  - {id: fast, per: [customer], limit: 1 USD, window: {rolling: 30d}}\n"
+        "  - {id: idle, limit: 1 USD, window: {rolling: 60s}}\n"
+    )
+    keys, _ = periods(Window(every="rolling", seconds=30 * 86_400), time.time_ns())
+    ledger = SQLiteLedger(home)
+    for key, posted in zip((*keys, "60s/00000000007"), (1, 2, 3, 5, 4, 3, 2, 1), strict=True):
+        where = Account(budget_id="fast", scope='{"customer":"a"}', period=key, limit=10**9)
+        ledger.post(event(new_id(), making_charge(where, posted=posted * 10**8)), None)
+    ledger.close()
+    fast, idle = rows(run)
+    assert (fast["budget"], fast["period"], fast["posted"]) == ("fast", keys[3], "0.5")
+    assert fast["resets_at"] is not None
+    assert (idle["budget"], idle["posted"]) == ("idle", "0")
+    assert {row["period"] for row in rows(run, "--all")} >= {keys[3], "60s/00000000007"}
+    assert len(rows(run, "--all")) == 3
+    assert "last 30d" in run("budgets")[1]
+
+
+@pytest.mark.parametrize("seconds", [1, 7, 60, 7_776_000])
+def test_a_rolling_windows_key_says_when_it_ends(seconds: int) -> None:
+    for moment in (1_704_067_200 * 10**9, 1_704_067_201_234_567_891):
+        keys, until = periods(Window(every="rolling", seconds=seconds), moment)
+        assert _periods.end_of(keys[-1], "UTC") == until
 
 
 @pytest.mark.parametrize("key", ["", "someday", "2026-Q5", "2026-W"])

@@ -201,6 +201,18 @@ def test_a_refusal_is_explained_as_the_caller_would_get_it(rules: Path, run: Run
     assert "minis: model is gpt-4o, not *-mini; tag.tier is unattributed, not free" in output
 
 
+def test_a_rolling_budget_is_explained_in_one_row(rules: Path, run: Run) -> None:
+    rules.write_text(
+        "version: 1\nbudgets: [{id: fast, limit: 0.00001 USD, window: {rolling: 24h}}]\n"
+    )
+    found = explained(run, "--model", "gpt-4o-mini")
+    assert (found["decision"], found["rule_ids"]) == ("deny", ["fast"])
+    (touched,) = found["touched"]
+    assert (touched["budget"], touched["fits"], touched["posted"]) == ("fast", False, "0")
+    assert touched["period"].startswith("86400s/")
+    assert "last 1d" in run("config", "explain", "--model", "gpt-4o-mini")[1]
+
+
 def test_a_call_that_no_budget_counts_is_let_through(rules: Path, run: Run) -> None:
     rules.write_text("version: 1\nbudgets:\n  - {id: o3s, limit: 1 USD, where: {model: o3}}\n")
     found = explained(run, "--model", "gpt-4o-mini")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.contract.ledger.making import NOON_UNIX_NS, account, hold, settled
 from tests.e2e.disks import full_disk
-from tollspan.budget import Account, BudgetGate, MemoryLedger, Window, parse_rules, period
+from tollspan.budget import Account, BudgetGate, MemoryLedger, Window, parse_rules, period, periods
 from tollspan.instrumentation import BudgetState
 from tollspan.launch._states import LedgerStates
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, Waiting, rescued_files
@@ -142,6 +142,24 @@ def test_where_others_share_an_authority_single_values_have_their_own_limits(
         ("acme", 5, 3),
         ("other", 2, 1),
     }
+
+
+@pytest.mark.parametrize("is_divided", [False, True])
+def test_a_rolling_budget_has_one_gauge(ledger: SQLiteLedger, *, is_divided: bool) -> None:
+    per = "per: customer, " if is_divided else ""
+    rules = f"version: 1\nbudgets: [{{id: fast, {per}limit: 10 USD, window: {{rolling: 90d}}}}]"
+    seen = states(ledger, "customer", rules=rules)
+    ledger.open()
+    assert [one.spent for one in seen.budgets()] == ([] if is_divided else [0])
+    keys, _ = periods(Window(every="rolling", seconds=90 * 86_400), time.time_ns())
+    scope = '{"customer":"a"}' if is_divided else ""
+    for number, key in enumerate(keys, start=1):
+        where = Account(budget_id="fast", scope=scope, period=key, limit=10 * USD)
+        asked = hold((where, number * USD))
+        assert ledger.hold(asked) is None
+        ledger.post(settled(asked, number * USD), asked)
+    seen._read_at -= 10
+    assert [(one.spent, one.limit) for one in seen.budgets()] == [(7, 10)]
 
 
 def test_only_the_newest_accounts_of_a_divided_budget_are_read(ledger: SQLiteLedger) -> None:

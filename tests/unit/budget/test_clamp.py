@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.contract.ledger.making import NOON_UNIX_NS, hold
 from tests.unit.budget.test_plans import BOOK, World, a_call, a_tool
-from tollspan.budget import CLAMP_MINIMUM_TOKENS, Decision, Hold, MemoryLedger, Refusal
+from tollspan.budget import (
+    CLAMP_MINIMUM_TOKENS,
+    Decision,
+    Hold,
+    MemoryLedger,
+    Refusal,
+    accounts_of,
+)
 from tollspan.usage import (
+    Attribution,
     BudgetExceededError,
     Call,
     LedgerUnavailableError,
@@ -55,6 +64,15 @@ def test_a_call_writes_as_much_as_fits(limit: str) -> None:
     assert decision.hold is not None
     assert note.bound_nanousd == INPUT_NANOUSD + 40 * EACH_NANOUSD
     assert world.stands(decision).fits(1) is (limit == usd(40, more=599))
+
+
+def test_a_rolling_budget_is_clamped_into_what_its_fullest_account_has_left() -> None:
+    world = World(f"id: all, window: {{rolling: 60s}}, limit: {usd(100)}, {CLAMP}")
+    newest, *_, oldest = accounts_of(world.gate.rules, "all", Attribution(), NOON_UNIX_NS)
+    world.ledger.hold(hold((newest, 10 * EACH_NANOUSD), (oldest, 60 * EACH_NANOUSD)))
+    decision = ask(world)
+    assert sent(decision) == 40
+    assert decision.note.rule_ids == ("all",)
 
 
 def test_a_call_that_fits_is_left_alone() -> None:

@@ -304,6 +304,18 @@ def test_defaults_deny_what_cannot_be_asked() -> None:
                 ("limit: 1 USD, window: {every: month, anchor: 2026-02-29}", "'2026-02-29'; expec"),
                 ("limit: 1 USD, window: {every: year, anchor: 20261114}", "a day such as 2026-11"),
                 ("limit: 1 USD, window: {every: day, zone: UTC}", "unknown key `zone`"),
+                ("limit: 1 USD, window: rolling", "has no length; expected `{rolling: 60s}`"),
+                ("limit: 1 USD, window: {rolling: 60}", "'60'; expected a time such as `60s`"),
+                ("limit: 1 USD, window: {rolling: 0s}", "`window.rolling` is '0s'; expected a t"),
+                ("limit: 1 USD, window: {rolling: 91d}", "or `30d`, 90d at most"),
+                ("limit: 1 USD, window: {rolling: [60s]}", "`window.rolling` is no plain value"),
+                ("limit: 1 USD, window: {rolling: 60s, every: day}", "`window.every` does not go"),
+                (
+                    "limit: 1 USD, window: {rolling: 60s, anchor: 2026-11-14}",
+                    "expected `{rolling: 60s}` alone",
+                ),
+                ("limit: 1 USD, window: {rolling: 60s, zone: UTC}", "unknown key `zone`"),
+                ("limit: 1 USD, window: {timezone: UTC}", "or a length, `{rolling: 60s}`"),
                 ("limit: 1 USD, window: {every: day, timezone: Mars}", "an IANA name"),
                 ("limit: 1 USD, window: {every: day, timezone: ../../etc/passwd}", "an IANA name"),
             ]

@@ -93,6 +93,32 @@ names = st.sampled_from(
 whom = st.sampled_from(["customer", "session", "tag.tier", "tag.", "tag", "model", "colour", ""])
 windows = st.one_of(
     choices,
+    st.sampled_from(
+        [
+            {"rolling": text}
+            for text in (
+                "1s",
+                "0s",
+                "60 s",
+                "7776000s",
+                "7776001s",
+                "7769999s",
+                "129600m",
+                "24h",
+                "129601m",
+                "129099m",
+                "2160h",
+                "2161h",
+                "90d",
+                "91d",
+                "07d",
+                "1w",
+                60,
+                "",
+            )
+        ]
+        + ["rolling", {"rolling": "60s", "every": "day"}, {"rolling": ["60s"]}]
+    ),
     st.fixed_dictionaries(
         {},
         optional={

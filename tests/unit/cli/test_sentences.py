@@ -32,6 +32,10 @@ assign: {acme: {plan: pro, anchor: 2026-11-14}, beta: pro, "*": free}
     ("budget", "says"),
     [
         ("limit: 1 USD, window: quarter", "at most 1.00 USD in each quarter of a year (UTC);"),
+        (
+            "limit: 1 USD, window: {rolling: 300s}",
+            "at most 1.00 USD in any 5m, whenever they begin; over all calls",
+        ),
         ("limit: 1 USD, window: trace", "at most 1.00 USD in each trace; over all calls"),
         ("limit: 1 USD, window: year", "at most 1.00 USD in each calendar year (UTC);"),
         (

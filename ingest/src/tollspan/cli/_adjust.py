@@ -19,7 +19,8 @@ from tollspan.budget import (
     Account,
     Balance,
     RuleSet,
-    account_of,
+    accounts_of,
+    fullest,
     parse_amount,
     read_rules,
     read_scope,
@@ -42,30 +43,34 @@ from tollspan.usage import (
 )
 
 from ._events import NOBODY
+from ._periods import period_words
 from ._terminal import Column, print_json, print_table
 
 
 def raise_(parsed: argparse.Namespace) -> int:
     """Let an account have more in its period."""
     books = _Books(settings_in_force())
-    account = books.account(parsed)
-    return books.post(parsed, "raise", account, -parse_amount(parsed.by, "--by", account.unit))
+    accounts = books.accounts(parsed)
+    by = parse_amount(parsed.by, "--by", accounts[0].unit)
+    return books.post(parsed, "raise", [(account, -by) for account in accounts])
 
 
 def set_(parsed: argparse.Namespace) -> int:
     """Leave an account just so much in its period."""
     books = _Books(settings_in_force())
-    account = books.account(parsed)
-    left = parse_amount(parsed.left, "--left", account.unit)
-    balance = books.balance(account)
-    return books.post(parsed, "set", account, account.limit - balance.counted - left)
+    accounts = books.accounts(parsed)
+    left = parse_amount(parsed.left, "--left", accounts[0].unit)
+    amounts = [
+        (one.account, one.account.limit - one.counted - left) for one in books.balances(accounts)
+    ]
+    return books.post(parsed, "set", amounts)
 
 
 def reset(parsed: argparse.Namespace) -> int:
     """Count what an account has spent from nothing again."""
     books = _Books(settings_in_force())
-    account = books.account(parsed)
-    return books.post(parsed, "reset", account, -books.balance(account).posted)
+    balances = books.balances(books.accounts(parsed))
+    return books.post(parsed, "reset", [(one.account, -one.posted) for one in balances])
 
 
 def resolve(parsed: argparse.Namespace) -> int:
@@ -78,11 +83,11 @@ def resolve(parsed: argparse.Namespace) -> int:
         )
     charges = tuple([_resolved(account, amount, parsed) for account, amount in found])
     books.store(_adjustment("resolve", parsed.reason, charges, lease_id=parsed.id))
-    spent = ", ".join(
+    spent = [
         f"{to_decimal(one.posted, one.unit)} {unit_word(one.unit)} in {one.budget_id}"
         for one in charges
-    )
-    print(f"{parsed.id}: {spent} was spent; the rest is free again")
+    ]
+    print(f"{parsed.id}: {', '.join(dict.fromkeys(spent))} was spent; the rest is free again")
     return 0
 
 
@@ -116,7 +121,7 @@ def history(parsed: argparse.Namespace) -> int:
                 one.action,
                 charge.budget_id,
                 ", ".join(f"{key} {value or NOBODY}" for key, value in read_scope(charge.scope)),
-                charge.period or "lifetime",
+                period_words(charge.period),
                 to_decimal(charge.posted, charge.unit),
                 unit_word(charge.unit),
                 one.author,
@@ -135,13 +140,13 @@ class _Books:
         self._settings = settings
         self._is_shared = settings.authority not in OWN_AUTHORITIES
 
-    def account(self, parsed: argparse.Namespace) -> Account:
-        """Name the account that the command line means."""
+    def accounts(self, parsed: argparse.Namespace) -> tuple[Account, ...]:
+        """Name the account that the command line means; of a rolling window, all in force."""
         settings = self._settings
         if settings.document is None:
             raise ConfigError("there are no rules here: set TOLLSPAN_CONFIG")
         rules = read_rules(settings.document)
-        return account_of(
+        return accounts_of(
             rules,
             parsed.budget,
             _owner(rules, parsed.budget, parsed.owner),
@@ -149,17 +154,17 @@ class _Books:
             key=parsed.period,
         )
 
-    def balance(self, account: Account) -> Balance:
-        """Return how an account stands."""
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand."""
         if self._is_shared:
             authority = open_authority(self._settings.authority, self._settings.lease)
             try:
-                return authority.balances([account])[0]
+                return authority.balances(accounts)
             finally:
                 authority.close()
         ledger = SQLiteLedger(self._settings.ledger_home)
         try:
-            return ledger.balances([account])[0]
+            return ledger.balances(accounts)
         finally:
             ledger.close()
 
@@ -184,23 +189,26 @@ class _Books:
         self,
         parsed: argparse.Namespace,
         action: AdjustmentAction,
-        account: Account,
-        amount: int,
+        amounts: Sequence[tuple[Account, int]],
     ) -> int:
-        """Post an amount, and say how the account stands then."""
-        charge = Charge(
-            budget_id=account.budget_id,
-            scope=account.scope,
-            period=account.period,
-            unit=account.unit,
-            posted=amount,
-        )
-        self.store(_adjustment(action, parsed.reason, (charge,)))
-        balance = self.balance(account)
+        """Post amounts in the accounts of a budget, and say how it stands then."""
+        charges = [
+            Charge(
+                budget_id=account.budget_id,
+                scope=account.scope,
+                period=account.period,
+                unit=account.unit,
+                posted=amount,
+            )
+            for account, amount in amounts
+        ]
+        self.store(_adjustment(action, parsed.reason, charges))
+        balance = fullest(self.balances([account for account, _ in amounts]))[0]
+        account = balance.account
         whose = "".join(f" of {key} {value or NOBODY}" for key, value in read_scope(account.scope))
         left = account.limit - balance.counted
         print(
-            f"{account.budget_id}{whose} ({account.period or 'lifetime'}): "
+            f"{account.budget_id}{whose} ({period_words(account.period)}): "
             f"{to_decimal(left, account.unit)} {unit_word(account.unit)} left"
         )
         return 0

@@ -16,7 +16,9 @@ from tollspan.budget import (
     Budget,
     Limits,
     RuleSet,
-    period,
+    fullest,
+    periods,
+    read_rolling,
     read_rules,
     read_scope,
 )
@@ -35,7 +37,7 @@ from tollspan.usage import (
 
 from ._event_line import unit_name
 from ._events import NOBODY
-from ._periods import end_of
+from ._periods import end_of, period_words
 from ._terminal import Bar, Cell, Column, Style, Value, print_json, print_table
 
 _NEARLY = 0.8
@@ -58,10 +60,8 @@ def budgets(parsed: argparse.Namespace) -> int:
     limits = {budget.id: Limits(budget) for budget in rules.values()}
     now = time.time_ns()
     found = reader.balances()
-    rows = [
-        (_in_force(balance, rules, limits), _ends_at(balance.account, rules))
-        for balance in (*found, *_untouched(found, rules, now))
-    ]
+    standing = [_in_force(one, rules, limits) for one in (*found, *_untouched(found, rules, now))]
+    rows = [(one, _ends_at(one.account, rules)) for one in _at_once(standing, now)]
     shown = [row for row in rows if parsed.all or _is_open(*row, now)]
     if parsed.json:
         print_json([_as_json(*row) for row in shown])
@@ -79,6 +79,17 @@ def _rules(settings: Settings) -> RuleSet:
     except ConfigError as error:
         sys.stderr.write(f"tollspan budgets: {error}; shown is what the ledger knows\n")
         return RuleSet()
+
+
+def _at_once(balances: Sequence[Balance], now_unix_ns: int) -> list[Balance]:
+    """Return balances, but of a rolling window that runs only the fullest."""
+    kept = {id(one) for one in fullest(one for one in balances if _rolls(one, now_unix_ns))}
+    return [one for one in balances if id(one) in kept or not _rolls(one, now_unix_ns)]
+
+
+def _rolls(balance: Balance, now_unix_ns: int) -> bool:
+    rolling = read_rolling(balance.account.period)
+    return rolling is not None and rolling.ends_at_unix_ns > now_unix_ns
 
 
 def _in_force(
@@ -116,17 +127,16 @@ def _untouched(
     """Make balances of the undivided budgets that no call has touched in this period."""
     touched = {(one.account.budget_id, one.account.period, one.account.unit) for one in balances}
     for budget in rules.values():
-        key, _ = period(budget.window, now_unix_ns)
-        if (
-            not budget.per
-            and budget.window.every != TRACE
-            and (budget.id, key, budget.unit) not in touched
-        ):
-            yield Balance(
-                account=Account(
-                    budget_id=budget.id, scope="", period=key, limit=budget.limit, unit=budget.unit
-                )
+        if budget.per or budget.window.every == TRACE:
+            continue
+        keys, _ = periods(budget.window, now_unix_ns)
+        if not touched.isdisjoint([(budget.id, key, budget.unit) for key in keys]):
+            continue
+        yield Balance(
+            account=Account(
+                budget_id=budget.id, scope="", period=keys[0], limit=budget.limit, unit=budget.unit
             )
+        )
 
 
 def _ends_at(account: Account, rules: Mapping[str, Budget]) -> int | None:
@@ -165,7 +175,7 @@ def _line(balance: Balance, ends_at: int | None, rules: Mapping[str, Budget]) ->
     return (
         account.budget_id,
         whose,
-        account.period or "lifetime",
+        period_words(account.period),
         Bar(share, style),
         unit_word(unit),
         _amount(account.limit, unit, places=2),
@@ -204,7 +214,7 @@ def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
 
 
 def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
-    found = [hold for hold in holds if hold.is_unresolved]
+    found = _each_once([hold for hold in holds if hold.is_unresolved])
     if is_json:
         print_json([_hold_json(hold) for hold in found])
         return 0
@@ -228,6 +238,18 @@ def _show_unresolved(holds: Sequence[OpenHold], *, is_json: bool) -> int:
         ],
     )
     return 0
+
+
+def _each_once(holds: Sequence[OpenHold]) -> list[OpenHold]:
+    """Return what a call holds in the accounts of one rolling window once."""
+    found: dict[object, OpenHold] = {}
+    for hold in holds:
+        account = hold.account
+        rolling = read_rolling(account.period)
+        when = account.period if rolling is None else rolling.seconds
+        place = (hold.call_id, account.budget_id, account.scope, account.unit, hold.amount, when)
+        found.setdefault(place, hold)
+    return list(found.values())
 
 
 def _hold_json(hold: OpenHold) -> dict[str, object]:

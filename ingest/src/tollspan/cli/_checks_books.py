@@ -193,11 +193,13 @@ def _unresolved(reader: LedgerReader) -> Check:
     calls = {hold.call_id for hold in reader.open_holds() if hold.is_unresolved}
     unresolved = [balance for balance in reader.balances() if balance.unresolved]
     if unresolved or calls:
-        amounts = ", ".join(
+        texts = [
             f"{one.account.budget_id} {format_amount(one.unresolved, one.account.unit)}"
-            for one in unresolved[:_MOST_NAMED]
-        )
-        more = ", …" if len(unresolved) > _MOST_NAMED else ""
+            for one in unresolved
+        ]
+        named = list(dict.fromkeys(texts))  # the accounts of a rolling window once
+        amounts = ", ".join(named[:_MOST_NAMED])
+        more = ", …" if len(named) > _MOST_NAMED else ""
         return warning(
             "budgets.unresolved",
             f"counted though nobody knows whether it was spent: {amounts}{more}; it is of "

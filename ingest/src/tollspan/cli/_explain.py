@@ -18,6 +18,7 @@ from tollspan.budget import (
     Looking,
     Matching,
     RuleSet,
+    fullest,
     matchings,
     read_rules,
 )
@@ -121,7 +122,7 @@ def _touches(
     asked = dict(looking.hold_asked.legs) if looking.hold_asked is not None else {}
     return tuple(
         Touch(balance=balance, asked=asked.get(balance.account), matching=seen[name])
-        for balance in looking.balances(accounts)
+        for balance in fullest(looking.balances(accounts))
         if (name := balance.account.budget_id) in seen
     )
 

@@ -18,6 +18,7 @@ from tollspan.usage import (
 
 from ._event_line import unit_name
 from ._events import NOBODY
+from ._periods import period_words
 from ._terminal import Cell, Column, Style, Value, print_line, print_table
 
 _NS = 1_000_000_000
@@ -148,7 +149,7 @@ def _row(touch: Touch) -> tuple[Value, ...]:
     return (
         account.budget_id,
         ", ".join(f"{key} {value or NOBODY}" for key, value in read_scope(account.scope)),
-        account.period or "lifetime",
+        period_words(account.period),
         format_amount(account.limit, unit),
         format_amount(balance.posted, unit),
         format_amount(balance.held + balance.unresolved, unit),

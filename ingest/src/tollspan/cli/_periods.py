@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from tollspan.budget import Every, Window, begins_at, period
+from tollspan.budget import Every, Window, begins_at, period, read_rolling
 
 _NS = 1_000_000_000
+_LENGTHS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _FORMATS: tuple[tuple[Every, str], ...] = (
     ("year", "%Y"),
     ("month", "%Y-%m"),
@@ -18,6 +19,18 @@ _FORMATS: tuple[tuple[Every, str], ...] = (
 _QUARTERS = ("1", "2", "3", "4")
 
 
+def period_words(key: str) -> str:
+    """Name a period for people: of a rolling window its length, `last 60s` say."""
+    rolling = read_rolling(key)
+    return key or "lifetime" if rolling is None else f"last {length_words(rolling.seconds)}"
+
+
+def length_words(seconds: int) -> str:
+    """Write a length of time as rules do, in the largest unit that has it whole: `5m`."""
+    each, unit = next(one for one in _LENGTHS if seconds % one[0] == 0)
+    return f"{seconds // each}{unit}"
+
+
 def end_of(key: str, timezone: str) -> int | None:
     """Return when a period ends, nanoseconds since the epoch; None for a lifetime.
 
@@ -25,6 +38,9 @@ def end_of(key: str, timezone: str) -> int | None:
         key: As `tollspan.budget.period` names it.
         timezone: Of the budget's window.
     """
+    rolling = read_rolling(key)
+    if rolling is not None:
+        return rolling.ends_at_unix_ns
     _, between, following = key.partition("/")
     if between:
         return begins_at(date.fromisoformat(following), timezone)

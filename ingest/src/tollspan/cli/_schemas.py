@@ -29,6 +29,7 @@ from tollspan.budget import (
     PLAN_NAME,
     POLICY_KEYS,
     POLICY_RULES,
+    ROLLING_KEYS,
     SHARED_SCHEMES,
     SUBJECTS,
     TRACE,
@@ -182,6 +183,21 @@ _DAY = (
     r"|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)\s*m"
     r"|([1-9]|1[0-9]|2[0-4])\s*h)$"
 )
+# 1 second to 90 days.
+_STRETCH = (
+    r"^(([1-9][0-9]{0,5}|[1-6][0-9]{6}|7[0-6][0-9]{5}|77[0-6][0-9]{4}|777[0-5][0-9]{3}|7776000)\s*s"
+    r"|([1-9][0-9]{0,4}|1[0-1][0-9]{4}|12[0-8][0-9]{3}|129[0-5][0-9]{2}|129600)\s*m"
+    r"|([1-9][0-9]{0,2}|1[0-9]{3}|20[0-9]{2}|21[0-5][0-9]|2160)\s*h"
+    r"|([1-9]|[1-8][0-9]|90)\s*d)$"
+)
+_ROLLING_WINDOW: Schema = {
+    "rolling": {
+        "description": "Any stretch of time as long as this, whenever it begins: `60s`, `5m`, "
+        "`24h` or `30d`, 90d at most.",
+        "type": "string",
+        "pattern": _STRETCH,
+    }
+}
 _TAG = r"^tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _WHOM: Schema = {"anyOf": [{"enum": list(OWNERS)}, {"type": "string", "pattern": _TAG}]}
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
@@ -251,6 +267,7 @@ _BUDGET: Schema = {
             _EVERY,
             _object(_PLAIN_WINDOW, _PLAIN_WINDOW, needed=("every",)),
             _object(WINDOW_KEYS, _ANCHORED_WINDOW, needed=("every", "anchor")),
+            _object(ROLLING_KEYS, _ROLLING_WINDOW, needed=ROLLING_KEYS),
         ],
     },
     "per": {

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tollspan.budget import EVERYBODY_ELSE, LETS_PASS, TRACE, Budget, Condition, RuleSet, Window
+from tollspan.budget import (
+    EVERYBODY_ELSE,
+    LETS_PASS,
+    ROLLING,
+    TRACE,
+    Budget,
+    Condition,
+    RuleSet,
+    Window,
+)
 from tollspan.usage import TAG_PREFIX, format_amount, is_tag
+
+from ._periods import length_words
 
 _WINDOWS = {
     "lifetime": "in all, for good",
@@ -102,6 +113,8 @@ def _values(values: tuple[tuple[str, str], ...]) -> str:
 
 
 def _window(window: Window) -> str:
+    if window.every == ROLLING:
+        return f"in any {length_words(window.seconds)}, whenever they begin"
     zone = "" if window.every in ("lifetime", TRACE) else f" ({window.timezone})"
     if window.anchor is None:
         return f"{_WINDOWS[window.every]}{zone}"

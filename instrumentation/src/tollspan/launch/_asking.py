@@ -14,7 +14,16 @@ from typing import Any
 import msgspec
 
 from tollspan import attribution
-from tollspan.budget import Balance, Headroom, Leg, Looking, headroom_of, most_output, tightest
+from tollspan.budget import (
+    Balance,
+    Headroom,
+    Leg,
+    Looking,
+    fullest,
+    headroom_of,
+    most_output,
+    tightest,
+)
 from tollspan.instrumentation import Funnel, read_unsent, sdk_of_method
 from tollspan.usage import (
     TOOL_PROVIDER,
@@ -149,7 +158,7 @@ def remaining(  # noqa: PLR0913 - the dimensions, all by keyword
     installed = installed_or_raise("remaining()")
     request = _request(installed, model, tool, provider, operation)
     call = _call(request, read_attribution(whose))
-    found = [_headroom(installed, one, call) for one in _hard(installed, call)]
+    found = [_headroom(installed, one, call) for one in fullest(_hard(installed, call))]
     return tightest([one for one in found if unit is None or one.unit == unit])
 
 

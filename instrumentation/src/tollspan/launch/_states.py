@@ -19,7 +19,8 @@ from tollspan.budget import (
     Limits,
     RuleSet,
     Standing,
-    period,
+    fullest,
+    periods,
     read_scope,
 )
 from tollspan.instrumentation import BudgetState
@@ -98,17 +99,18 @@ class LedgerStates:
         if self._standing is not None:
             limits = {one.id: Limits(one) for one in budgets}
             balances = self._ask(self._standing, balances, limits)
-        return [_state(balance, read_scope(balance.account.scope)) for balance in balances]
+        return [_state(one, read_scope(one.account.scope)) for one in fullest(balances)]
 
     def _periods(self, rules: RuleSet) -> dict[tuple[str, str], Budget]:
         """Return the budgets by their ids and the periods in force."""
         now = time.time_ns()
         assigned = Assignments(rules)
         return {
-            (one.id, period(window, now)[0]): one
+            (one.id, key): one
             for one in rules.budgets[:_MOST_BUDGETS]
             if one.window.every != TRACE and (one.plan is None or self._dimensions)
             for window in assigned.windows(one)
+            for key in periods(window, now)[0]
         }
 
     @staticmethod

@@ -13,7 +13,7 @@ from .document import (
 )
 from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS, parse_amount
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
-from .document_windows import WINDOW_KEYS
+from .document_windows import ROLLING_KEYS, WINDOW_KEYS
 from .explaining import Matching, Seen, matchings
 from .gate import BudgetGate
 from .headroom import Headroom, headroom_of, most_output, tightest
@@ -39,7 +39,7 @@ from .limits import Limits
 from .looking import Balances, Looking
 from .memory import MemoryLedger
 from .on_exceed import CLAMP_KEYS, ON_EXCEED_KEYS
-from .plans import account_of, read_scope
+from .plans import accounts_of, read_scope
 from .policies import TURN, Loop, OnViolation, Policy
 from .policy_document import LOOP_KEYS, MOST_REPEATS, POLICY_KEYS, POLICY_RULES
 from .policy_warnings import PolicyWarner, PolicyWarning
@@ -58,6 +58,7 @@ from .ports import (
     is_asyncio,
 )
 from .replaying import OTHERS, By, Outlook, Replay, Scope, Verdicts
+from .rolling import fullest, read_rolling
 from .rules import (
     CLAMP_MINIMUM_TOKENS,
     LETS_PASS,
@@ -92,6 +93,7 @@ from .windows import (
     EVERY,
     FOREVER_UNIX_NS,
     LIFETIME,
+    ROLLING,
     TRACE,
     Every,
     Window,
@@ -99,6 +101,7 @@ from .windows import (
     end_of,
     ends_at,
     period,
+    periods,
 )
 
 __all__ = [
@@ -129,6 +132,8 @@ __all__ = [
     "POLICY_KEYS",
     "POLICY_RULES",
     "REPORT",
+    "ROLLING",
+    "ROLLING_KEYS",
     "ROOM_SHARE",
     "SHARED_SCHEMES",
     "SUBJECTS",
@@ -202,12 +207,13 @@ __all__ = [
     "Warner",
     "WarningReason",
     "Window",
-    "account_of",
+    "accounts_of",
     "begins_at",
     "end_of",
     "ends_at",
     "find_problems",
     "fingerprint",
+    "fullest",
     "headroom_of",
     "is_asyncio",
     "matchings",
@@ -217,6 +223,8 @@ __all__ = [
     "parse_limit",
     "parse_rules",
     "period",
+    "periods",
+    "read_rolling",
     "read_rules",
     "read_scope",
     "refused",

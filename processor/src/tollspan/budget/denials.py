@@ -27,8 +27,9 @@ from tollspan.usage import (
 
 from .finishing import percent
 from .plans import read_scope
+from .rolling import read_rolling
 from .rules import Budget
-from .values import Account, Refusal
+from .values import Account, Balance, Refusal
 from .windows import end_of
 
 
@@ -85,7 +86,7 @@ def unreadable(call: Call, problem: TollspanError) -> CallDeniedError:
 
 def exceeded(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> CallDeniedError:
     """Deny a call that does not fit a budget: the first of those that have no room for it."""
-    balance, asked = refusal.balances[0], refusal.asked[0]
+    balance, asked = _first(refusal)
     account = balance.account
     budget = _budget_of(account, budgets)
     unit = account.unit
@@ -117,6 +118,24 @@ def exceeded(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> Cal
         recovery=_recovery(call, refusal, budgets),
         call_id=call.id,
     )
+
+
+def _first(refusal: Refusal) -> tuple[Balance, int]:
+    """Return the first account that is short, and what was asked of it.
+
+    Of a rolling window it is the one that is short for longest: until then there is no room.
+    """
+    pairs = list(zip(refusal.balances, refusal.asked, strict=True))
+    first = pairs[0]
+    if read_rolling(first[0].account.period) is None:
+        return first
+    alike = [pair for pair in pairs if _part(pair[0].account) == _part(first[0].account)]
+    return max(alike, key=lambda pair: pair[0].account.period)
+
+
+def _part(account: Account) -> tuple[str, str, bool]:
+    is_rolling = read_rolling(account.period) is not None
+    return account.budget_id, account.scope, is_rolling
 
 
 def _budget_of(account: Account, budgets: Mapping[str, Budget]) -> Budget | None:

@@ -1,4 +1,4 @@
-"""Reads the `window` of a budget: a word, or a mapping with a time zone and an anchor."""
+"""Reads the `window` of a budget: a word, a mapping with time zone and anchor, or a length."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import yaml
 
 from tollspan.usage import DocumentReader
 
-from .windows import ANCHORED, EVERY, LIFETIME, TRACE, Every, Window, is_timezone
+from .durations import read_stretch
+from .windows import ANCHORED, EVERY, LIFETIME, ROLLING, TRACE, Every, Window, is_timezone
 
 WINDOW_KEYS = ("every", "timezone", "anchor")
+ROLLING_KEYS = (ROLLING,)
 _DAYS = re.compile(r"([1-9][0-9]{0,3}) days?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PLAIN: tuple[Every, ...] = (*EVERY, TRACE)
+_ROLLING = f"`{{{ROLLING}: 60s}}`"
 _WORDS = f"{', '.join(_PLAIN)}, or a number of days such as `30 days`"
 
 
@@ -27,14 +30,20 @@ def read_window(reader: DocumentReader, node: yaml.Node | None) -> Window:
     if node is None:
         return LIFETIME
     if not isinstance(node, yaml.MappingNode):
+        if reader.text(node, "window") == ROLLING:
+            reader.fail(node, f"`window` of `{ROLLING}` has no length; expected {_ROLLING}")
         every, count = _every(reader, node, "window")
         if count is not None:
             reader.fail(node, _no_anchor(count))
         return Window(every=every)
     keys = reader.mapping(node, "window")
+    if ROLLING in keys:
+        return _rolling(reader, keys)
     reader.only(keys, WINDOW_KEYS, "window")
     if "every" not in keys:
-        reader.fail(node, f"`window` has no `every`; expected one of {_WORDS}")
+        reader.fail(
+            node, f"`window` has no `every`; expected one of {_WORDS}; or a length, {_ROLLING}"
+        )
     every, count = _every(reader, keys["every"], "window.every")
     anchor = _anchor(reader, keys.get("anchor"), every, count)
     if count is not None and anchor is None:
@@ -60,6 +69,20 @@ def read_day(reader: DocumentReader, node: yaml.Node, name: str) -> date:
     except ValueError:
         pass
     return reader.fail(node, f"`{name}` is {text!r}; expected a day such as 2026-11-14")
+
+
+def _rolling(reader: DocumentReader, keys: dict[str, yaml.Node]) -> Window:
+    """Read a rolling window: its length is all that it has."""
+    for key in WINDOW_KEYS:
+        if key in keys:
+            reader.fail(
+                keys[key],
+                f"`window.{key}` does not go with `{ROLLING}`, which looks back from each call; "
+                f"expected {_ROLLING} alone",
+            )
+    reader.only(keys, ROLLING_KEYS, "window")
+    seconds = read_stretch(reader, keys[ROLLING], f"window.{ROLLING}")
+    return Window(every=ROLLING, seconds=seconds)
 
 
 def _every(reader: DocumentReader, node: yaml.Node, name: str) -> tuple[Every, int | None]:

@@ -421,7 +421,7 @@ class BudgetGate:
         return "warn" if any(one.on_exceed == "warn" for one in found) else "shadow"
 
     def _unavailable(self, call: Call, hold: Hold, bound: Bound, error: LedgerError) -> Decision:
-        rule_ids = tuple([account.budget_id for account, _ in hold.legs])
+        rule_ids = tuple(dict.fromkeys([account.budget_id for account, _ in hold.legs]))
         hard_ids = [account.budget_id for account, _ in hold.legs if not account.is_soft]
         is_allowed = self._rules.on_unavailable != "deny"
         if hard_ids and not is_allowed:
@@ -434,14 +434,14 @@ class BudgetGate:
 
     def _short(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
         """Decide on a call that some account has no room for."""
-        rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
+        rule_ids = tuple(dict.fromkeys([one.account.budget_id for one in refusal.balances]))
         if refusal.is_held:
             action = self._soft_action(rule_ids)
             return Decision(note=note_of(bound, action, rule_ids, mode=self._mode), hold=hold)
         return self._refuse(refusal, call, bound)
 
     def _refuse(self, refusal: Refusal, call: Call, bound: Bound) -> Decision:
-        rule_ids = tuple([balance.account.budget_id for balance in refusal.balances])
+        rule_ids = tuple(dict.fromkeys([one.account.budget_id for one in refusal.balances]))
         if not self._judge.is_looking:
             self._cooldowns.begin(refusal, self._planner.budgets)
         denial = denials.exceeded(call, refusal, self._planner.budgets)

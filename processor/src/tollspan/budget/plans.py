@@ -30,7 +30,7 @@ from .finishing import limit_for
 from .limits import Limits
 from .rules import CHANGES, LETS_PASS, OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
 from .values import Account, Change, Decision, Hold
-from .windows import FOREVER_UNIX_NS, TRACE, Window, period
+from .windows import FOREVER_UNIX_NS, TRACE, Window, periods
 
 if TYPE_CHECKING:
     from .policing import PolicyIndex, PolicyPlan
@@ -39,7 +39,7 @@ _MOST_PLANS = 4_096
 _LONGEST_MODEL = 512
 _GLOB = re.compile(r"[*?[]")
 _Test = Callable[[Call], bool]
-_NO_PERIOD = ("", 1, 0)
+_NO_PERIODS: tuple[tuple[str, ...], int, int] = ((), 1, 0)
 _Entry = tuple[int, Budget, tuple[_Test, ...], Limits]
 
 
@@ -47,8 +47,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The accounts of calls of one kind, for as long as every one of their periods lasts.
 
     Attributes:
-        accounts: In the order of the document.
-        rule_ids: The budgets, in the same order.
+        accounts: In the order of the document; several of a rolling window, newest first.
+        rule_ids: The budgets, in the same order, each once.
         is_money: All of them count USD.
         is_plain: They need no more than the call's bound in each; what else a rule may ask of a
             call is on the gate's longer path.
@@ -176,7 +176,7 @@ class Planner:
         )
         self._goes_by_traces = rules.goes_by_traces
         self._plans: dict[object, Plan] = {}
-        self._periods: dict[Window, tuple[str, int, int]] = {}
+        self._periods: dict[Window, tuple[tuple[str, ...], int, int]] = {}
         self._assigned = Assignments(rules)
         self._for_any: list[_Entry] = []
         self._for_plan: dict[str, list[_Entry]] = {}
@@ -220,30 +220,19 @@ class Planner:
         assignment = self._assigned.of(call.attribution.customer)
         for _, budget, tests, limits in self._near(call, assignment):
             if all(test(call) for test in tests):
-                key, end = self._period(window_of(budget, assignment), at_unix_ns)
+                keys, end = self._periods_of(window_of(budget, assignment), at_unix_ns)
                 if budget.window.every == TRACE:
-                    key = call.attribution.trace or call.id
+                    keys = (call.attribution.trace or call.id,)
                 until = min(until, end)
                 whose = _values(budget, call.attribution)
                 may_fit = may_fit or budget.on_exceed in CHANGES
-                accounts.append(
-                    Account(
-                        budget_id=budget.id,
-                        scope=_scope(whose),
-                        period=key,
-                        limit=limit_for(
-                            budget,
-                            limits.of(whose),
-                            is_finishing=call.attribution.finishing,
-                        ),
-                        unit=budget.unit,
-                        is_soft=self._is_soft or budget.on_exceed in LETS_PASS,
-                    )
-                )
+                limit = limit_for(budget, limits.of(whose), is_finishing=call.attribution.finishing)
+                is_soft = self._is_soft or budget.on_exceed in LETS_PASS
+                accounts += _accounts(budget, whose, keys, limit, is_soft=is_soft)
         accounts += self._of_blocks(call)
-        rule_ids = tuple([account.budget_id for account in accounts])
+        rule_ids = tuple(dict.fromkeys([account.budget_id for account in accounts]))
         typical = self._typical.intersection(rule_ids)
-        cooling = tuple([one for one in accounts if self._cools(one)])
+        cooling = tuple({one.budget_id: one for one in accounts if self._cools(one)}.values())
         is_money = all(account.unit == "usd" for account in accounts)
         hard: set[BudgetUnit] = {account.unit for account in accounts if not account.is_soft}
         policies = None if self._policies is None else self._policies.plan(call)
@@ -282,16 +271,16 @@ class Planner:
             return False
         return self.budgets[account.budget_id].cooldown_seconds is not None
 
-    def _period(self, window: Window, at_unix_ns: int) -> tuple[str, int]:
-        """Name a period as `period` does; many customers' plans share a window."""
-        key, since, end = self._periods.get(window, _NO_PERIOD)
+    def _periods_of(self, window: Window, at_unix_ns: int) -> tuple[tuple[str, ...], int]:
+        """Name periods as `periods` does; many customers' plans share a window."""
+        keys, since, end = self._periods.get(window, _NO_PERIODS)
         if not since <= at_unix_ns < end:
             since = at_unix_ns
-            key, end = period(window, at_unix_ns)
+            keys, end = periods(window, at_unix_ns)
             if len(self._periods) >= _MOST_PLANS:
                 self._periods.clear()
-            self._periods[window] = (key, since, end)
-        return key, end
+            self._periods[window] = (keys, since, end)
+        return keys, end
 
     def _near(self, call: Call, assignment: Assignment | None) -> Iterable[_Entry]:
         """Return the budgets that may count a call, in the document's order, without the most."""
@@ -305,15 +294,15 @@ class Planner:
         return sorted((*self._for_any, *near), key=itemgetter(0)) if near else self._for_any
 
 
-def account_of(
+def accounts_of(
     rules: RuleSet,
     budget_id: str,
     owner: Attribution,
     at_unix_ns: int,
     *,
     key: str | None = None,
-) -> Account:
-    """Name the account that a budget has for somebody at a time.
+) -> tuple[Account, ...]:
+    """Name the account that a budget has for somebody at a time; several of a rolling window.
 
     Args:
         rules: The rules.
@@ -330,13 +319,33 @@ def account_of(
         raise ConfigError(f"no budget has the id {budget_id!r}")
     whose = _values(budget, owner)
     window = window_of(budget, Assignments(rules).of(owner.customer))
-    return Account(
-        budget_id=budget.id,
-        scope=_scope(whose),
-        period=period(window, at_unix_ns)[0] if key is None else key,
-        limit=Limits(budget).of(whose),
-        unit=budget.unit,
-        is_soft=budget.on_exceed in LETS_PASS,
+    keys = periods(window, at_unix_ns)[0] if key is None else (key,)
+    is_soft = budget.on_exceed in LETS_PASS
+    return _accounts(budget, whose, keys, Limits(budget).of(whose), is_soft=is_soft)
+
+
+def _accounts(
+    budget: Budget,
+    whose: Mapping[str, str | None],
+    keys: tuple[str, ...],
+    limit: int,
+    *,
+    is_soft: bool,
+) -> tuple[Account, ...]:
+    """Name the accounts of a budget for somebody, one for each period."""
+    scope = _scope(whose)
+    return tuple(
+        [
+            Account(
+                budget_id=budget.id,
+                scope=scope,
+                period=key,
+                limit=limit,
+                unit=budget.unit,
+                is_soft=is_soft,
+            )
+            for key in keys
+        ]
     )
 
 

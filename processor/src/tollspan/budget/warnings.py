@@ -13,6 +13,7 @@ from tollspan.usage import BLOCK_PERIOD, BudgetUnit, Charge, UsageEvent
 
 from .limits import Limits
 from .plans import read_scope
+from .rolling import fullest, read_rolling
 from .rules import Budget, RuleSet
 from .values import Account, Balance
 
@@ -29,8 +30,8 @@ class BudgetWarning(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         rule_id: The budget.
         reason: `share`: a share of the limit that `warn_at` names is used, told once in each
-            period. `exceeded`: a call did not fit, and `on_exceed` is `warn`; told at most once a
-            minute for each account.
+            period, and of a rolling window at most once in its length. `exceeded`: a call did not
+            fit, and `on_exceed` is `warn`; told at most once a minute for each account.
         share: The share of the limit; None where a call did not fit.
         scope: Whose account it is, as (dimension, value) pairs.
         period: Key of the window, as in events.
@@ -115,15 +116,16 @@ class Warner:
         """
         budgets = self._budgets()
         is_warned = event.decision.action in _NAME_WHAT_IS_SHORT
-        for charge in event.charges:
-            budget = budgets.get(charge.budget_id)
-            if budget is None or budget.unit != charge.unit or charge.period == BLOCK_PERIOD:
+        for charges in _by_budget(event.charges):
+            first = charges[0]
+            budget = budgets.get(first.budget_id)
+            if budget is None or budget.unit != first.unit or first.period == BLOCK_PERIOD:
                 continue
             exceeds = is_warned and budget.on_exceed == "warn"
-            if exceeds and charge.budget_id in event.decision.rule_ids:
-                self._tell_exceeded(budget, charge, event.call.id)
-            if budget.warn_at and (charge.posted or charge.unresolved):
-                self._tell_shares(budget, charge, event.call.id)
+            if exceeds and budget.id in event.decision.rule_ids:
+                self._tell_exceeded(budget, charges, event.call.id)
+            if budget.warn_at and (first.posted or first.unresolved):
+                self._tell_shares(budget, charges, event.call.id)
 
     def _budgets(self) -> dict[str, Budget]:
         """Return the budgets that may warn, by id."""
@@ -134,41 +136,61 @@ class Warner:
             self._seen = (rules, {one.id: one for one in may_warn})
         return self._seen[1]
 
-    def _tell_exceeded(self, budget: Budget, charge: Charge, call_id: str) -> None:
-        place = (charge.budget_id, charge.scope)
+    def _tell_exceeded(self, budget: Budget, charges: list[Charge], call_id: str) -> None:
+        place = (budget.id, charges[0].scope)
         now = self._clock()
         if now - self._told_at.get(place, -_EVERY_SECONDS) < _EVERY_SECONDS:
             return
-        balance = self._balance(budget, charge)  # what can't be read is told by the next call
+        balance = self._balance(budget, charges)  # what can't be read is told by the next call
         if len(self._told_at) >= _MOST_REMEMBERED:
             self._told_at.clear()
         self._told_at[place] = now
         self._tell(_warning(budget, balance, "exceeded", None, call_id))
 
-    def _tell_shares(self, budget: Budget, charge: Charge, call_id: str) -> None:
-        place = (charge.budget_id, charge.scope, charge.period, charge.unit)
+    def _tell_shares(self, budget: Budget, charges: list[Charge], call_id: str) -> None:
+        oldest = charges[0]
+        place = (oldest.budget_id, oldest.scope, oldest.period, oldest.unit)
         ahead = [share for share in budget.warn_at if (*place, share) not in self._passed]
         if not ahead:
             return
-        balance = self._balance(budget, charge)
+        balance = self._balance(budget, charges)
         used = balance.posted + balance.unresolved
+        accounts = self._accounts(budget, charges)
         for share in _passed(ahead, used, balance.account.limit):
-            is_first = self._milestones.is_first(balance.account, share)
+            # In windows that overlap it is told once: oldest first, and who loses one stops there.
+            is_first = all(self._milestones.is_first(one, share) for one in accounts)
             if len(self._passed) >= _MOST_REMEMBERED:
                 self._passed.clear()
             self._passed.add((*place, share))
             if is_first:
                 self._tell(_warning(budget, balance, "share", share, call_id))
 
-    def _balance(self, budget: Budget, charge: Charge) -> Balance:
-        account = Account(
-            budget_id=charge.budget_id,
-            scope=charge.scope,
-            period=charge.period,
-            limit=self._limits[budget.id].of(dict(read_scope(charge.scope))),
-            unit=charge.unit,
-        )
-        return self._authority.balances([account])[0]
+    def _balance(self, budget: Budget, charges: list[Charge]) -> Balance:
+        """Return how the account stands; of a rolling window, the fullest."""
+        return fullest(self._authority.balances(self._accounts(budget, charges)))[0]
+
+    def _accounts(self, budget: Budget, charges: list[Charge]) -> list[Account]:
+        return [
+            Account(
+                budget_id=charge.budget_id,
+                scope=charge.scope,
+                period=charge.period,
+                limit=self._limits[budget.id].of(dict(read_scope(charge.scope))),
+                unit=charge.unit,
+            )
+            for charge in charges
+        ]
+
+
+def _by_budget(charges: Iterable[Charge]) -> list[list[Charge]]:
+    """Return the charges to each account; those to one rolling window together, oldest first."""
+    found: dict[object, list[Charge]] = {}
+    for charge in charges:
+        rolling = read_rolling(charge.period)
+        when = charge.period if rolling is None else rolling.seconds
+        place = (charge.budget_id, charge.scope, charge.unit, when)
+        found.setdefault(place, []).append(charge)
+    return [sorted(one, key=lambda charge: charge.period) for one in found.values()]
 
 
 def _passed(shares: Iterable[Decimal], used: int, limit: int) -> list[Decimal]:

@@ -1,4 +1,4 @@
-"""Calendar windows: which period a moment falls into, and when it ends, in UTC or a time zone.
+"""Windows: which period a moment falls into, and when it ends, in UTC or a time zone.
 
 Days, weeks, months and years are the zone's own, however long daylight saving makes them.
 """
@@ -13,10 +13,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-Every = Literal["lifetime", "hour", "day", "week", "month", "quarter", "year", "trace"]
+from .rolling import read_rolling, rolling_keys
+
+Every = Literal["lifetime", "hour", "day", "week", "month", "quarter", "year", "trace", "rolling"]
 TRACE: Final = "trace"
-EVERY: tuple[Every, ...] = tuple([one for one in get_args(Every) if one != TRACE])
-"""The windows that go by the clock."""
+ROLLING: Final = "rolling"
+EVERY: tuple[Every, ...] = tuple([one for one in get_args(Every) if one not in (TRACE, ROLLING)])
+"""The windows that go by the calendar."""
 ANCHORED: tuple[Every, ...] = ("week", "month", "quarter", "year")
 """Windows whose periods may begin on another day than the calendar's; so may numbers of days."""
 BILLED: tuple[Every, ...] = ("month", "quarter", "year")
@@ -25,6 +28,7 @@ FOREVER_UNIX_NS = 1 << 63
 _MONTHS: dict[Every, int] = {"month": 1, "quarter": 3, "year": 12}
 _WEEK = 7
 _NS = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = 3_600
 # Clocks are put forward or back on a quarter of an hour, everywhere and since long ago.
 _QUARTER = 900
@@ -34,24 +38,39 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """When a budget starts anew.
 
     Attributes:
-        every: How long a period is; `trace` for one account for each trace, which no clock ends.
+        every: How long a period is; `trace` for one account for each trace, which no clock ends;
+            `rolling` for every stretch of time of a length, whenever it begins.
         timezone: Whose hours, days, weeks and months: an IANA name, `Europe/Berlin` say.
         anchor: A day on which a period begins, for `ANCHORED` windows and numbers of days; None for
             the calendar's own beginnings. A month that has no such day begins on its last.
         count: How many days a period has, with `day` and an anchor; else 1.
+        seconds: The length of a rolling window; else 0.
     """
 
     every: Every = "lifetime"
     timezone: str = "UTC"
     anchor: date | None = None
     count: int = 1
+    seconds: int = 0
 
 
 LIFETIME = Window()
 
 
+def periods(window: Window, unix_ns: int) -> tuple[tuple[str, ...], int]:
+    """Name all periods that a moment falls into: one, but several of a rolling window.
+
+    Returns:
+        Their keys, the one that began last first, and the moment until which these are all.
+    """
+    if window.every == ROLLING:
+        return rolling_keys(window.seconds, unix_ns)
+    key, end = period(window, unix_ns)
+    return (key,), end
+
+
 def period(window: Window, unix_ns: int) -> tuple[str, int]:
-    """Name the period that a moment falls into.
+    """Name the period that a moment falls into; of a rolling window, the one that began last.
 
     Args:
         window: The window; its time zone must exist. Of traces the moment says nothing.
@@ -65,6 +84,9 @@ def period(window: Window, unix_ns: int) -> tuple[str, int]:
     """
     if window.every in ("lifetime", TRACE):
         return "", FOREVER_UNIX_NS
+    if window.every == ROLLING:
+        keys, until = rolling_keys(window.seconds, unix_ns)
+        return keys[0], until
     zone = _zone(window.timezone)
     now = unix_ns // _NS
     moment = datetime.fromtimestamp(now, zone)
@@ -80,9 +102,14 @@ def period(window: Window, unix_ns: int) -> tuple[str, int]:
 
 
 def ends_at(window: Window, unix_ns: int) -> datetime | None:
-    """Return when the period of a moment ends, aware UTC; None for a lifetime and for traces."""
+    """Return when the period of a moment ends, aware UTC; None for a lifetime and for traces.
+
+    Of a rolling window: when all is back that was spent until then.
+    """
     if window.every in ("lifetime", TRACE):
         return None
+    if window.every == ROLLING:
+        return end_of(window, period(window, unix_ns)[0], unix_ns)
     return datetime.fromtimestamp(period(window, unix_ns)[1] // _NS, UTC)
 
 
@@ -91,9 +118,13 @@ def end_of(window: Window, key: str, unix_ns: int) -> datetime | None:
 
     Args:
         window: The budget's window, whose anchor may be another than the account's.
-        key: The account's period; with an anchor, it says itself when it ends.
+        key: The account's period; with an anchor or of a rolling window, it says itself when it
+            ends.
         unix_ns: A moment in it, nanoseconds since the epoch.
     """
+    rolling = read_rolling(key)
+    if rolling is not None:
+        return _EPOCH + timedelta(microseconds=-(-rolling.ends_at_unix_ns // 1_000))
     following = key.partition("/")[2]
     if not following:
         return ends_at(window, unix_ns)
