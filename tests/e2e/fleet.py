@@ -65,6 +65,7 @@ class Work(msgspec.Struct, kw_only=True, frozen=True):
         prompt_bytes: How long each prompt is.
         threads: How many threads call at once.
         first: The number of its first call.
+        pace_seconds: How long a thread rests between calls, until it is told to finish.
         environ: Its settings.
     """
 
@@ -72,6 +73,7 @@ class Work(msgspec.Struct, kw_only=True, frozen=True):
     prompt_bytes: int
     threads: int
     first: int
+    pace_seconds: float
     environ: dict[str, str]
 
 
@@ -111,6 +113,7 @@ class Fleet:
         prompt_bytes: How long each prompt is.
         environ: Settings of all workers.
         owners: Settings of single workers beside these, in turn.
+        pace_seconds: As in `Work`.
     """
 
     def __init__(
@@ -122,6 +125,7 @@ class Fleet:
         prompt_bytes: int,
         environ: dict[str, str],
         owners: Sequence[dict[str, str]] = ({},),
+        pace_seconds: float = 0.0,
     ) -> None:
         self.fake = fake
         self.workers: list[Worker] = []
@@ -131,6 +135,7 @@ class Fleet:
         self._prompt_bytes = prompt_bytes
         self._environ = environ
         self._owners = owners
+        self._pace_seconds = pace_seconds
         self._started = 0
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["openai", "tollspan.launch", spending.__name__])
@@ -144,6 +149,7 @@ class Fleet:
             prompt_bytes=self._prompt_bytes,
             threads=threads or self._threads,
             first=self._started * _NUMBERS_OF_A_WORKER,
+            pace_seconds=self._pace_seconds,
             environ={
                 "TOLLSPAN_HOME": str(self._homes[number % len(self._homes)]),
                 **self._environ,
@@ -280,7 +286,7 @@ def _call_on(
             with attribution(step=str(number)):
                 spending.ask(client, number, size=work.prompt_bytes)
             report.answered += 1
-            refused, rest_seconds = 0, 0.0
+            refused, rest_seconds = 0, 0.0 if is_finishing() else work.pace_seconds
         except BudgetExceededError:
             report.refused += 1
             refused, rest_seconds = refused + is_finishing(), _REST_SECONDS
