@@ -36,7 +36,8 @@ class Size(msgspec.Struct, kw_only=True, frozen=True):
     Attributes:
         processes, threads: The fleet.
         calls: How many calls the limit has room for.
-        kills: How many processes are killed, evenly over the first two thirds of these calls.
+        kills: How many processes are killed, evenly over the first half of these calls: what they
+            strand must leave enough for the rest.
     """
 
     processes: int
@@ -48,7 +49,7 @@ class Size(msgspec.Struct, kw_only=True, frozen=True):
 SIZES = [
     pytest.param(Size(processes=5, threads=6, calls=520, kills=10), id="scaled"),
     pytest.param(
-        Size(processes=16, threads=32, calls=12_000, kills=60),
+        Size(processes=16, threads=32, calls=16_000, kills=40),
         id="full",
         marks=[pytest.mark.slow, pytest.mark.timeout(1800)],
     ),
@@ -61,7 +62,7 @@ def spend_under_fire(workers: Fleet, size: Size, seed: int) -> None:
     chance = random.Random(seed)
     with fleet.running(workers, size.processes):
         for _ in range(size.kills):
-            workers.await_calls(size.calls * 2 // (3 * size.kills))
+            workers.await_calls(size.calls // (2 * size.kills))
             workers.replace_one(chance)
         workers.finish()
         workers.spend_the_rest()
