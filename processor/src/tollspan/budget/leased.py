@@ -26,13 +26,16 @@ _TURN_SECONDS = 5.0
 
 
 class _Waiter:
-    """A call that waits while others ask for what it needs too."""
+    """A call that waits while others ask for what it needs too; they may have asked in vain."""
 
-    __slots__ = ("hold", "is_served")
+    __slots__ = ("answers", "ends_at", "failure", "hold", "is_served")
 
     def __init__(self, hold: Hold) -> None:
         self.hold = hold
         self.is_served = False
+        self.failure: LedgerError | None = None
+        self.answers = -1
+        self.ends_at = 0.0
 
 
 class LeasedLedger:
@@ -78,6 +81,7 @@ class LeasedLedger:
         self._soon = self._run_soon or self._errands.run
         self._escrow = Escrow(self._holder, self._settings, self._clock)
         self._waiters: list[_Waiter] = []
+        self._answers = 0
         self._asking: set[str] = set()
         self._given_up: set[str] = set()
         self._unsent: list[tuple[Lease, GivenBack]] = []
@@ -262,6 +266,8 @@ class LeasedLedger:
                     if isinstance(ask, Busy):
                         self._wait(waiter, ends_at)
                         continue
+                    if waiter in self._waiters:  # it asks by itself: others must not serve it too
+                        self._waiters.remove(waiter)
                     dry = self._escrow.dry()
                 self._refill_soon(dry)
                 if ask is None:
@@ -277,26 +283,35 @@ class LeasedLedger:
     def _ask(self, hold: Hold, ask: Ask, ends_at: float) -> Refusal | Busy | None:
         """Ask the authority; `BUSY` when the lease was lost, and all must begin anew."""
         answer: Grant | Refusal | None = None
+        failure: LedgerError | None = None
         try:
             answer = self._lessor.grant(ask.lease, ask.wants)
         except LeaseLostError:
             self._lose(ask.lease)
             if self._clock() >= ends_at:
                 raise
+        except LedgerError as error:
+            failure = error
+            raise
         finally:
             if answer is None:
-                self._undo(ask)
+                self._undo(ask, failure)
         return BUSY if answer is None else self._finish(hold, ask, answer)
 
     def _wait(self, waiter: _Waiter, ends_at: float) -> None:
         """Wait until somebody's question is answered, and have it ask for us too; with the lock.
 
         Raises:
-            LedgerUnavailableError: Nobody was answered for as long as a call may wait.
+            LedgerUnavailableError: Nobody was answered for as long as a call may wait, or who asked
+                was told that there is no answer: one after another they would wait without end.
         """
         if waiter not in self._waiters:
             self._waiters.append(waiter)
-        seconds = min(self._settings.wait_seconds, ends_at - self._clock())
+        now = self._clock()
+        if waiter.answers != self._answers:  # while answers come, it is a matter of turns
+            waiter.answers = self._answers
+            waiter.ends_at = min(ends_at, now + self._settings.wait_seconds)
+        seconds = waiter.ends_at - now
         waiting = self._escrow.waiting(waiter.hold)
         for part, amount in waiting:
             part.wanted += amount
@@ -305,6 +320,8 @@ class LeasedLedger:
         finally:
             for part, amount in waiting:
                 part.wanted -= amount
+        if waiter.failure is not None:
+            raise LedgerUnavailableError(str(waiter.failure))
         if not is_told and not waiter.is_served:
             raise LedgerUnavailableError(f"no grant within {self._settings.wait_seconds} s")
 
@@ -312,13 +329,14 @@ class LeasedLedger:
         """Serve those who wait, in turn, before anybody who comes later; with the lock."""
         for waiter in list(self._waiters):
             if self._escrow.take(waiter.hold):
-                waiter.is_served = True
+                waiter.is_served, waiter.failure = True, None
                 self._waiters.remove(waiter)
         self._changed.notify_all()
 
     def _finish(self, hold: Hold, ask: Ask, answer: Grant | Refusal) -> Refusal | Busy | None:
         """Take in an answer; `BUSY` when the lease was lost meanwhile, and all must begin anew."""
         with self._lock:
+            self._answers += 1
             try:
                 if isinstance(answer, Refusal):
                     self._escrow.undo(ask)
@@ -337,24 +355,30 @@ class LeasedLedger:
     def _refill(self, ask: Ask) -> None:
         """Ask for more before it is needed, in another thread than a caller's."""
         answer: Grant | Refusal | None = None
+        failure: LedgerError | None = None
         try:
             answer = self._lessor.grant(ask.lease, ask.wants)
         except LeaseLostError:
             self._lose(ask.lease)
-        except LedgerError:
-            pass  # whoever needs it asks again
+        except LedgerError as error:
+            failure = error  # whoever comes now asks again
         finally:
-            with self._lock:
-                if isinstance(answer, Grant):
+            if isinstance(answer, Grant):
+                with self._lock:
+                    self._answers += 1
                     self._escrow.apply(ask, answer)
-                else:
-                    self._escrow.undo(ask)
-                self._serve()
+                    self._serve()
+            else:
+                self._undo(ask, failure)
 
-    def _undo(self, ask: Ask) -> None:
+    def _undo(self, ask: Ask, failure: LedgerError | None = None) -> None:
+        """Put back what a question had reserved; where it failed, so it did for who waits."""
         with self._lock:
+            for waiter in self._waiters:
+                if any(part in ask.missing for part, _ in self._escrow.waiting(waiter.hold)):
+                    waiter.failure = failure
             self._escrow.undo(ask)
-            self._changed.notify_all()
+            self._serve()
 
     def _lose(self, lease: Lease) -> None:
         with self._lock:

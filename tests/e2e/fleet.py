@@ -1,0 +1,299 @@
+"""A fleet: worker processes on several hosts that make calls until they are told to finish.
+
+Any of them can be killed, and another put in its place. Every call carries a number, in its prompt
+and as its `step`, by which the provider's record of it and its event are put together.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import msgspec
+from openai import OpenAI
+
+from tests import harness
+from tests.e2e import spending
+from tests.e2e.waiting import wait_until
+from tests.fakes import FakeOpenAI
+from tollspan.api import BudgetExceededError, attribution
+from tollspan.budget import Account, Balance, LeaseSettings
+from tollspan.launch import install_or_raise, read_settings, uninstall
+from tollspan.ledger import open_authority
+
+_NUMBERS_OF_A_WORKER = 100_000
+_REFUSALS = 2
+_REST_SECONDS = 0.1
+_DONE_SECONDS = 60.0
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What a worker says at its end; one that was killed says nothing.
+
+    Attributes:
+        answered: How many calls the provider answered.
+        refused: How many the budgets refused.
+        failed: Anything else, with its text; a gate that was not available, too.
+        slowest_seconds: The longest that a call took, whatever became of it.
+    """
+
+    answered: int = 0
+    refused: int = 0
+    failed: list[str] = []
+    slowest_seconds: float = 0.0
+
+    def add(self, other: Report) -> None:
+        """Add another worker's report."""
+        self.answered += other.answered
+        self.refused += other.refused
+        self.failed += other.failed
+        self.slowest_seconds = max(self.slowest_seconds, other.slowest_seconds)
+
+
+class Work(msgspec.Struct, kw_only=True, frozen=True):
+    """What a worker does.
+
+    Attributes:
+        base_url: Where the provider is.
+        prompt_bytes: How long each prompt is.
+        threads: How many threads call at once.
+        first: The number of its first call.
+        pace_seconds: How long a thread rests between calls, until it is told to finish.
+        environ: Its settings.
+    """
+
+    base_url: str
+    prompt_bytes: int
+    threads: int
+    first: int
+    pace_seconds: float
+    environ: dict[str, str]
+
+
+class Worker(msgspec.Struct):
+    """A process of the fleet, and the way to talk with it."""
+
+    process: BaseProcess
+    line: Connection
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self.process.kill()
+        self.process.join()
+        self.line.close()
+
+    def finish(self) -> None:
+        """Tell it to end once the budgets refuse its calls for good."""
+        self.line.send_bytes(b"finish")
+
+    def report(self) -> Report:
+        """Wait for its end."""
+        assert self.line.poll(_DONE_SECONDS), "a worker does not come to its end"
+        report = msgspec.json.decode(self.line.recv_bytes(), type=Report)
+        self.process.join(_DONE_SECONDS)
+        assert self.process.exitcode == 0
+        self.line.close()
+        return report
+
+
+class Fleet:
+    """Workers on hosts.
+
+    Args:
+        fake: The provider.
+        homes: The hosts, by the folder that each has for its ledger; workers go to them in turn.
+        threads: Of each worker.
+        prompt_bytes: How long each prompt is.
+        environ: Settings of all workers.
+        owners: Settings of single workers beside these, in turn.
+        pace_seconds: As in `Work`.
+    """
+
+    def __init__(
+        self,
+        fake: FakeOpenAI,
+        homes: Sequence[Path],
+        *,
+        threads: int,
+        prompt_bytes: int,
+        environ: dict[str, str],
+        owners: Sequence[dict[str, str]] = ({},),
+        pace_seconds: float = 0.0,
+    ) -> None:
+        self.fake = fake
+        self.workers: list[Worker] = []
+        self.report = Report()
+        self._homes = homes
+        self._threads = threads
+        self._prompt_bytes = prompt_bytes
+        self._environ = environ
+        self._owners = owners
+        self._pace_seconds = pace_seconds
+        self._started = 0
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["openai", "tollspan.launch", spending.__name__])
+
+    def start(self, number: int | None = None, *, threads: int | None = None) -> Worker:
+        """Start a worker; its number says on which host, and for whom."""
+        number = self._started if number is None else number
+        self._started += 1
+        work = Work(
+            base_url=self.fake.base_url,
+            prompt_bytes=self._prompt_bytes,
+            threads=threads or self._threads,
+            first=self._started * _NUMBERS_OF_A_WORKER,
+            pace_seconds=self._pace_seconds,
+            environ={
+                "TOLLSPAN_HOME": str(self._homes[number % len(self._homes)]),
+                **self._environ,
+                **self._owners[number % len(self._owners)],
+            },
+        )
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_be_worker, args=(work, theirs))
+        process.start()
+        theirs.close()
+        worker = Worker(process, ours)
+        self.workers.append(worker)
+        return worker
+
+    def await_calls(self, more: int) -> None:
+        """Wait until the provider has seen so many more calls."""
+        enough = self.fake.hits + more
+        wait_until(lambda: self.fake.hits >= enough, timeout_seconds=_DONE_SECONDS)
+
+    def replace_one(self, chance: random.Random) -> None:
+        """Kill some worker, and start another in its place."""
+        place = chance.randrange(len(self.workers))
+        self.workers[place].kill()
+        self.start(place)
+        self.workers[place] = self.workers.pop()
+
+    def finish(self) -> None:
+        """Have all workers go on until the budgets refuse them for good, and end in good order."""
+        for worker in self.workers:
+            worker.finish()
+        while self.workers:
+            self.report.add(self.workers.pop().report())
+        assert self.fake.wait_idle(30)
+
+    def spend_the_rest(self) -> None:
+        """Have one last worker for each host and owner, one after another, spend what is left.
+
+        What others gave back at their end is spent then, and what they left unsettled settled.
+        """
+        for number in range(max(len(self._homes), len(self._owners))):
+            self.start(number, threads=1)
+            self.finish()
+
+    def kill(self) -> None:
+        """End whoever is left."""
+        while self.workers:
+            self.workers.pop().kill()
+
+
+@contextmanager
+def running(fleet: Fleet, workers: int) -> Iterator[Fleet]:
+    """Start so many workers; none is left at the end."""
+    try:
+        for _ in range(workers):
+            fleet.start()
+        yield fleet
+    finally:
+        fleet.kill()
+
+
+def settled(address: str, limit: int) -> Balance:
+    """Return how the account of the one budget `all` stands, once killed workers' leases ended."""
+    account = Account(budget_id="all", scope="", period="", limit=limit)
+    return settled_of(address, [account])[0]
+
+
+def settled_of(address: str, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+    """Return how accounts stand, once nothing is held in them any more."""
+    authority = open_authority(address, LeaseSettings(wait_seconds=5))
+    try:
+        balances = authority.balances(accounts)
+        give_up_at = time.monotonic() + 15
+        while any(one.held for one in balances) and time.monotonic() < give_up_at:
+            time.sleep(0.2)
+            authority.expire()
+            balances = authority.balances(accounts)
+    finally:
+        authority.close()
+    return balances
+
+
+def billed(fake: FakeOpenAI, numbers: set[int]) -> int:
+    """Return what the provider bills for the calls of these numbers, in nano-USD."""
+    found = 0
+    for request in fake.requests:
+        assert isinstance(request.json, dict)
+        number = int(request.json["messages"][0]["content"].rstrip("."))
+        found += request.billed_nanousd if number in numbers else 0
+    return found
+
+
+def numbers_with_events(homes: Sequence[Path]) -> set[int]:
+    """Return the numbers of the calls whose events some host has; each has one."""
+    found = [
+        int(event.call.attribution.step or "")
+        for home in homes
+        for event in harness.usage_events(home)
+    ]
+    assert len(found) == len(set(found)), "a call has two events"
+    return set(found)
+
+
+def _be_worker(work: Work, line: Connection) -> None:
+    install_or_raise(read_settings(work.environ))
+    is_finishing = threading.Event()
+    client = OpenAI(base_url=work.base_url, api_key="sk-test", timeout=60, max_retries=0)
+    reports = [Report() for _ in range(work.threads)]
+    threads = [
+        threading.Thread(target=_call_on, args=(work, client, number, is_finishing.is_set, report))
+        for number, report in enumerate(reports)
+    ]
+    for thread in threads:
+        thread.start()
+    line.recv_bytes()
+    is_finishing.set()
+    for thread in threads:
+        thread.join()
+    client.close()
+    uninstall()
+    for report in reports[1:]:
+        reports[0].add(report)
+    line.send_bytes(msgspec.json.encode(reports[0]))
+    line.close()
+
+
+def _call_on(
+    work: Work, client: OpenAI, thread: int, is_finishing: Callable[[], bool], report: Report
+) -> None:
+    """Make calls; at the end, until they are refused a few times in a row."""
+    refused = 0
+    for number in range(work.first + thread, 10**8, work.threads):
+        began = time.monotonic()
+        try:
+            with attribution(step=str(number)):
+                spending.ask(client, number, size=work.prompt_bytes)
+            report.answered += 1
+            refused, rest_seconds = 0, 0.0 if is_finishing() else work.pace_seconds
+        except BudgetExceededError:
+            report.refused += 1
+            refused, rest_seconds = refused + is_finishing(), _REST_SECONDS
+        except Exception as error:
+            report.failed.append(f"{type(error).__name__}: {error}")
+            refused, rest_seconds = 0, _REST_SECONDS
+        report.slowest_seconds = max(report.slowest_seconds, time.monotonic() - began)
+        if refused >= _REFUSALS:
+            return
+        time.sleep(rest_seconds)
