@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from tests.e2e.test_law1_many_hosts import PATIENCE, standing
 from tests.fakes import FakeOpenAI
 from tests.integration.cli.conftest import Run
 from tests.services import RedisServer
+from tollspan.budget import Account, Lease, LeaseSettings, Want
 from tollspan.launch import install_or_raise, read_settings, uninstall
-from tollspan.usage import GateUnavailableError
+from tollspan.ledger import SQLiteLedger, open_authority
+from tollspan.usage import GateUnavailableError, to_decimal
 
 pytestmark = pytest.mark.service
 
@@ -93,3 +96,51 @@ def test_the_rules_may_name_the_authority(home: Path, run: Run, redis_url: str) 
         finally:
             uninstall()
         assert standing(redis_url, 10**11).posted == fake.billed_nanousd > 0
+
+
+def test_budgets_are_shown_and_adjusted_as_all_hosts_have_them(
+    home: Path, tmp_path: Path, run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLLSPAN_AUTHORITY", redis_url)
+    run("authority", "open")
+    with FakeOpenAI() as fake:
+        for number, where in enumerate((tmp_path / "elsewhere", home)):
+            with harness.installed(
+                where, limit="1", TOLLSPAN_AUTHORITY=redis_url, TOLLSPAN_ACQUIRE_TIMEOUT="5"
+            ):
+                client = OpenAI(base_url=fake.base_url, api_key="sk-test", max_retries=0)
+                spending.ask(client, number, size=8)
+                client.close()
+        billed = fake.billed_nanousd
+    (row,) = json.loads(run("budgets", "--json")[1])
+    assert (row["budget"], row["limit"], row["held"]) == ("all", "1", "0")
+    assert row["posted"] == to_decimal(billed, "usd")
+    code, said, _ = run("budget", "set", "all", "--left", "0.25 USD", "--reason", "agreed")
+    assert (code, said) == (0, "all (lifetime): 0.25 USD left\n")
+    assert standing(redis_url, 10**9).posted == 750_000_000
+
+
+def test_what_an_ended_lease_left_is_listed_and_resolved_from_any_host(
+    home: Path, run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLLSPAN_AUTHORITY", redis_url)
+    harness.write_rules(home, limit="1")
+    run("authority", "open")
+    SQLiteLedger(home).open()
+    ended = open_authority(redis_url, LeaseSettings(life_seconds=0.2, drift_seconds=0.05))
+    account = Account(budget_id="all", scope="", period="", limit=10**9)
+    ended.grant(Lease(holder="gone"), [Want(account=account, known=0, need=500, wish=500)])
+    give_up_at = time.monotonic() + 10
+    while ended.expire() == 0:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+    ended.close()
+    (row,) = json.loads(run("budgets", "--unresolved", "--json")[1])
+    assert (row["call_id"], row["amount"]) == ("gone/1", "0.0000005")
+    code, _, _ = run(
+        "budget", "resolve", "gone/1", "--spent", "0.0000002 USD", "--reason", "the bill says so"
+    )
+    assert code == 0
+    assert json.loads(run("budgets", "--unresolved", "--json")[1]) == []
+    balance = standing(redis_url, 10**9)
+    assert (balance.posted, balance.held, balance.unresolved) == (200, 0, 0)

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import msgspec
 
 from tollspan.budget import (
-    OWN_AUTHORITIES,
     Account,
     Balance,
     RuleSet,
@@ -27,7 +26,7 @@ from tollspan.budget import (
 )
 from tollspan.exporter import SettlingBooks
 from tollspan.launch import Settings, settings_in_force
-from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, name_of, open_authority
+from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger, name_of
 from tollspan.usage import (
     DIMENSIONS,
     Adjustment,
@@ -44,6 +43,7 @@ from tollspan.usage import (
 
 from ._events import NOBODY
 from ._periods import period_words
+from ._standing import ask_standing, ask_unresolved, is_shared, shared_authority
 from ._terminal import Column, print_json, print_table
 
 
@@ -138,7 +138,7 @@ class _Books:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._is_shared = settings.authority not in OWN_AUTHORITIES
+        self._is_shared = is_shared(settings)
 
     def accounts(self, parsed: argparse.Namespace) -> tuple[Account, ...]:
         """Name the account that the command line means; of a rolling window, all in force."""
@@ -157,11 +157,7 @@ class _Books:
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand."""
         if self._is_shared:
-            authority = open_authority(self._settings.authority, self._settings.lease)
-            try:
-                return authority.balances(accounts)
-            finally:
-                authority.close()
+            return ask_standing(self._settings, accounts)
         ledger = SQLiteLedger(self._settings.ledger_home)
         try:
             return ledger.balances(accounts)
@@ -170,19 +166,16 @@ class _Books:
 
     def unresolved(self) -> list[tuple[str, Account, int]]:
         """Return what is unresolved: the call or the lease, the account, how much."""
+        holds: Sequence[OpenHold]
         if self._is_shared:
-            authority = open_authority(self._settings.authority, self._settings.lease)
+            holds = ask_unresolved(self._settings)
+        else:
+            ledger = SQLiteLedger(self._settings.ledger_home)
             try:
-                authority.expire()
-                return [(one.lease_id, one.account, one.amount) for one in authority.unresolved()]
+                ledger.sweep()
             finally:
-                authority.close()
-        ledger = SQLiteLedger(self._settings.ledger_home)
-        try:
-            ledger.sweep()
-        finally:
-            ledger.close()
-        holds = LedgerReader(self._settings.ledger_home / LEDGER_FILE).open_holds()
+                ledger.close()
+            holds = LedgerReader(self._settings.ledger_home / LEDGER_FILE).open_holds()
         return [(one.call_id, one.account, one.amount) for one in holds if one.is_unresolved]
 
     def post(
@@ -219,12 +212,9 @@ class _Books:
         try:
             ledger.adjust(adjustment)
             if self._is_shared:
-                address = self._settings.authority
-                authority = open_authority(address, self._settings.lease)
-                try:
-                    SettlingBooks(ledger, authority, name=name_of(address)).settle()
-                finally:
-                    authority.close()
+                with shared_authority(self._settings) as authority:
+                    name = name_of(self._settings.authority)
+                    SettlingBooks(ledger, authority, name=name).settle()
         finally:
             ledger.close()
 

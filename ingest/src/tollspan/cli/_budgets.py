@@ -22,7 +22,7 @@ from tollspan.budget import (
     read_rules,
     read_scope,
 )
-from tollspan.launch import Settings, read_settings
+from tollspan.launch import Settings, read_settings, with_rules
 from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger
 from tollspan.usage import (
     BLOCK_PERIOD,
@@ -38,6 +38,7 @@ from tollspan.usage import (
 from ._event_line import unit_name
 from ._events import NOBODY
 from ._periods import end_of, period_words
+from ._standing import ask_standing, ask_unresolved, is_shared
 from ._terminal import Bar, Cell, Column, Style, Value, print_json, print_table
 
 _NEARLY = 0.8
@@ -48,19 +49,19 @@ _SOFT = {"warn": "only warns", "shadow": "only notes"}
 def budgets(parsed: argparse.Namespace) -> int:
     """Show every budget; what dead processes held is shown as unresolved."""
     settings = read_settings()
-    reader = LedgerReader(settings.ledger_home / LEDGER_FILE)
-    reader.balances()  # says so when there is no ledger, before one is made
-    ledger = SQLiteLedger(settings.ledger_home)
-    with contextlib.suppress(LedgerError):  # a ledger that can only be read is shown as it is
-        ledger.sweep()
-    ledger.close()
+    document = _rules(settings)
+    settings = with_rules(settings, document)
+    reader = _swept(settings)
     if parsed.unresolved:
-        return _show_unresolved(reader.open_holds(), is_json=parsed.json)
-    rules = {budget.id: budget for budget in _rules(settings).budgets}
+        holds = ask_unresolved(settings) if is_shared(settings) else reader.open_holds()
+        return _show_unresolved(holds, is_json=parsed.json)
+    rules = {budget.id: budget for budget in document.budgets}
     limits = {budget.id: Limits(budget) for budget in rules.values()}
     now = time.time_ns()
     found = reader.balances()
     standing = [_in_force(one, rules, limits) for one in (*found, *_untouched(found, rules, now))]
+    if is_shared(settings):
+        standing = list(ask_standing(settings, [one.account for one in standing]))
     rows = [(one, _ends_at(one.account, rules)) for one in _at_once(standing, now)]
     shown = [row for row in rows if parsed.all or _is_open(*row, now)]
     if parsed.json:
@@ -68,6 +69,17 @@ def budgets(parsed: argparse.Namespace) -> int:
     else:
         _print(shown, rules)
     return 0
+
+
+def _swept(settings: Settings) -> LedgerReader:
+    """Return a reader of the ledger, once what dead processes held in it is unresolved."""
+    reader = LedgerReader(settings.ledger_home / LEDGER_FILE)
+    reader.balances()  # says so when there is no ledger, before one is made
+    ledger = SQLiteLedger(settings.ledger_home)
+    with contextlib.suppress(LedgerError):  # a ledger that can only be read is shown as it is
+        ledger.sweep()
+    ledger.close()
+    return reader
 
 
 def _rules(settings: Settings) -> RuleSet:
