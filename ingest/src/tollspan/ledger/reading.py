@@ -112,7 +112,8 @@ SETTLED = "settled:"
 class OpenHold(msgspec.Struct, frozen=True, kw_only=True):
     """A call that holds money: in flight, or unresolved since its process died.
 
-    The hold of a lease, for all calls that its process decides from it, has the lease's id.
+    The hold of a lease, for all calls that its process decides from it, has the lease's id. What
+    the account's limit is, a hold does not say: 0.
     """
 
     call_id: str
@@ -363,14 +364,14 @@ class LedgerReader:
             OpenHold(
                 call_id=row[0],
                 account=Account(
-                    budget_id=row[1], scope=row[2], period=row[3], unit=row[4], limit=row[5]
+                    budget_id=row[1], scope=row[2], period=row[3], unit=row[4], limit=0
                 ),
-                amount=row[6],
-                started_at_unix_ns=row[7],
-                is_unresolved=row[8] == 1,
+                amount=row[5],
+                started_at_unix_ns=row[6],
+                is_unresolved=row[7] == 1,
             )
             for row in self._rows(
-                "SELECT call_id, budget_id, scope, period, unit, most, amount,"
+                "SELECT call_id, budget_id, scope, period, unit, amount,"
                 " started_at_unix_ns, state"
                 " FROM holds JOIN accounts ON accounts.id = account_id ORDER BY call_id"
             )
