@@ -69,7 +69,7 @@ def events(homes: list[Path]) -> list[UsageEvent]:
     return [event for home in homes for event in harness.usage_events(home)]
 
 
-@pytest.mark.parametrize("leases", ["auto", "never"])
+@pytest.mark.parametrize("leases", ["auto", pytest.param("never", marks=pytest.mark.slow)])
 def test_hosts_get_through_exactly_as_many_calls_together_as_fit(
     tmp_path: Path, address: str, leases: str
 ) -> None:
