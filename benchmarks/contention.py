@@ -41,12 +41,12 @@ class ContentionResult(msgspec.Struct, kw_only=True):
 
     hold: Latency
     settle: Latency
-    leased_hold: Latency
-    leased_settle: Latency
     control_hold: Latency
     control_settle: Latency
     calls_per_second: float
     processes: int
+    leased_hold: Latency | None = None
+    leased_settle: Latency | None = None
 
 
 def measure(processes: int = PROCESSES, seconds: float = SECONDS) -> ContentionResult:

@@ -120,7 +120,8 @@ def _gate_rows(found: GateResult) -> Iterator[_Row]:
 
 def _contention_rows(found: ContentionResult) -> Iterator[_Row]:
     what = f"hold from a lease, {BUDGETS} budgets, {found.processes} busy processes, p99"
-    yield _row(what, found.leased_hold.p99, 1_000, "µs")
+    if found.leased_hold is not None:
+        yield _row(what, found.leased_hold.p99, 1_000, "µs")
 
 
 def _memory_rows(found: MemoryResult) -> Iterator[_Row]:
@@ -290,7 +291,7 @@ def _contention(found: ContentionResult | None) -> list[str]:
         + _CONTENTION_METHOD,
         "| step | µs |",
         "|---|---:|",
-        *(f"| {name} | {value} |" for name, value in rows),
+        *(f"| {name} | {value} |" for name, value in rows if value is not None),
     ]
 
 
