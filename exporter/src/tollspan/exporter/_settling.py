@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -62,7 +63,7 @@ class SettlingBooks:
         self._work = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._is_ending = False
+        self._ending = threading.Event()
         self._logged_at = -_LOG_EVERY_SECONDS
         self._expired_at = 0.0
 
@@ -99,10 +100,13 @@ class SettlingBooks:
 
     # -- settling --
 
-    def settle(self) -> int:
+    def settle(self, *, most_seconds: float = math.inf) -> int:
         """Settle what this host's processes have stored; return how many events that were.
 
         Another process that is at it does it for all; then nothing is done here.
+
+        Args:
+            most_seconds: After so long no further batch is begun.
 
         Raises:
             LedgerError: The ledger can't be read, or the authority can't answer.
@@ -111,8 +115,9 @@ class SettlingBooks:
             if not is_alone:
                 return 0
             done = 0
-            inode = self._ledger.path.stat().st_ino if self._ledger.path.exists() else 0
-            while batch := self._unsettled():
+            ends_at = time.monotonic() + most_seconds
+            inode = self._ledger.inode()
+            while time.monotonic() < ends_at and (batch := self._unsettled()):
                 settlements = [one for _, event in batch if (one := _settlement(event))]
                 if settlements:
                     self._authority.settle(settlements)
@@ -126,18 +131,18 @@ class SettlingBooks:
 
     def close(self, wait_seconds: float) -> None:
         """Settle what is left, for a bounded time; the next process of this host does the rest."""
-        self._is_ending = True
+        ends_at = time.monotonic() + wait_seconds
+        self._ending.set()
         self._work.set()
-        thread = self._thread
-        if thread is not None and thread.is_alive():
+        with self._starting:
+            thread, self._thread = self._thread, None
+        if thread is not None:
             thread.join(wait_seconds)
         with self._guard:
             try:
-                self.settle()
+                self.settle(most_seconds=ends_at - time.monotonic())
             except LedgerError as error:
                 self._say(error)
-        self._thread = None
-        self._is_ending = False
 
     def _unsettled(self) -> list[tuple[int, Fact]]:
         reader = LedgerReader(self._ledger.path)
@@ -153,18 +158,23 @@ class SettlingBooks:
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is None and not self._is_ending:
-                thread = threading.Thread(target=self._run, name="tollspan-settling", daemon=True)
-                self._thread = thread
-                with self._guard:
+            if self._thread is None:
+                ending = self._ending = threading.Event()
+                thread = threading.Thread(
+                    target=self._run, args=(ending,), name="tollspan-settling", daemon=True
+                )
+                with self._guard:  # where there is none to be had, the next event tries again
                     thread.start()
+                    self._thread = thread
 
-    def _run(self) -> None:
+    def _run(self, ending: threading.Event) -> None:
+        """Settle until told to end; a thread that was given up ends when it can."""
         pause = 0.0
-        while not self._is_ending:
+        while not ending.is_set():
             self._work.wait(_LOOK_EVERY_SECONDS)
             self._work.clear()
-            time.sleep(0 if self._is_ending else _BATCH_SECONDS + pause)
+            if ending.wait(_BATCH_SECONDS + pause):
+                return  # whoever ends us settles the rest
             with self._guard:
                 try:
                     self.settle()

@@ -34,7 +34,7 @@ def fill(parsed: argparse.Namespace) -> int:
         try:
             ledger.open()
             name = name_of(address)
-            ledger.note_settled(name, 0, ledger.path.stat().st_ino)
+            ledger.note_settled(name, 0, ledger.inode())
             told = SettlingBooks(ledger, authority, name=name).settle()
         finally:
             ledger.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from tollspan.budget import OWN_AUTHORITIES, Account, Balance, SharedAuthority
 from tollspan.launch import Settings
@@ -15,14 +15,9 @@ def is_shared(settings: Settings) -> bool:
     return settings.authority not in OWN_AUTHORITIES
 
 
-@contextlib.contextmanager
-def shared_authority(settings: Settings) -> Generator[SharedAuthority]:
+def shared_authority(settings: Settings) -> contextlib.closing[SharedAuthority]:
     """Open the authority that many hosts share, for a block."""
-    authority = open_authority(settings.authority, settings.lease)
-    try:
-        yield authority
-    finally:
-        authority.close()
+    return contextlib.closing(open_authority(settings.authority, settings.lease))
 
 
 def ask_standing(settings: Settings, accounts: Sequence[Account]) -> tuple[Balance, ...]:

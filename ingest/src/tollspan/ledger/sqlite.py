@@ -29,7 +29,7 @@ from tollspan.budget import (
 )
 from tollspan.usage import Adjustment, DecisionEvent, Event, LedgerError, UsageEvent
 
-from . import _processes
+from . import _files, _processes
 from ._owner import alone, is_alive
 from ._rescue import Rescue
 from ._session import Session, ledger_error
@@ -221,6 +221,10 @@ class SQLiteLedger(SharedSession):
 
     # -- shared authorities --
 
+    def inode(self) -> int:
+        """Return the inode of the file at the path; 0 while there is none."""
+        return _files.inode(self.path)
+
     def note_settled(self, authority: str, number: int, inode: int) -> None:
         """Note up to which number events were settled with a shared authority.
 
@@ -233,7 +237,7 @@ class SQLiteLedger(SharedSession):
         Raises:
             LedgerError: The ledger can't be used.
         """
-        if self.path.stat().st_ino != inode:
+        if self.inode() != inode:
             return
         note = (f"{SETTLED}{authority}", str(number))
         self._run(Session.keep, note, self._post_wait_seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from tollspan.safety import Guard
@@ -33,8 +34,9 @@ class Errands:
             threads, self._threads = self._threads, []
         for _ in threads:
             self._queue.put(None)
+        ends_at = time.monotonic() + wait_seconds
         for thread in threads:
-            thread.join(wait_seconds)
+            thread.join(max(0.0, ends_at - time.monotonic()))
 
     def _add_thread(self) -> None:
         with self._lock:
