@@ -81,6 +81,7 @@ class BooksInForce:
         gate, sink: Decide and account.
         standing: Says how accounts stand.
         milestones: Remembers what was told.
+        problem: Why the authority can't be had; None when it can.
 
     Args:
         settings: As read.
@@ -106,6 +107,7 @@ class BooksInForce:
         self._shared: SharedAuthority | None = None
         self._settling: SettlingBooks | None = None
         self.leases: LeasedLedger | None = None
+        self.problem: TollspanError | None = None
         self.standing: Standing = self.ledger
         self.milestones: Milestones = self.ledger
         if settings.authority == "memory:":
@@ -118,6 +120,7 @@ class BooksInForce:
             except ConfigError as error:
                 _logger.error("tollspan has no authority: %s", error)  # noqa: TRY400 - no bug
                 self.gate.ask(NoAuthority(error))
+                self.problem = error
         else:
             self.leases = LeasedLedger(
                 self.ledger,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -11,11 +12,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tollspan.budget import read_rules
-from tollspan.ledger import SQLiteLedger
-from tollspan.usage import ConfigError
+from tollspan.budget import OWN_AUTHORITIES, read_rules
+from tollspan.ledger import SQLiteLedger, open_authority
+from tollspan.usage import ConfigError, LedgerUnavailableError
 
 from ._prices import load_prices
+from ._rules import with_rules
 from ._settings import read_settings
 
 STARTUP = Path(__file__).parent / "startup"
@@ -76,8 +78,14 @@ def check_or_raise() -> None:
             "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME, and TOLLSPAN_CONFIG "
             "is not set"
         )
-    read_rules(settings.document)
+    settings = with_rules(settings, read_rules(settings.document))
     load_prices(settings)
+    if settings.authority not in OWN_AUTHORITIES:
+        with contextlib.closing(open_authority(settings.authority, settings.lease)) as authority:
+            if authority.epoch() is None:
+                raise LedgerUnavailableError(
+                    "the authority is not open: run `tollspan authority open`"
+                )
     ledger = SQLiteLedger(settings.ledger_home)
     try:
         ledger.open()

@@ -79,7 +79,7 @@ class Installed(msgspec.Struct, kw_only=True):
         look_at_rules: Reads the rules anew if their document has changed.
         instrumented: The SDKs whose instrumentors were switched on, by package.
         is_kept: A launcher or the program itself installed it: no instrumentor takes it off.
-        problem: Why the rules, the prices or the ledger can't be used; None when all is well.
+        problem: Why rules, prices, authority or ledger can't be used; None when all is well.
         is_ready: The ledger was opened and the threads run.
     """
 
@@ -190,7 +190,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         door=door,
         telemetry=telemetry,
         look_at_rules=watcher.look,
-        problem=problem or no_prices,
+        problem=problem or no_prices or books.problem,
     )
 
 
