@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tollspan.budget import LeaseSettings
+from tollspan.budget import SHARED_SCHEMES, LeaseSettings
 from tollspan.ledger import PostgresAuthority, RedisAuthority, name_of, open_authority
+from tollspan.ledger.authorities import _PLACES
 from tollspan.usage import ConfigError
 
 
@@ -58,3 +59,7 @@ def test_an_address_opens_its_authority_and_connects_to_nothing_yet(url: str, ki
 def test_an_unknown_address_is_refused() -> None:
     with pytest.raises(ConfigError, match="mysql"):
         open_authority("mysql://localhost", LeaseSettings())
+
+
+def test_every_scheme_that_rules_may_name_can_be_opened_and_no_other() -> None:
+    assert set(_PLACES) == set(SHARED_SCHEMES)
