@@ -10,7 +10,8 @@ from openai import OpenAI
 from tests import harness
 from tests.e2e import spending
 from tests.fakes import FakeOpenAI
-from tollspan.launch import check_or_raise
+from tollspan.cli import main
+from tollspan.launch import check_or_raise, install_or_raise, read_settings, uninstall
 from tollspan.usage import BudgetExceededError, ConfigError, GateUnavailableError, LedgerError
 
 # Room for two calls: what a call costs is far below what it may cost.
@@ -51,6 +52,26 @@ def test_a_ledger_in_another_folder_is_the_one_of_all_who_name_it(tmp_path: Path
         with harness.installed(tmp_path / "b", limit=LIMIT, TOLLSPAN_AUTHORITY=f"sqlite:{shared}"):
             assert ask_until_refused(fake) == 0
         assert len(harness.usage_events(shared)) == made == fake.hits
+
+
+def test_a_ledger_that_the_document_names_is_beside_it_for_the_program_and_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness.write_rules(tmp_path, limit=LIMIT)
+    with (tmp_path / "tollspan.yaml").open("a") as document:
+        document.write("authority: sqlite:money\n")
+    monkeypatch.setenv("TOLLSPAN_HOME", str(tmp_path))
+    with FakeOpenAI() as fake:
+        try:
+            install_or_raise(read_settings())
+            made = ask_until_refused(fake)
+        finally:
+            uninstall()
+    assert len(harness.usage_events(tmp_path / "money")) == made == fake.hits > 0
+    assert main(["events", "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == made + 1  # and the refusal
+    assert main(["doctor"]) in (0, 1)
+    assert f"{tmp_path / 'money'} can be written" in capsys.readouterr().out
 
 
 def test_without_the_authority_that_is_named_calls_are_denied_and_strict_does_not_start(

@@ -361,7 +361,8 @@ def test_a_limit_written_as_a_decimal_is_read_exactly(nanousd: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["memory:", "sqlite:", "redis://user:secret@h:6379/0", "postgresql://h/db"]
+    "address",
+    ["memory:", "sqlite:", "sqlite:../money", "redis://user:secret@h:6379/0", "postgresql://h/db"],
 )
 def test_a_document_may_name_its_authority(address: str) -> None:
     assert parse_rules(f"version: 1\nauthority: '{address}'\n").authority == address

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 
-from tollspan.launch import read_settings
+from tollspan.budget import read_rules
+from tollspan.launch import read_settings, with_rules
 from tollspan.usage import ConfigError
 
 from ._checks import ORDER, Check, Patient, Status
@@ -21,6 +23,9 @@ def doctor(parsed: argparse.Namespace) -> int:
     """Print what was found; exit code 1 when something is a problem."""
     wrong: list[ConfigError] = []
     settings = read_settings(on_wrong=wrong.append)
+    if settings.document is not None:
+        with contextlib.suppress(ConfigError):  # a check of its own says what is wrong there
+            settings = with_rules(settings, read_rules(settings.document))
     patient = Patient(settings=settings, wrong=tuple(wrong), environ=dict(os.environ))
     found = list(_look(patient))
     worst = max((check.status for check in found), key=ORDER.index)

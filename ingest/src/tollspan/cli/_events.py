@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from tollspan.launch import read_settings
+from tollspan.launch import ledger_home_in_force
 from tollspan.ledger import LEDGER_FILE, EventTail, LedgerReader
 from tollspan.usage import Event, UsageEvent, format_usd, rfc3339
 
@@ -49,7 +49,7 @@ _OUTCOME_STYLES: dict[str, Style] = {"ok": "good", "denied": "bad", "error": "ba
 
 def events(parsed: argparse.Namespace) -> int:
     """Show calls and refusals, oldest first."""
-    reader = LedgerReader(read_settings().ledger_home / LEDGER_FILE)
+    reader = LedgerReader(ledger_home_in_force() / LEDGER_FILE)
     where = wanted(parsed)
     if parsed.follow and parsed.until is not None:
         sys.stderr.write("tollspan events: --follow has no end: leave --until out\n")

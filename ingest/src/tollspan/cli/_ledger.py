@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from tollspan.launch import read_settings
+from tollspan.launch import ledger_home_in_force
 from tollspan.ledger import LEDGER_FILE, SQLiteLedger, rebuild
 
 
 def rebuild_ledger(parsed: argparse.Namespace) -> int:  # noqa: ARG001 - argparse's signature
     """Make the ledger anew from its events and from what was put aside."""
-    path = read_settings().ledger_home / LEDGER_FILE
+    path = ledger_home_in_force() / LEDGER_FILE
     done = rebuild(path)
     print(f"rebuilt {path} from {done.events} events")
     if done.unreadable:

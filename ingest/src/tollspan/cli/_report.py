@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from tollspan.launch import read_settings
+from tollspan.launch import ledger_home_in_force
 from tollspan.ledger import LEDGER_FILE, LedgerReader, ReportRow
 from tollspan.usage import format_usd
 
@@ -16,7 +16,7 @@ from ._terminal import Cell, Column, Value, print_json, print_table
 def report(parsed: argparse.Namespace) -> int:
     """Sum calls and money, the dearest first."""
     dimensions: tuple[str, ...] = parsed.by
-    rows = LedgerReader(read_settings().ledger_home / LEDGER_FILE).report(
+    rows = LedgerReader(ledger_home_in_force() / LEDGER_FILE).report(
         dimensions,
         since_unix_ns=parsed.since,
         until_unix_ns=parsed.until,

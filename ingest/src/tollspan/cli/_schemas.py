@@ -22,7 +22,6 @@ from tollspan.budget import (
     MOST_REPEATS,
     NO_OWN_UNITS,
     ON_EXCEED_KEYS,
-    OWN_AUTHORITIES,
     OWN_UNIT,
     OWNERS,
     PLAN_KEYS,
@@ -401,7 +400,7 @@ _DOCUMENT: Schema = {
     "authority": {
         "description": "Who holds the money, where TOLLSPAN_AUTHORITY does not say it.",
         "type": "string",
-        "pattern": f"^({'|'.join((*OWN_AUTHORITIES, ''))[:-1]})$|^({'|'.join(SHARED_SCHEMES)})://",
+        "pattern": f"^memory:$|^sqlite:|^({'|'.join(SHARED_SCHEMES)})://",
     },
     "defaults": _object(DEFAULTS_KEYS, _DEFAULTS),
     "budgets": _BUDGETS,

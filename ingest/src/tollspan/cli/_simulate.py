@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tollspan.budget import By, Replay, Scope, Verdicts, read_rules
-from tollspan.launch import load_prices, read_settings
+from tollspan.launch import ledger_home_in_force, load_prices, read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader
 from tollspan.usage import ConfigError, DecisionAction, format_usd, rfc3339
 
@@ -34,7 +34,7 @@ def simulate(parsed: argparse.Namespace) -> int:
             "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME; name one by --config"
         )
     rules = read_rules(document)
-    reader = LedgerReader(settings.ledger_home / LEDGER_FILE)
+    reader = LedgerReader(ledger_home_in_force() / LEDGER_FILE)
     charged = reader.charged_before(parsed.since) if parsed.since else ()
     replay = Replay(rules, load_prices(settings), charged)
     for event in reader.events_by_start(since_unix_ns=parsed.since, until_unix_ns=parsed.until):

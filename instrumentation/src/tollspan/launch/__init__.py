@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
     from ._pipeline import BudgetSpanProcessor, UsageEventExporter
     from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
-    from ._rules import settings_in_force, with_rules
+    from ._rules import ledger_home_in_force, settings_in_force, with_rules
     from ._run import check_or_raise, run_program
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "install",
     "install_or_raise",
     "is_within_limit",
+    "ledger_home_in_force",
     "load_prices",
     "max_tokens",
     "on_deny",
@@ -81,7 +82,7 @@ _MODULES = {
     "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),
     "_pipeline": ("BudgetSpanProcessor", "UsageEventExporter"),
     "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),
-    "_rules": ("settings_in_force", "with_rules"),
+    "_rules": ("ledger_home_in_force", "settings_in_force", "with_rules"),
     "_run": ("check_or_raise", "run_program"),
 }
 _LAZY = {name: module for module, names in _MODULES.items() for name in names}

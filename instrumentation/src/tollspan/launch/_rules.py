@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,12 @@ def with_rules(settings: Settings, rules: RuleSet) -> Settings:
     """Return the settings with what the rules' document says where the environment does not."""
     if settings.names_authority or rules.authority is None:
         return settings
-    return msgspec.structs.replace(settings, authority=rules.authority)
+    scheme, _, folder = rules.authority.partition(":")
+    if scheme != "sqlite" or not folder:
+        return msgspec.structs.replace(settings, authority=rules.authority)
+    beside = Path() if settings.document is None else settings.document.parent
+    home = (beside / Path(folder).expanduser()).absolute()
+    return msgspec.structs.replace(settings, authority="sqlite:", ledger_home=home)
 
 
 def settings_in_force() -> Settings:
@@ -33,6 +39,14 @@ def settings_in_force() -> Settings:
     if settings.document is None:
         return settings
     return with_rules(settings, read_rules(settings.document))
+
+
+def ledger_home_in_force() -> Path:
+    """Return the folder in which events are kept; rules that can't be read name none."""
+    settings = read_settings()
+    with contextlib.suppress(ConfigError):
+        settings = settings_in_force()
+    return settings.ledger_home
 
 
 class RuleWatcher:

@@ -127,8 +127,11 @@ class RulesReader(DocumentReader):
         text = self.text(node, "authority")
         if text in OWN_AUTHORITIES or text.partition("://")[0] in SHARED_SCHEMES:
             return text
+        if text.startswith("sqlite:"):
+            return text
         shown = text.partition(":")[0]  # the rest may be a password
-        known = ", ".join((*OWN_AUTHORITIES, *(f"{one}://…" for one in SHARED_SCHEMES)))
+        shared = (f"{one}://…" for one in SHARED_SCHEMES)
+        known = ", ".join((*OWN_AUTHORITIES, "sqlite:FOLDER", *shared))
         return self.fail(
             node,
             f"`authority` begins with {shown!r}; expected one of {known}, or leave it to "
