@@ -201,6 +201,29 @@ def test_a_refusal_is_explained_as_the_caller_would_get_it(rules: Path, run: Run
     assert "minis: model is gpt-4o, not *-mini; tag.tier is unattributed, not free" in output
 
 
+def test_a_call_that_is_made_to_fit_is_explained_with_what_goes_out(home: Path, run: Run) -> None:
+    (home / "tollspan.yaml").write_text("""\
+version: 1
+budgets:
+  - {id: cheap, limit: 0.01 USD, on_exceed: {reroute: {gpt-4o: gpt-4o-mini}}, where: {model: gpt-4o*}}
+  - {id: short, limit: 0.01 USD, on_exceed: clamp, where: {model: claude*}}
+""")
+    found = explained(run, "--model", "gpt-4o", "--input-bytes", "2000", "--max-output", "500")
+    assert (found["decision"], found["model"]) == ("reroute", "gpt-4o")
+    assert (found["sent_model"], found["sent_max_output_tokens"]) == ("gpt-4o-mini", 500)
+    (cheap,) = found["touched"]
+    assert (cheap["on_exceed"], cheap["fits"]) == ("reroute", False)
+    assert float(cheap["asked"]) > 0.01 > int(found["bound_nanousd"]) / 1e9  # asked, and sent
+    found = explained(run, "--model", "claude-haiku-4-5", "--max-output", "9000")
+    assert (found["decision"], found["sent_model"]) == ("clamp", "claude-haiku-4-5")
+    assert 256 <= found["sent_max_output_tokens"] < 9000
+    assert 0.0095 < int(found["bound_nanousd"]) / 1e9 <= 0.01
+    words = run(
+        "config", "explain", "--model", "gpt-4o", "--input-bytes", "9", "--max-output", "999"
+    )
+    assert "goes out with gpt-4o-mini in place of gpt-4o" in words[1]
+
+
 def test_a_rolling_budget_is_explained_in_one_row(rules: Path, run: Run) -> None:
     rules.write_text(
         "version: 1\nbudgets: [{id: fast, limit: 0.00001 USD, window: {rolling: 24h}}]\n"

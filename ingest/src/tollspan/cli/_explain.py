@@ -57,7 +57,7 @@ def explain(parsed: argparse.Namespace) -> int:
         started_at_unix_ns=at_unix_ns,
         request=_request(book, parsed),
         attribution=merge_attributions(settings.attribution, _attribution(parsed)),
-        door="gate",
+        door="instrumentor",
     )
     explanation = _explain(settings, rules, book, call)
     if parsed.json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tollspan.budget import OWNERS, Balance, Decision, Matching, Seen, end_of, read_scope
+from tollspan.budget import OWNERS, Balance, Change, Decision, Matching, Seen, end_of, read_scope
 from tollspan.usage import (
     TAG_PREFIX,
     TOOL_PROVIDER,
@@ -26,6 +26,8 @@ _OUTCOMES: dict[str, tuple[str, Style]] = {
     "allow": ("let through", "good"),
     "warn": ("let through, with a warning", "warning"),
     "shadow": ("let through, and noted", "warning"),
+    "clamp": ("let through, and let write less", "warning"),
+    "reroute": ("let through, with another model", "warning"),
     "deny": ("refused", "bad"),
 }
 
@@ -69,7 +71,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     def as_json(self) -> dict[str, object]:
         """Return it for scripts; amounts are decimal strings in the budget's unit."""
         note, denial = self.decision.note, self.decision.denial
+        change = self.decision.change
         request = self.call.request
+        sent = request if change is None else change.request
         return {
             "document": self.source,
             "time": rfc3339(self.call.started_at_unix_ns),
@@ -82,6 +86,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             "decision": note.action,
             "mode": note.mode,
             "rule_ids": note.rule_ids,
+            "sent_model": sent.model,
+            "sent_max_output_tokens": sent.max_output_tokens,
             "error_type": None if denial is None else denial.error_type,
             "text": None if denial is None else str(denial),
             "bound_nanousd": None if note.bound_nanousd is None else str(note.bound_nanousd),
@@ -104,6 +110,8 @@ def print_explanation(explanation: Explanation) -> None:
     print_line(_call(explanation.call), ": ", Cell(text, style))
     if decision.denial is not None:
         print_line("  ", str(decision.denial))
+    if decision.change is not None:
+        print_line(f"  {_change(decision.change)}")
     if explanation.touches:  # else nobody works it out
         print_line(f"  {_bound(decision)}")
     if decision.note.mode != "enforce":
@@ -118,6 +126,15 @@ def print_explanation(explanation: Explanation) -> None:
         print_line(f"Of {explanation.source} do not count it:")
         for one in explanation.others:
             print_line("  ", one.budget.id, Cell(f": {'; '.join(_why_not(one))}", "quiet"))
+
+
+def _change(change: Change) -> str:
+    """Say what goes out instead of what was asked for."""
+    asked, request = change.asked, change.request
+    said = [f"{request.model} in place of {asked.model}"] if request.model != asked.model else []
+    if request.max_output_tokens != asked.max_output_tokens:
+        said.append(f"at most {request.max_output_tokens:,} tokens out")
+    return f"goes out with {' and '.join(said)}"
 
 
 def _print_touches(explanation: Explanation) -> None:

@@ -15,7 +15,8 @@ class Looking:
     """An authority that answers as another would, and holds nothing.
 
     Attributes:
-        hold_asked: What the last call would have held; None when nobody asked.
+        hold_asked: What the first call would have held as it was asked for, before it was made to
+            fit; None when nobody asked.
 
     Args:
         balances: How accounts stand there.
@@ -27,7 +28,7 @@ class Looking:
 
     def hold(self, hold: Hold) -> Refusal | None:
         """Say whether it would fit."""
-        self.hold_asked = hold
+        self.hold_asked = self.hold_asked or hold
         return refusal_of(hold, self.balances([account for account, _ in hold.legs]))
 
     def hold_now(self, hold: Hold) -> Refusal | None:
