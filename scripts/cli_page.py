@@ -74,10 +74,10 @@ Amounts are decimal strings in the budget's unit.
 | `time` | When the call would start. |
 | `provider`, `operation`, `model`, `input_bytes`, `max_output_tokens` | The call. |
 | `attribution` | Whom it is for: dimension to value, tags as `tag.NAME`. |
-| `decision` | `allow`, `warn`, `shadow`, `clamp`, `reroute` or `deny`: what the gate would say now. |
+| `decision` | What the gate would say now: `allow`, `warn`, `shadow`, `clamp`, `reroute`, `deny`. |
 | `mode` | `observe` or `off` while the gate refuses nothing. |
 | `rule_ids` | The rules that it goes by: those without room, else all that count the call. |
-| `sent_model`, `sent_max_output_tokens` | What goes out: as asked for, unless the call is made to fit. |
+| `sent_model`, `sent_max_output_tokens` | What goes out, made to fit or not. |
 | `error_type`, `text` | Of the denial; null where there is none. |
 | `bound_nanousd`, `bound_reasons` | As in `events --json`. |
 | `touched` | The budgets that count the call. |

@@ -205,15 +205,15 @@ def test_a_call_that_is_made_to_fit_is_explained_with_what_goes_out(home: Path, 
     (home / "tollspan.yaml").write_text("""\
 version: 1
 budgets:
-  - {id: cheap, limit: 0.01 USD, on_exceed: {reroute: {gpt-4o: gpt-4o-mini}}, where: {model: gpt-4o*}}
+  - {id: dear, limit: 0.01 USD, where: {model: gpt-4*}, on_exceed: {reroute: {gpt-4o: gpt-4o-mini}}}
   - {id: short, limit: 0.01 USD, on_exceed: clamp, where: {model: claude*}}
 """)
     found = explained(run, "--model", "gpt-4o", "--input-bytes", "2000", "--max-output", "500")
     assert (found["decision"], found["model"]) == ("reroute", "gpt-4o")
     assert (found["sent_model"], found["sent_max_output_tokens"]) == ("gpt-4o-mini", 500)
-    (cheap,) = found["touched"]
-    assert (cheap["on_exceed"], cheap["fits"]) == ("reroute", False)
-    assert float(cheap["asked"]) > 0.01 > int(found["bound_nanousd"]) / 1e9  # asked, and sent
+    (dear,) = found["touched"]
+    assert (dear["on_exceed"], dear["fits"]) == ("reroute", False)
+    assert float(dear["asked"]) > 0.01 > int(found["bound_nanousd"]) / 1e9  # asked, and sent
     found = explained(run, "--model", "claude-haiku-4-5", "--max-output", "9000")
     assert (found["decision"], found["sent_model"]) == ("clamp", "claude-haiku-4-5")
     assert 256 <= found["sent_max_output_tokens"] < 9000
