@@ -152,7 +152,8 @@ def _check_log(log: ReceivedLog) -> list[str]:
     if wanted is None:
         return [*found, "is no event of ours"]
     found += _check_attributes(log.attributes, wanted)
-    action = str(log.attributes.get("tollspan.decision"))
+    is_warning = log.event_name == "tollspan.warning"
+    action = "warn" if is_warning else str(log.attributes.get("tollspan.decision"))
     if log.severity_text != SEVERITIES.get(action):
         found.append(f"{action} has the severity {log.severity_text}")
     if log.severity != f"SEVERITY_NUMBER_{log.severity_text}":

@@ -220,6 +220,10 @@ _OF_BUDGETS = {
     "tollspan.budget.unit": Attribute("string", "R"),
     "tollspan.budget.scope": Attribute("string", "O"),
 }
+_OF_LEASES = {
+    "tollspan.budget.id": Attribute("string", "R"),
+    "tollspan.budget.unit": Attribute("string", "R"),
+}
 # Ours are of tools too, which have no provider.
 _OURS_OF_CALLS = {
     **_OF_CALLS,
@@ -301,8 +305,23 @@ METRIC_TYPES = {
     ),
     **{
         f"tollspan.budget.{what}": MetricType("gauge", "1", _OF_BUDGETS)
-        for what in ("limit", "spent", "held", "remaining")
+        for what in ("limit", "spent", "held", "unresolved", "remaining")
     },
+    "tollspan.warnings": MetricType(
+        "sum",
+        "{warning}",
+        {
+            "tollspan.rule.id": Attribute("string", "R"),
+            "tollspan.warning.reason": Attribute("string", "R"),
+        },
+    ),
+    "tollspan.lease.granted": MetricType("sum", "1", _OF_LEASES),
+    "tollspan.lease.remaining": MetricType("gauge", "1", _OF_LEASES),
+    "tollspan.lease.requests": MetricType("sum", "{request}", {}),
+    "tollspan.lease.failures": MetricType("sum", "{request}", {}),
+    "tollspan.lease.waits": MetricType("sum", "{call}", {}),
+    "tollspan.lease.lost": MetricType("sum", "{lease}", {}),
+    "tollspan.settling.events": MetricType("gauge", "{event}", {}),
     "tollspan.outbox.events": MetricType("gauge", "{event}", {}),
     "tollspan.outbox.age": MetricType("gauge", "s", {}),
     "tollspan.internal.errors": MetricType(
@@ -329,5 +348,17 @@ DECISION_EVENT = {
     "tollspan.budget.asked": Attribute("int", "C"),
     "tollspan.budget.unit": Attribute("string", "C"),
 }
-EVENTS = {"tollspan.decision": DECISION_EVENT}
+WARNING_EVENT = {
+    "tollspan.rule.id": Attribute("string", "R"),
+    "tollspan.warning.reason": Attribute("string", "R"),
+    "tollspan.warning.share": Attribute("double", "C"),
+    "tollspan.warning.amount": Attribute("int", "C"),
+    "tollspan.call.id": Attribute("string", "C"),
+    "tollspan.budget.scope": Attribute("string", "C"),
+    "tollspan.budget.limit": Attribute("int", "C"),
+    "tollspan.budget.spent": Attribute("int", "C"),
+    "tollspan.budget.held": Attribute("int", "C"),
+    "tollspan.budget.unit": Attribute("string", "C"),
+}
+EVENTS = {"tollspan.decision": DECISION_EVENT, "tollspan.warning": WARNING_EVENT}
 SEVERITIES = {"deny": "WARN", "warn": "WARN", "shadow": "INFO"}

@@ -23,6 +23,7 @@ ATTRIBUTES = {
     for name, value in vars(semconv).items()
     if isinstance(value, str)
     and name.isupper()
+    and not name.startswith("EVENT_")
     and value.startswith((*PREFIXES, "tollspan.", "service.", "deployment.", "openinference."))
 }
 
@@ -67,8 +68,12 @@ def test_metrics_are_those_of_the_conventions() -> None:
     }
 
 
-def test_the_event_is_the_one_that_is_checked() -> None:
-    told = {name: kind for name, (kind, _) in telemetry_page.EVENT.items()}
-    known = {name: attribute.type for name, attribute in registry.DECISION_EVENT.items()}
-    assert {name: known[name] for name in told} == told
-    assert set(registry.EVENTS) == {semconv.EVENT_DECISION}
+def test_the_events_are_those_that_are_checked() -> None:
+    for page, event in (
+        (telemetry_page.EVENT, registry.DECISION_EVENT),
+        (telemetry_page.WARNING, registry.WARNING_EVENT),
+    ):
+        told = {name: kind for name, (kind, _) in page.items()}
+        known = {name: attribute.type for name, attribute in event.items()}
+        assert {name: known[name] for name in told} == told
+    assert set(registry.EVENTS) == {semconv.EVENT_DECISION, semconv.EVENT_WARNING}

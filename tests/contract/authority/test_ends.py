@@ -134,6 +134,17 @@ def test_what_is_unresolved_is_listed_oldest_first(kit: Kit) -> None:
     assert later == pytest.approx(5e9, abs=2e9)
 
 
+def test_what_ended_since_a_moment_is_listed_alone(kit: Kit) -> None:
+    for amount in (10, 20):
+        Holder(kit.authority).has(NARROW, amount)
+        kit.advance(LIFE)
+    kit.authority.expire()
+    first, second = kit.authority.unresolved()
+    assert kit.authority.unresolved(since_unix_ns=first.since_unix_ns) == (first, second)
+    assert kit.authority.unresolved(since_unix_ns=first.since_unix_ns + 1) == (second,)
+    assert kit.authority.unresolved(since_unix_ns=second.since_unix_ns + 1) == ()
+
+
 def test_a_late_event_takes_down_what_is_unresolved(kit: Kit) -> None:
     holder = Holder(kit.authority)
     holder.has(NARROW, 40)

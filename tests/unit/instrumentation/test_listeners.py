@@ -160,6 +160,7 @@ def test_a_child_does_not_wait_for_the_loop_of_its_parent() -> None:
         LISTENERS.on_usage(hear)
         child = os.fork()
         if child == 0:
+            LISTENERS.forget()  # as `launch` has it done, where it is loaded
             LISTENERS.usage(an_event())
             LISTENERS.worker.drain(5)
             os._exit(len(heard))

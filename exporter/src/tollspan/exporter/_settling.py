@@ -7,15 +7,17 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from itertools import islice
 from typing import Final
 
-from tollspan.budget import Busy, Hold, Settlement, SharedAuthority
+from tollspan.budget import Busy, Hold, Settlement, SharedAuthority, Unresolved
 from tollspan.ledger import LedgerReader, SQLiteLedger
 from tollspan.safety import Guard
 from tollspan.usage import Adjustment, DecisionEvent, Fact, LedgerError, UsageEvent
+
+from ._leftovers import Leftovers
 
 MEMORY_SECONDS: Final = 34 * 86_400
 """How far back events are told again. Authorities remember settled calls for longer."""
@@ -56,6 +58,7 @@ class SettlingBooks:
         self._name = name
         self._clock = clock
         self._guard = Guard("exporter.settling")
+        self._leftovers: Leftovers | None = None
         self.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
@@ -66,6 +69,10 @@ class SettlingBooks:
         self._ending = threading.Event()
         self._logged_at = -_LOG_EVERY_SECONDS
         self._expired_at = 0.0
+
+    def watch(self, tell: Callable[[Sequence[Unresolved]], None]) -> None:
+        """Have it told what ended leases leave unresolved: each by one process of all hosts."""
+        self._leftovers = Leftovers(self._authority, tell, clock=self._clock)
 
     # -- books --
 
@@ -127,7 +134,18 @@ class SettlingBooks:
             if now - self._expired_at >= _EXPIRE_EVERY_SECONDS:
                 self._expired_at = now
                 self._authority.expire()
+                if self._leftovers is not None:
+                    self._leftovers.look()
             return done
+
+    def waiting(self) -> int:
+        """Count the events of this host that were not settled yet.
+
+        Raises:
+            LedgerError: The ledger can't be read.
+        """
+        reader = LedgerReader(self._ledger.path)
+        return max(0, reader.highest_number() - reader.settled(self._name))
 
     def close(self, wait_seconds: float) -> None:
         """Settle what is left, for a bounded time; the next process of this host does the rest."""

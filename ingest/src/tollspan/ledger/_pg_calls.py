@@ -120,6 +120,7 @@ STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     JOIN tollspan.parts AS p ON p.lease_id = l.id
     JOIN tollspan.accounts AS a ON a.key = p.key
     WHERE l.state = 1
+        AND trunc(extract(epoch FROM l.ended_at)::numeric * 1000000000) >= (q->>'since')::numeric
 $$;
 
 CREATE FUNCTION tollspan.resolve_v1(q jsonb) RETURNS jsonb

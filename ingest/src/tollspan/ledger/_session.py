@@ -21,6 +21,7 @@ from tollspan.budget import (
     Lease,
     Leg,
     Refusal,
+    Unresolved,
     Want,
 )
 from tollspan.usage import (
@@ -35,6 +36,7 @@ from tollspan.usage import (
 )
 
 from . import _files, _schema
+from ._left import unresolved_of
 
 _TRIES_TO_SAY_WHY = 3
 _MOST_SOFT = 1 << 50
@@ -377,14 +379,16 @@ class Session:
                 " SET value = value + 1"
             )
 
-    def orphan(self, owner: str) -> int:
-        """Turn the open holds of a dead process into unresolved ones; return how many calls."""
-        calls = self._execute(
-            "SELECT count(DISTINCT call_id) FROM holds WHERE owner = ? AND state = 0", (owner,)
-        ).fetchone()[0]
+    def orphan(self, owner: str) -> list[Unresolved]:
+        """Turn the open holds of a dead process into unresolved ones; one caller gets each."""
         self._execute("DELETE FROM holds WHERE owner = ? AND amount = 0 AND granted > 0", (owner,))
-        self._execute("UPDATE holds SET state = 1 WHERE owner = ? AND state = 0", (owner,))
-        return int(calls)
+        rows = self._execute(
+            "UPDATE holds SET state = 1 WHERE owner = ? AND state = 0"
+            " RETURNING call_id, amount, (SELECT json_array(budget_id, scope, period, unit)"
+            " FROM accounts WHERE id = account_id)",
+            (owner,),
+        ).fetchall()
+        return unresolved_of(rows, time.time_ns())
 
     def owners(self) -> list[str]:
         """Name every process that has open holds."""

@@ -162,13 +162,13 @@ class PostgresAuthority:
             if not answer["has_more"]:
                 return ended
 
-    def unresolved(self) -> tuple[Unresolved, ...]:
-        """Return what ended leases leave open, oldest first.
+    def unresolved(self, *, since_unix_ns: int = 0) -> tuple[Unresolved, ...]:
+        """Return what ended leases leave open, oldest first; of those that ended since then.
 
         Raises:
             LedgerUnavailableError: No answer in time.
         """
-        answer = self._ask("unresolved", {}, _PATIENT_SECONDS)
+        answer = self._ask("unresolved", {"since": str(since_unix_ns)}, _PATIENT_SECONDS)
         return tuple([words.left_open(row) for row in answer["left"]])
 
     def resolve(self, lease_id: str, account: Account, *, spent: int) -> None:

@@ -152,12 +152,19 @@ class RedisAuthority:
             if is_more == "0":
                 return ended
 
-    def unresolved(self) -> tuple[Unresolved, ...]:
-        """Return what ended leases leave open, oldest first; many questions, so not all at once."""
+    def unresolved(self, *, since_unix_ns: int = 0) -> tuple[Unresolved, ...]:
+        """Return what ended leases leave open, oldest first; many questions, so not all at once.
+
+        Those that ended since then are found by when they are taken for spent, that is by this
+        client's horizon.
+        """
         found: list[Unresolved] = []
-        for lease_id in self._texts("ZRANGE", self._key("ended"), 0, -1):
+        horizon_ms = self._milliseconds[0]
+        due_ms = since_unix_ns // 1_000_000 + horizon_ms if since_unix_ns else 0
+        for lease_id in self._texts("ZRANGEBYSCORE", self._key("ended"), due_ms, "+inf"):
             found += self._left_by(lease_id)
-        return tuple(sorted(found, key=lambda one: one.since_unix_ns))
+        since = [one for one in found if one.since_unix_ns >= since_unix_ns]
+        return tuple(sorted(since, key=lambda one: one.since_unix_ns))
 
     def _left_by(self, lease_id: str) -> list[Unresolved]:
         key = self._key("lease", lease_id)

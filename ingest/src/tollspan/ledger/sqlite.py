@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +25,7 @@ from tollspan.budget import (
     Hold,
     Lease,
     Refusal,
+    Unresolved,
     Want,
 )
 from tollspan.usage import Adjustment, DecisionEvent, Event, LedgerError, UsageEvent
@@ -71,6 +72,8 @@ class SQLiteLedger(SharedSession):
         )
         self._wait_seconds = wait_seconds
         self._swept_at = 0.0
+        self.on_unresolved: Callable[[Sequence[Unresolved]], None] | None = None
+        """Is told what dead processes held, by whichever process turns it unresolved."""
         self._begin_life()
         _processes.tell(self)
 
@@ -287,11 +290,15 @@ class SQLiteLedger(SharedSession):
         """
         own = self._owner.name if self._owner else ""
         wait = self._post_wait_seconds
-        return sum(
-            self._run(Session.orphan, name, wait)
-            for name in self._run(_owners, None, wait)
-            if name != own and not is_alive(self.home, name)
-        )
+        found: list[Unresolved] = []
+        for name in self._run(_owners, None, wait):
+            if name != own and not is_alive(self.home, name):
+                found += self._run(Session.orphan, name, wait)
+        tell = self.on_unresolved
+        left = [one for one in found if one.amount]
+        if left and tell is not None:
+            tell(left)
+        return len({one.lease_id for one in found})
 
     def take_rescued(self) -> int:
         """Post what was put aside, by this process or a dead one; return how many events.

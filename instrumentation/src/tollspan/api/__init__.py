@@ -25,7 +25,13 @@ from tollspan.usage import (
 
 if TYPE_CHECKING:
     from tollspan.attribution import argument, attribution, bind, finishing
-    from tollspan.budget import BudgetWarning, Headroom, PolicyWarning
+    from tollspan.budget import (
+        BudgetWarning,
+        Headroom,
+        OverrunWarning,
+        PolicyWarning,
+        UnresolvedWarning,
+    )
     from tollspan.instrumentation.tools import report_usage, tool
     from tollspan.launch import (
         AnthropicInstrumentor,
@@ -66,6 +72,7 @@ __all__ = [
     "LoopDetectedError",
     "NotInstalledError",
     "OpenAIInstrumentor",
+    "OverrunWarning",
     "PolicyViolationError",
     "PolicyWarning",
     "SessionLimitExceededError",
@@ -73,6 +80,7 @@ __all__ = [
     "TollspanError",
     "UnboundedCallError",
     "UnpricedModelError",
+    "UnresolvedWarning",
     "UsageEventExporter",
     "VelocityExceededError",
     "argument",
@@ -109,7 +117,9 @@ _LAZY = {
     "BudgetWarning": "tollspan.budget",
     "CallDecision": "tollspan.launch",
     "decision_of": "tollspan.launch",
+    "OverrunWarning": "tollspan.budget",
     "PolicyWarning": "tollspan.budget",
+    "UnresolvedWarning": "tollspan.budget",
     "on_deny": "tollspan.launch",
     "on_usage": "tollspan.launch",
     "on_warn": "tollspan.launch",

@@ -5,17 +5,20 @@ from ._decision_log import DecisionLog
 from ._decisions import DECISIONS, CallDecision, Decisions
 from ._hosts import HostTable
 from ._listeners import LISTENERS, Listeners
-from ._metrics import BudgetState, MetricsRecorder, Observer, States
+from ._metrics import MetricsRecorder, Observer
+from ._observables import BudgetState, States, people_unit
 from ._run import Extractor, Failure, Run
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Recorder, SpanEmitter
 from ._stainless import ApiPath, Funnel, Sdk, Unsent, read_unsent, sdk_of_method
 from ._turn_reading import read_turns
+from ._warning_log import AnyWarning, warning_text
 from ._worker import Worker
 
 __all__ = [
     "DECISIONS",
     "LISTENERS",
+    "AnyWarning",
     "ApiPath",
     "BudgetState",
     "CallDecision",
@@ -39,7 +42,9 @@ __all__ = [
     "StreamReader",
     "Unsent",
     "Worker",
+    "people_unit",
     "read_turns",
     "read_unsent",
     "sdk_of_method",
+    "warning_text",
 ]

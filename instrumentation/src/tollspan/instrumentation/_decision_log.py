@@ -1,9 +1,10 @@
-"""Decisions of the gate as log events, for whoever watches logs; told by the worker."""
+"""Decisions of the gate and warnings as log events, for whoever watches logs; by the worker."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import time
 from typing import Any, Protocol
 
 from opentelemetry._logs import Logger, SeverityNumber
@@ -14,11 +15,13 @@ from tollspan import semconv
 from tollspan.usage import Call, CallDeniedError, UsageEvent
 
 from ._spans import add_change
+from ._warning_log import AnyWarning, warning_attributes, warning_text
 
+_INFO = (SeverityNumber.INFO, "INFO")
 _SEVERITIES = {
     "deny": (SeverityNumber.WARN, "WARN"),
     "warn": (SeverityNumber.WARN, "WARN"),
-    "shadow": (SeverityNumber.INFO, "INFO"),
+    "shadow": _INFO,
 }
 
 
@@ -62,6 +65,19 @@ class DecisionLog:
         add_change(attributes, event.decision)
         self._tell(event.call, action, f"call let through: {action}", attributes, context)
 
+    def warned(self, warning: AnyWarning) -> None:
+        """Tell of a warning; no trace is its own, the call's id leads to one."""
+        attributes = warning_attributes(warning)
+        if warning.scope:
+            attributes[semconv.TOLLSPAN_BUDGET_SCOPE] = scope_text(warning.scope)
+        self._emit(
+            _SEVERITIES["warn"],
+            event_name=semconv.EVENT_WARNING,
+            timestamp=time.time_ns(),
+            body=warning_text(warning),
+            attributes=attributes,
+        )
+
     def _tell(
         self,
         call: Call,
@@ -70,20 +86,21 @@ class DecisionLog:
         attributes: dict[str, AttributeValue],
         context: Context | None,
     ) -> None:
-        logger = self._logger()
-        if logger is None or not _names_events(logger):
-            return
-        number, name = _SEVERITIES.get(action, (SeverityNumber.INFO, "INFO"))
-        emit: Any = logger.emit  # its keywords came with OpenTelemetry 1.37
-        emit(
+        self._emit(
+            _SEVERITIES.get(action, _INFO),
             event_name=semconv.EVENT_DECISION,
             timestamp=call.started_at_unix_ns,
-            severity_number=number,
-            severity_text=name,
             body=text,
             attributes=attributes,
             context=context,
         )
+
+    def _emit(self, severity: tuple[SeverityNumber, str], **said: Any) -> None:
+        logger = self._logger()
+        if logger is None or not _names_events(logger):
+            return
+        emit: Any = logger.emit  # its keywords came with OpenTelemetry 1.37
+        emit(severity_number=severity[0], severity_text=severity[1], **said)
 
 
 def scope_text(scope: tuple[tuple[str, str | None], ...]) -> str:

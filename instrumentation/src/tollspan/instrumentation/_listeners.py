@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from tollspan.budget import BudgetWarning, PolicyWarning
 from tollspan.safety import LastGuard, report
 from tollspan.usage import CallDeniedError, TollspanError, UsageEvent
 
+from ._warning_log import AnyWarning
 from ._worker import Worker
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
@@ -52,7 +52,10 @@ class Listeners:
         return function
 
     def on_warn(self, function: _Function) -> _Function:
-        """Call a function with each `BudgetWarning` and `PolicyWarning`; see `on_usage`."""
+        """Call a function with each warning; see `on_usage`.
+
+        It is a `BudgetWarning`, a `PolicyWarning`, an `OverrunWarning` or an `UnresolvedWarning`.
+        """
         self._warn = (*self._warn, _with_loop(function))
         return function
 
@@ -70,7 +73,7 @@ class Listeners:
         """Pass a refusal on."""
         self._call(self._deny, denial)
 
-    def warn(self, warning: BudgetWarning | PolicyWarning) -> None:
+    def warn(self, warning: AnyWarning) -> None:
         """Pass a warning on."""
         self._call(self._warn, warning)
 

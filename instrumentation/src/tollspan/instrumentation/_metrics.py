@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Protocol
 
-import msgspec
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+from opentelemetry.metrics import Counter, Histogram, Meter
 from opentelemetry.util.types import AttributeValue
 
 from tollspan import safety, semconv
 from tollspan.usage import Attribution, Call, CallDeniedError, Request, UsageEvent
 
-from ._decision_log import DecisionLog, scope_text
+from ._decision_log import DecisionLog
+from ._observables import States, observe_states
 from ._spans import DIMENSIONS, WITHOUT_OUTPUT, Ended
+from ._warning_log import AnyWarning, warning_reason
 from ._worker import Worker
 
 Attributes = dict[str, AttributeValue]
-Observe = Callable[[CallbackOptions], Iterable[Observation]]
-
-
-class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
-    """How one account of a budget stands.
-
-    Attributes:
-        budget_id: The budget.
-        scope: (dimension, value) pairs; `()` for an undivided budget.
-        unit: What the numbers count: `USD`, `tokens`, `calls`.
-        limit, spent, held: In that unit; what is unresolved is held.
-    """
-
-    budget_id: str
-    scope: tuple[tuple[str, str | None], ...] = ()
-    unit: str
-    limit: float
-    spent: float
-    held: float
-
-
-class States(Protocol):
-    """Reads how budgets and the outbox stand; called by a metric reader, in whichever thread."""
-
-    def budgets(self) -> Sequence[BudgetState]:
-        """Return the accounts in force; bounded in number and time."""
-        ...
-
-    def outbox(self) -> tuple[int, int | None]:
-        """Return how many events wait, and when the oldest began, nanoseconds since the epoch."""
-        ...
 
 
 class MeterSource(Protocol):
@@ -132,6 +100,22 @@ class MetricsRecorder:
         """Enqueue a refusal."""
         self._worker.put(lambda: self._deny(run, denial, context))
         self._worker.start()
+
+    def warn(self, warning: AnyWarning) -> None:
+        """Count a warning, and tell it to the logs; in the worker."""
+        with self._guard:
+            if self._log is not None:
+                self._log.warned(warning)
+            to = self._ready()
+            if to is not None:
+                reason = warning_reason(warning)
+                to.warnings.add(
+                    1,
+                    {
+                        semconv.TOLLSPAN_RULE_ID: warning.rule_id,
+                        semconv.TOLLSPAN_WARNING_REASON: reason,
+                    },
+                )
 
     def look(self) -> None:
         """See whether there is a meter by now: its reader wants to see budgets before any call."""
@@ -240,17 +224,8 @@ class _Instruments:
         self.decisions = _counter(meter, semconv.METRIC_DECISIONS)
         self.unpriced = _counter(meter, semconv.METRIC_UNPRICED)
         self.overruns = _counter(meter, semconv.METRIC_OVERRUNS)
-        for gauge, observe in _GAUGES:
-            meter.create_observable_gauge(
-                gauge.name, callbacks=[observe], unit=gauge.unit, description=gauge.description
-            )
-        errors = semconv.METRIC_INTERNAL_ERRORS
-        meter.create_observable_counter(
-            errors.name,
-            callbacks=[_internal_errors],
-            unit=errors.unit,
-            description=errors.description,
-        )
+        self.warnings = _counter(meter, semconv.METRIC_WARNINGS)
+        observe_states(meter, MetricsRecorder.observed)
 
     def record_standard(
         self, event: UsageEvent, run: Ended, attributes: Attributes, context: Context | None
@@ -322,63 +297,3 @@ def _tool_attributes(request: Request) -> Attributes:
     else:
         attributes[semconv.MCP_METHOD_NAME] = semconv.METHOD_TOOLS_CALL
     return attributes
-
-
-def _of_budgets(number: Callable[[BudgetState], float]) -> Observe:
-    """Return what observes one number of every budget."""
-
-    def observe(_: CallbackOptions) -> list[Observation]:
-        states = MetricsRecorder.observed()
-        observed: list[Observation] = []
-        with safety.Guard("instrumentation.observe"):
-            for state in states.budgets() if states is not None else ():
-                attributes = {
-                    semconv.TOLLSPAN_BUDGET_ID: state.budget_id,
-                    semconv.TOLLSPAN_BUDGET_UNIT: state.unit,
-                }
-                if state.scope:
-                    attributes[semconv.TOLLSPAN_BUDGET_SCOPE] = scope_text(state.scope)
-                observed.append(Observation(number(state), attributes))
-        return observed
-
-    return observe
-
-
-def _of_outbox(number: Callable[[int, int | None], float]) -> Observe:
-    """Return what observes one number of what waits."""
-
-    def observe(_: CallbackOptions) -> list[Observation]:
-        states = MetricsRecorder.observed()
-        with safety.Guard("instrumentation.observe"):
-            if states is not None:
-                return [Observation(number(*states.outbox()))]
-        return []
-
-    return observe
-
-
-def _age_seconds(_: int, oldest_unix_ns: int | None) -> float:
-    return 0.0 if oldest_unix_ns is None else max(0.0, (time.time_ns() - oldest_unix_ns) / 1e9)
-
-
-_GAUGES = (
-    (semconv.METRIC_BUDGET_LIMIT, _of_budgets(lambda state: state.limit)),
-    (semconv.METRIC_BUDGET_SPENT, _of_budgets(lambda state: state.spent)),
-    (semconv.METRIC_BUDGET_HELD, _of_budgets(lambda state: state.held)),
-    (
-        semconv.METRIC_BUDGET_REMAINING,
-        _of_budgets(lambda state: max(0.0, state.limit - state.spent - state.held)),
-    ),
-    (semconv.METRIC_OUTBOX_EVENTS, _of_outbox(lambda count, _: count)),
-    (semconv.METRIC_OUTBOX_AGE, _of_outbox(_age_seconds)),
-)
-
-
-def _internal_errors(_: CallbackOptions) -> list[Observation]:
-    return [
-        Observation(
-            count,
-            {semconv.TOLLSPAN_PLACE: place, semconv.ERROR_TYPE: kind},
-        )
-        for (place, kind), count in list(safety.internal_errors.items())
-    ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 import msgspec
 
@@ -20,11 +21,14 @@ from tollspan.budget import (
     Closer,
     Hold,
     LeasedLedger,
+    LeaseState,
     Milestones,
     Refusal,
     RuleSet,
     SharedAuthority,
     Standing,
+    Unresolved,
+    UnresolvedReason,
 )
 from tollspan.exporter import SettlingBooks
 from tollspan.ledger import SQLiteLedger, name_of, open_authority
@@ -107,6 +111,7 @@ class BooksInForce:
         self._shared: SharedAuthority | None = None
         self._settling: SettlingBooks | None = None
         self.leases: LeasedLedger | None = None
+        self._is_leasing = False
         self.problem: TollspanError | None = None
         self.standing: Standing = self.ledger
         self.milestones: Milestones = self.ledger
@@ -130,6 +135,27 @@ class BooksInForce:
                 settings=settings.lease,
             )
             self._begin()
+
+    def watch_unresolved(
+        self, tell: Callable[[UnresolvedReason, Sequence[Unresolved]], None]
+    ) -> None:
+        """Have it told what dead processes and ended leases leave unresolved; from any thread."""
+        self.ledger.on_unresolved = partial(tell, "process")
+        if self._settling is not None:
+            self._settling.watch(partial(tell, "lease"))
+
+    def lease_state(self) -> LeaseState | None:
+        """Return how this process's leases stand; None while it decides without."""
+        leases = self.leases
+        return leases.state() if leases is not None and self._is_leasing else None
+
+    def unsettled(self) -> int | None:
+        """Count this host's events that its shared authority was not told yet; None without one.
+
+        Raises:
+            LedgerError: The ledger can't be read.
+        """
+        return None if self._settling is None else self._settling.waiting()
 
     def tick(self) -> None:
         """Do what is due about once a second."""
@@ -184,6 +210,7 @@ class BooksInForce:
             self._decide_by(self.leases, self.leases)
 
     def _decide_by(self, authority: Authority, books: Books) -> None:
+        self._is_leasing = authority is self.leases
         self.sink.post_to(books)  # first: what is held from a lease is settled with it
         self.gate.ask(authority)
 

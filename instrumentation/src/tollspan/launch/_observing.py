@@ -6,16 +6,15 @@ import logging
 from collections.abc import Callable
 
 from tollspan.budget import (
-    BudgetWarning,
     Milestones,
+    MoneyWarner,
     PolicyWarner,
-    PolicyWarning,
     RuleSet,
     Standing,
     Warner,
 )
-from tollspan.instrumentation import Listeners
-from tollspan.usage import CallDeniedError, LedgerError, UsageEvent, format_amount
+from tollspan.instrumentation import AnyWarning, Listeners, warning_text
+from tollspan.usage import CallDeniedError, LedgerError, UsageEvent
 
 _logger = logging.getLogger("tollspan.budgets")
 
@@ -28,8 +27,10 @@ class AfterCalls:
 
     Attributes:
         seen: Are told of every finished call.
+        warned: Are told of every warning, before the program is.
         warner: Warns of budgets that run low.
         policy_warner: Warns of policies that are violated.
+        money_warner: Warns of overruns, and of money that became unresolved.
     """
 
     def __init__(self, listeners: Listeners) -> None:
@@ -37,19 +38,22 @@ class AfterCalls:
         self.seen: list[Callable[[UsageEvent], None]] = []
         self.warner: Warner | None = None
         self.policy_warner: PolicyWarner | None = None
+        self.warned: list[Callable[[AnyWarning], None]] = []
+        self.money_warner = MoneyWarner(self.warn)
 
     def watch(
         self, rules: Callable[[], RuleSet], standing: Standing, milestones: Milestones
     ) -> None:
         """Warn by the rules in force, of how the accounts stand and of what they only warn of."""
         self.warner = Warner(rules, standing, milestones, self.warn)
-        self.policy_warner = PolicyWarner(rules, self.warn_of_policy)
+        self.policy_warner = PolicyWarner(rules, self.warn)
 
     def record(self, event: UsageEvent) -> None:
         """Look at a finished call."""
         for see in self.seen:
             see(event)
         self._listeners.usage(event)
+        self.money_warner.look(event)
         if self.policy_warner is not None:
             self.policy_warner.look(event)
         if self.warner is not None:
@@ -62,33 +66,9 @@ class AfterCalls:
         """Look at a refusal."""
         self._listeners.deny(denial)
 
-    def warn_of_policy(self, warning: PolicyWarning) -> None:
-        """Log a warning of a policy, and tell the program."""
-        of = "".join(f", {key} {value}" for key, value in warning.scope)
-        _logger.warning(
-            "tollspan: a call violated policy %s%s, which only warns", warning.rule_id, of
-        )
-        self._listeners.warn(warning)
-
-    def warn(self, warning: BudgetWarning) -> None:
-        """Log a warning, and tell the program."""
-        of = "".join(f", {key} {value}" for key, value in warning.scope)
-        spent, limit = (format_amount(one, warning.unit) for one in (warning.spent, warning.limit))
-        if warning.share is None:
-            _logger.warning(
-                "tollspan: a call did not fit budget %s%s (%s of %s spent), which only warns",
-                warning.rule_id,
-                of,
-                spent,
-                limit,
-            )
-        else:
-            _logger.warning(
-                "tollspan: budget %s%s has used %s %% of its limit: %s of %s",
-                warning.rule_id,
-                of,
-                f"{(warning.share * 100).normalize():f}",
-                spent,
-                limit,
-            )
+    def warn(self, warning: AnyWarning) -> None:
+        """Log a warning, count it, and tell the program."""
+        _logger.warning("tollspan: %s", warning_text(warning))
+        for tell in self.warned:
+            tell(warning)
         self._listeners.warn(warning)

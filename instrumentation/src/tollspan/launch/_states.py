@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 
 import msgspec
@@ -16,6 +16,7 @@ from tollspan.budget import (
     Balance,
     Budget,
     BudgetGate,
+    LeaseState,
     Limits,
     RuleSet,
     Standing,
@@ -23,7 +24,7 @@ from tollspan.budget import (
     periods,
     read_scope,
 )
-from tollspan.instrumentation import BudgetState
+from tollspan.instrumentation import BudgetState, people_unit
 from tollspan.ledger import LedgerReader, SQLiteLedger
 from tollspan.usage import LedgerError, parts_of
 
@@ -41,6 +42,8 @@ class LedgerStates:
         dimensions: A divided budget is told account by account where all of its dimensions are
             among these.
         standing: The shared authority that knows how accounts stand; None where the ledger does.
+        leases: Says how this process's leases stand.
+        unsettled: Counts what a shared authority was not told yet.
     """
 
     def __init__(
@@ -50,10 +53,14 @@ class LedgerStates:
         *,
         dimensions: frozenset[str],
         standing: Standing | None = None,
+        leases: Callable[[], LeaseState | None] = lambda: None,
+        unsettled: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._standing = standing
         self._gate = gate
+        self._unsettled = unsettled
+        self.leases = leases
         self._dimensions = dimensions
         self._read_at = -_KEPT_SECONDS
         self._kept: list[BudgetState] = []
@@ -71,6 +78,12 @@ class LedgerStates:
         """Return how many events wait outside the ledger, and when the oldest began."""
         waiting = self._ledger.waiting()
         return waiting.count, waiting.oldest_unix_ns
+
+    def unsettled(self) -> int | None:
+        """Count events that a shared authority was not told yet; None where nobody knows."""
+        with contextlib.suppress(LedgerError):
+            return self._unsettled()
+        return None
 
     def _read(self) -> list[BudgetState]:
         rules = self._gate.rules
@@ -136,8 +149,9 @@ def _state(balance: Balance, scope: tuple[tuple[str, str | None], ...]) -> Budge
     return BudgetState(
         budget_id=account.budget_id,
         scope=scope,
-        unit="USD" if account.unit == "usd" else account.unit,
+        unit=people_unit(account.unit),
         limit=account.limit / each,
         spent=balance.posted / each,
         held=(balance.held + balance.unresolved) / each,
+        unresolved=balance.unresolved / each,
     )

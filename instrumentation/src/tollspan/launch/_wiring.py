@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from opentelemetry import _logs, metrics
@@ -11,7 +11,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tollspan import attribution
-from tollspan.budget import BudgetGate, CallSink, RuleSet
+from tollspan.budget import BudgetGate, CallSink, RuleSet, Unresolved, UnresolvedReason
 from tollspan.instrumentation import (
     DECISIONS,
     LISTENERS,
@@ -202,6 +202,18 @@ def _after(books: BooksInForce) -> AfterCalls:
     return after
 
 
+def _tell_warnings(
+    after: AfterCalls, recorder: MetricsRecorder, worker: Worker, books: BooksInForce
+) -> None:
+    """Have warnings counted, and what the dead leave told among them."""
+
+    def tell(reason: UnresolvedReason, found: Sequence[Unresolved]) -> None:
+        worker.do(lambda: after.money_warner.left(reason, found))
+
+    after.warned.append(recorder.warn)
+    books.watch_unresolved(tell)
+
+
 def _hooks(
     settings: Settings, lifecycle: Lifecycle, ledger: SQLiteLedger, funnels: tuple[Funnel, ...]
 ) -> dict[str, Hooks]:
@@ -273,11 +285,14 @@ def _telemetry(
             books.gate,
             dimensions=settings.metric_dimensions,
             standing=None if books.standing is books.ledger else books.standing,
+            leases=books.lease_state,
+            unsettled=books.unsettled,
         ),
         log=DecisionLog(logger),
         dimensions=settings.metric_dimensions,
         observer=after,
     )
+    _tell_warnings(after, recorder, worker, books)
     return Telemetry(tracing, metering, logger, recorder)
 
 

@@ -106,11 +106,15 @@ TOLLSPAN_STEP: Final = "tollspan.step"
 TOLLSPAN_TAG_PREFIX: Final = "tollspan.tag."  # and the tag's name
 TOLLSPAN_TEAM: Final = "tollspan.team"
 TOLLSPAN_USAGE_STATUS: Final = "tollspan.usage.status"
+TOLLSPAN_WARNING_AMOUNT: Final = "tollspan.warning.amount"
+TOLLSPAN_WARNING_REASON: Final = "tollspan.warning.reason"
+TOLLSPAN_WARNING_SHARE: Final = "tollspan.warning.share"
 
 # Entries of ours in W3C baggage begin so
 BAGGAGE_PREFIX: Final = "tollspan."
 
 EVENT_DECISION: Final = "tollspan.decision"
+EVENT_WARNING: Final = "tollspan.warning"
 
 OPERATION_CHAT: Final = "chat"
 OPERATION_EMBEDDINGS: Final = "embeddings"
@@ -212,6 +216,12 @@ METRIC_OVERRUNS: Final = Metric(
     "{call}",
     "Calls that used more than was held for them.",
 )
+METRIC_WARNINGS: Final = Metric(
+    "tollspan.warnings",
+    "counter",
+    "{warning}",
+    "Warnings, as the program's functions and the logs are told them.",
+)
 METRIC_GATE_DURATION: Final = Metric(
     "tollspan.gate.duration",
     "histogram",
@@ -236,6 +246,54 @@ METRIC_BUDGET_REMAINING: Final = Metric(
     "observable gauge",
     "1",
     "What is left of a budget: limit less spent and held, never below 0.",
+)
+METRIC_BUDGET_UNRESOLVED: Final = Metric(
+    "tollspan.budget.unresolved",
+    "observable gauge",
+    "1",
+    "What of the held is counted though nobody knows whether it was spent.",
+)
+METRIC_LEASE_GRANTED: Final = Metric(
+    "tollspan.lease.granted",
+    "observable counter",
+    "1",
+    "All that this process's leases were ever granted of a budget.",
+)
+METRIC_LEASE_REMAINING: Final = Metric(
+    "tollspan.lease.remaining",
+    "observable gauge",
+    "1",
+    "What this process's lease has of a budget that no call holds.",
+)
+METRIC_LEASE_REQUESTS: Final = Metric(
+    "tollspan.lease.requests",
+    "observable counter",
+    "{request}",
+    "Questions for more that the authority answered.",
+)
+METRIC_LEASE_FAILURES: Final = Metric(
+    "tollspan.lease.failures",
+    "observable counter",
+    "{request}",
+    "Questions for more that the authority could not answer.",
+)
+METRIC_LEASE_WAITS: Final = Metric(
+    "tollspan.lease.waits",
+    "observable counter",
+    "{call}",
+    "Calls that waited for the authority, since the lease had too little.",
+)
+METRIC_LEASE_LOST: Final = Metric(
+    "tollspan.lease.lost",
+    "observable counter",
+    "{lease}",
+    "Leases that were over before this process gave them back.",
+)
+METRIC_SETTLING_EVENTS: Final = Metric(
+    "tollspan.settling.events",
+    "observable gauge",
+    "{event}",
+    "Events of this host that its shared authority was not told yet.",
 )
 METRIC_OUTBOX_EVENTS: Final = Metric(
     "tollspan.outbox.events",
@@ -263,11 +321,20 @@ METRICS: Final = (
     METRIC_DECISIONS,
     METRIC_UNPRICED,
     METRIC_OVERRUNS,
+    METRIC_WARNINGS,
     METRIC_GATE_DURATION,
     METRIC_BUDGET_LIMIT,
     METRIC_BUDGET_SPENT,
     METRIC_BUDGET_HELD,
+    METRIC_BUDGET_UNRESOLVED,
     METRIC_BUDGET_REMAINING,
+    METRIC_LEASE_GRANTED,
+    METRIC_LEASE_REMAINING,
+    METRIC_LEASE_REQUESTS,
+    METRIC_LEASE_FAILURES,
+    METRIC_LEASE_WAITS,
+    METRIC_LEASE_LOST,
+    METRIC_SETTLING_EVENTS,
     METRIC_OUTBOX_EVENTS,
     METRIC_OUTBOX_AGE,
     METRIC_INTERNAL_ERRORS,

@@ -17,6 +17,7 @@ from .document_windows import ROLLING_KEYS, WINDOW_KEYS
 from .explaining import Matching, Seen, matchings
 from .gate import BudgetGate
 from .headroom import Headroom, headroom_of, most_output, tightest
+from .lease_figures import LeaseState, LeaseStock
 from .leased import LeasedLedger
 from .leases import (
     LIMIT_SHARE,
@@ -38,6 +39,13 @@ from .leases import (
 from .limits import Limits
 from .looking import Balances, Looking
 from .memory import MemoryLedger
+from .money_warnings import (
+    MoneyWarner,
+    MoneyWarning,
+    OverrunWarning,
+    UnresolvedReason,
+    UnresolvedWarning,
+)
 from .on_exceed import CLAMP_KEYS, ON_EXCEED_KEYS
 from .plans import accounts_of, read_scope
 from .policies import TURN, Loop, OnViolation, Policy
@@ -170,6 +178,8 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "LeaseSettings",
+    "LeaseState",
+    "LeaseStock",
     "LeasedLedger",
     "Leg",
     "Lessor",
@@ -180,6 +190,8 @@ __all__ = [
     "MemoryAuthority",
     "MemoryLedger",
     "Milestones",
+    "MoneyWarner",
+    "MoneyWarning",
     "OnExceed",
     "OnUnavailable",
     "OnUnbounded",
@@ -187,6 +199,7 @@ __all__ = [
     "OnUnpriced",
     "OnViolation",
     "Outlook",
+    "OverrunWarning",
     "OwnLimit",
     "Policy",
     "PolicyWarner",
@@ -202,6 +215,8 @@ __all__ = [
     "SharedAuthority",
     "Standing",
     "Unresolved",
+    "UnresolvedReason",
+    "UnresolvedWarning",
     "Verdicts",
     "Want",
     "Warner",

@@ -13,6 +13,7 @@ import msgspec
 
 from tollspan.usage import Charge, UsageEvent
 
+from .lease_figures import LeaseFigures, LeaseState
 from .leases import LIMIT_SHARE, GivenBack, Grant, Lease, LeaseSettings, Want
 from .ports import BUSY, Busy
 from .values import Account, Balance, Hold, Refusal
@@ -122,6 +123,7 @@ class Escrow:
         self._numbers = 0
         self._open: dict[str, _Open] = {}
         self._dry: list[Ask] = []
+        self.figures = LeaseFigures()
         self._begin_lease()
 
     def _begin_lease(self) -> None:
@@ -160,6 +162,7 @@ class Escrow:
     def begin(self, hold: Hold) -> Ask | Busy | None:
         """Take the hold, or make a question of it; `BUSY` while others ask for the same."""
         if self._clock() >= self.ends_at:
+            self.figures.lost += 1
             self._begin_lease()
         if hold.call_id in self._open or self.take(hold):
             return None
@@ -210,6 +213,7 @@ class Escrow:
             granted = total - part.known
             part.known = total
             part.left += granted
+            self.figures.grant(want.account.budget_id, want.account.unit, granted)
             part.is_asked = False
             part.is_short = want.account in short
             # It gave less than is wished, or no more than one call may use: little is left there.
@@ -326,7 +330,14 @@ class Escrow:
     def lose(self, lease: Lease) -> None:
         """Take a lease for gone: what it has left is the authority's to count."""
         if self.has(lease):
+            self.figures.lost += 1
             self._begin_lease()
+
+    def state(self) -> LeaseState:
+        """Return how the leases stand, budget by budget."""
+        is_over = self._clock() >= self.ends_at
+        parts = () if is_over else self._names.values()
+        return self.figures.state([(part.account, part.left) for part in parts])
 
     def collect(self, *, idle_seconds: float) -> list[GivenBack]:
         """Take out what goes back.

@@ -16,6 +16,7 @@ from tollspan.usage import DecisionEvent, LedgerError, LedgerUnavailableError, U
 
 from .errands import Errands
 from .escrow import Ask, Escrow, by_lease
+from .lease_figures import LeaseState
 from .leases import GivenBack, Grant, Lease, LeaseLostError, LeaseSettings, Lessor
 from .ports import BUSY, Authority, Books, Busy
 from .values import Account, Balance, Hold, Refusal
@@ -163,6 +164,11 @@ class LeasedLedger:
         elif self._direct is not None:
             self._direct.release_soon(call_id)
 
+    def state(self) -> LeaseState:
+        """Return how the leases of this process stand."""
+        with self._lock:
+            return self._escrow.state()
+
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand: what other processes have leased counts as held."""
         balances = self._lessor.balances(accounts)
@@ -258,6 +264,8 @@ class LeasedLedger:
     def _ask_until(self, hold: Hold) -> Refusal | None:
         """Ask the authority for what is missing, or wait for another thread that does."""
         waiter = _Waiter(hold)
+        with self._lock:
+            self._escrow.figures.waits += 1
         ends_at = self._clock() + _TURN_SECONDS
         try:
             while True:
@@ -337,6 +345,7 @@ class LeasedLedger:
         """Take in an answer; `BUSY` when the lease was lost meanwhile, and all must begin anew."""
         with self._lock:
             self._answers += 1
+            self._escrow.figures.answers += 1
             try:
                 if isinstance(answer, Refusal):
                     self._escrow.undo(ask)
@@ -366,6 +375,7 @@ class LeasedLedger:
             if isinstance(answer, Grant):
                 with self._lock:
                     self._answers += 1
+                    self._escrow.figures.answers += 1
                     self._escrow.apply(ask, answer)
                     self._serve()
             else:
@@ -374,6 +384,7 @@ class LeasedLedger:
     def _undo(self, ask: Ask, failure: LedgerError | None = None) -> None:
         """Put back what a question had reserved; where it failed, so it did for who waits."""
         with self._lock:
+            self._escrow.figures.failures += failure is not None
             for waiter in self._waiters:
                 if any(part in ask.missing for part, _ in self._escrow.waiting(waiter.hold)):
                     waiter.failure = failure

@@ -226,8 +226,8 @@ class SharedAuthority(Lessor, Protocol):
         """
         ...
 
-    def unresolved(self) -> tuple[Unresolved, ...]:
-        """Return what ended leases leave open, oldest first.
+    def unresolved(self, *, since_unix_ns: int = 0) -> tuple[Unresolved, ...]:
+        """Return what ended leases leave open, oldest first; of those that ended since then.
 
         Raises:
             LedgerError: The authority can't answer.
@@ -246,6 +246,8 @@ class SharedAuthority(Lessor, Protocol):
 
     def is_first(self, account: Account, share: Decimal) -> bool:
         """Say whether no host has told yet that an account passed a share; note that now.
+
+        Any other number may name something else that is to be told of an account once.
 
         Raises:
             LedgerError: The authority can't answer.

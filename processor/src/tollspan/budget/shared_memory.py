@@ -245,8 +245,8 @@ class MemoryAuthority:
             self._state.row(key).unresolved -= part.amount
             self._state.row(key).posted += part.amount
 
-    def unresolved(self) -> tuple[Unresolved, ...]:
-        """Return what ended leases leave open, oldest first."""
+    def unresolved(self, *, since_unix_ns: int = 0) -> tuple[Unresolved, ...]:
+        """Return what ended leases leave open, oldest first; of those that ended since then."""
         with self._lock:
             found = [
                 Unresolved(
@@ -258,7 +258,7 @@ class MemoryAuthority:
                     since_unix_ns=has.ended_at or 0,
                 )
                 for lease_id, has in self._state.ended.items()
-                if not has.is_written_off
+                if not has.is_written_off and (has.ended_at or 0) >= since_unix_ns
                 for key, part in has.parts.items()
             ]
             return tuple(sorted(found, key=lambda one: one.since_unix_ns))
