@@ -80,6 +80,11 @@ def cost(home: Path) -> int:
 # -- nothing installed --
 
 
+@pytest.mark.parametrize("limit", ["0.50 USD", "50000 tokens", "20 calls"])
+def test_a_block_shows_itself_as_it_was_made(limit: str) -> None:
+    assert repr(budget("task-42", limit=limit)) == f"budget('task-42', limit='{limit}')"
+
+
 def test_who_asks_where_nothing_is_installed_is_told_so() -> None:
     block = budget("task", limit="1 USD")
     for ask in (

@@ -161,7 +161,8 @@ def is_there(connection: sqlite3.Connection) -> bool:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found not in (0, VERSION):
         raise sqlite3.DatabaseError(
-            f"the ledger has format {found}, this tollspan knows only {VERSION}"
+            f"the ledger has format {found}, this tollspan knows only {VERSION}: use the tollspan "
+            "that made it, or have another ledger (TOLLSPAN_HOME)"
         )
     return bool(found == VERSION)
 

@@ -6,7 +6,7 @@ import time
 
 from tollspan.attribution import Budgeted
 from tollspan.budget import Account, Headroom, headroom_of, parse_limit
-from tollspan.usage import BLOCK_PERIOD, BlockBudget, BudgetUnit, check_value
+from tollspan.usage import BLOCK_PERIOD, BlockBudget, BudgetUnit, check_value, format_amount
 
 from ._install import installed_or_raise
 
@@ -25,6 +25,10 @@ class BudgetBlock(Budgeted):
         self.limit = said.limit
         self.unit: BudgetUnit = said.unit
         super().__init__(said, self._get_ready)
+
+    def __repr__(self) -> str:
+        """Return the call that made it."""
+        return f"budget({self.id!r}, limit={format_amount(self.limit, self.unit)!r})"
 
     @property
     def headroom(self) -> Headroom:
