@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tollspan.budget import Balance
+from tollspan.budget import Balance, is_allowance
 from tollspan.launch import Installed, install_or_raise, read_settings, uninstall
 from tollspan.ledger import LEDGER_FILE, LedgerReader
 from tollspan.usage import DecisionEvent, UsageEvent
@@ -111,7 +111,7 @@ def balance(home: Path, budget_id: str = "all") -> Balance:
     found = [
         one
         for one in LedgerReader(home / LEDGER_FILE).balances()
-        if one.account.budget_id == budget_id
+        if one.account.budget_id == budget_id and not is_allowance(one.account.period)
     ]
     assert len(found) == 1, found
     return found[0]

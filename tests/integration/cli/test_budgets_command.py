@@ -30,8 +30,8 @@ from tollspan.usage import (
 )
 
 KEYS = [
-    "budget", "scope", "period", "unit", "limit", "posted", "held", "leased", "unresolved",
-    "remaining", "resets_at",
+    "budget", "scope", "period", "is_allowance", "unit", "limit", "posted", "held", "leased",
+    "unresolved", "remaining", "resets_at",
 ]  # fmt: skip
 RULES = """\
 version: 1

@@ -103,3 +103,11 @@ def test_a_limit_that_is_injected_is_said() -> None:
     assert _sentences.defaults_sentences(rules) == (
         "Calls without a limit on their output go out with the most that fits.",
     )
+
+
+def test_what_may_be_spent_in_an_outage_is_said() -> None:
+    rules = parse_rules("version: 1\ndefaults: {on_unavailable: {allow_up_to: 5%}}")
+    (said,) = _sentences.defaults_sentences(rules)
+    assert said.endswith(
+        "from slices that each process was granted before, together 5 % of each limit."
+    )

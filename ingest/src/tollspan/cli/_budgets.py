@@ -17,7 +17,9 @@ from tollspan.budget import (
     Limits,
     RuleSet,
     fullest,
+    is_allowance,
     periods,
+    plain_period,
     read_rolling,
     read_rules,
     read_scope,
@@ -35,6 +37,7 @@ from tollspan.usage import (
     unit_word,
 )
 
+from ._allowances import after_their_budgets, besides, is_idle, limit_in_force
 from ._event_line import unit_name
 from ._events import NOBODY
 from ._periods import end_of, period_words
@@ -59,11 +62,14 @@ def budgets(parsed: argparse.Namespace) -> int:
     limits = {budget.id: Limits(budget) for budget in rules.values()}
     now = time.time_ns()
     found = reader.balances()
-    standing = [_in_force(one, rules, limits) for one in (*found, *_untouched(found, rules, now))]
+    every = (*found, *_untouched(found, rules, now))
+    standing = [_in_force(one, document, rules, limits) for one in every]
     if is_shared(settings):
+        standing += besides(standing, rules, document)
         standing = list(ask_standing(settings, [one.account for one in standing]))
     rows = [(one, _ends_at(one.account, rules)) for one in _at_once(standing, now)]
-    shown = [row for row in rows if parsed.all or _is_open(*row, now)]
+    rows = [row for row in rows if parsed.all or (_is_open(*row, now) and not is_idle(row[0]))]
+    shown = after_their_budgets(rows)
     if parsed.json:
         print_json([_as_json(*row) for row in shown])
     else:
@@ -100,25 +106,27 @@ def _at_once(balances: Sequence[Balance], now_unix_ns: int) -> list[Balance]:
 
 
 def _rolls(balance: Balance, now_unix_ns: int) -> bool:
-    rolling = read_rolling(balance.account.period)
+    rolling = read_rolling(plain_period(balance.account.period))
     return rolling is not None and rolling.ends_at_unix_ns > now_unix_ns
 
 
 def _in_force(
-    balance: Balance, rules: Mapping[str, Budget], limits: Mapping[str, Limits]
+    balance: Balance, document: RuleSet, rules: Mapping[str, Budget], limits: Mapping[str, Limits]
 ) -> Balance:
     """Return a balance with the limit that the rules have now: the ledger's is the last call's."""
     account = balance.account
     budget = rules.get(account.budget_id)
-    if budget is None or budget.unit != account.unit or account.period == BLOCK_PERIOD:
+    is_block = plain_period(account.period) == BLOCK_PERIOD
+    if budget is None or budget.unit != account.unit or is_block:
         return balance
+    limit = limits[budget.id].of(dict(read_scope(account.scope)))
     return Balance(
         account=Account(
             budget_id=account.budget_id,
             scope=account.scope,
             period=account.period,
             unit=account.unit,
-            limit=limits[budget.id].of(dict(read_scope(account.scope))),
+            limit=limit_in_force(account, limit, document),
         ),
         posted=balance.posted,
         held=balance.held,
@@ -129,7 +137,7 @@ def _in_force(
 def _is_open(balance: Balance, ends_at: int | None, now_unix_ns: int) -> bool:
     """Say whether an account may be used still; traces come to an end that nobody tells."""
     if ends_at is None:
-        return not _TRACE.fullmatch(balance.account.period)
+        return not _TRACE.fullmatch(plain_period(balance.account.period))
     return ends_at > now_unix_ns
 
 
@@ -213,7 +221,8 @@ def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
     return {
         "budget": account.budget_id,
         "scope": dict(read_scope(account.scope)),
-        "period": account.period,
+        "period": plain_period(account.period),
+        "is_allowance": is_allowance(account.period),
         "unit": unit_name(unit),
         "limit": to_decimal(account.limit, unit),
         "posted": to_decimal(balance.posted, unit),

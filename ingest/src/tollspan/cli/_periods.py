@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from tollspan.budget import Every, Window, begins_at, period, read_rolling
+from tollspan.budget import (
+    Every,
+    Window,
+    begins_at,
+    is_allowance,
+    period,
+    plain_period,
+    read_rolling,
+)
 
 _NS = 1_000_000_000
 _LENGTHS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -21,6 +29,8 @@ _QUARTERS = ("1", "2", "3", "4")
 
 def period_words(key: str) -> str:
     """Name a period for people: of a rolling window its length, `last 60s` say."""
+    if is_allowance(key):
+        return f"{period_words(plain_period(key))} (allowance)"
     rolling = read_rolling(key)
     return key or "lifetime" if rolling is None else f"last {length_words(rolling.seconds)}"
 
@@ -38,6 +48,7 @@ def end_of(key: str, timezone: str) -> int | None:
         key: As `tollspan.budget.period` names it.
         timezone: Of the budget's window.
     """
+    key = plain_period(key)
     rolling = read_rolling(key)
     if rolling is not None:
         return rolling.ends_at_unix_ns

@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from tollspan.budget import (
+    ALLOW_UP_TO,
     ANCHORED,
     ASSIGN_KEYS,
     BUDGET_KEYS,
@@ -133,10 +134,23 @@ def _choice(choices: Iterable[str], default: str, text: str) -> Schema:
     return {"enum": list(choices), "default": default, "description": text}
 
 
+_ALLOWANCE: Schema = {
+    ALLOW_UP_TO: {
+        "description": "What all processes together may spend then beside each limit: a share of "
+        "it, or an amount. Each process is granted its slice beforehand.",
+        "type": ["string", "number"],
+        "examples": ["5%", "2 USD"],
+    }
+}
 _DEFAULTS: Schema = {
-    "on_unavailable": _choice(
-        get_args(OnUnavailable), "deny", "Calls in a budget, while the ledger can't answer."
-    ),
+    "on_unavailable": {
+        "description": "Calls in a budget, while the ledger can't answer.",
+        "default": "deny",
+        "anyOf": [
+            {"enum": list(get_args(OnUnavailable))},
+            _object((ALLOW_UP_TO,), _ALLOWANCE, needed=(ALLOW_UP_TO,)),
+        ],
+    },
     "on_unbounded": _choice(
         get_args(OnUnbounded), "model_max", "Calls without a limit on their output."
     ),

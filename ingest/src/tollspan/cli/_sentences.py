@@ -9,10 +9,12 @@ from tollspan.budget import (
     LETS_PASS,
     ROLLING,
     TRACE,
+    Allowance,
     Budget,
     Condition,
     RuleSet,
     Window,
+    allowance_words,
 )
 from tollspan.usage import TAG_PREFIX, format_amount, is_tag
 
@@ -59,6 +61,11 @@ def defaults_sentences(rules: RuleSet) -> tuple[str, ...]:
     found = _assigned(rules)
     if rules.on_unavailable == "allow":
         found.append("While the ledger can't answer, calls go through uncounted.")
+    if isinstance(rules.on_unavailable, Allowance):
+        found.append(
+            "While the ledger can't answer, calls go on from slices that each process was granted"
+            f" before, together {allowance_words(rules.on_unavailable)}."
+        )
     if rules.on_unpriced == "allow":
         found.append("Models without a price are let through, and cost nothing in the budgets.")
     if rules.on_unpriced == "deny":

@@ -13,6 +13,8 @@ import msgspec
 from tollspan import attribution
 from tollspan.budget import (
     Account,
+    Allowance,
+    AllowedLedger,
     Authority,
     Balance,
     Books,
@@ -112,6 +114,8 @@ class BooksInForce:
         self._settling: SettlingBooks | None = None
         self.leases: LeasedLedger | None = None
         self._is_leasing = False
+        self.allowed: AllowedLedger | None = None
+        self._deciding: tuple[Authority, Books] = (self.ledger, self.ledger)
         self.problem: TollspanError | None = None
         self.standing: Standing = self.ledger
         self.milestones: Milestones = self.ledger
@@ -157,8 +161,27 @@ class BooksInForce:
         """
         return None if self._settling is None else self._settling.waiting()
 
+    def use(self, rules: RuleSet, no_prices: TollspanError | None) -> None:
+        """Put rules in force, and have ready what they let be spent in an outage.
+
+        Args:
+            rules: The rules.
+            no_prices: Why there are no prices; None when there are.
+        """
+        rule = rules.on_unavailable
+        allowance = (
+            rule if isinstance(rule, Allowance) and self._settings.mode == "enforce" else None
+        )
+        if allowance is not None and self.allowed is None and self.leases is not None:
+            self._allow()
+        if self.allowed is not None:
+            self.allowed.use(allowance)
+        self.gate.use(rules, no_prices=no_prices if rule != "allow" else None)
+
     def tick(self) -> None:
         """Do what is due about once a second."""
+        if self.allowed is not None:
+            self.allowed.tick()
         if self.leases is not None:
             self.leases.tick()
 
@@ -168,6 +191,8 @@ class BooksInForce:
             self._shared.close()
         if self._settling is not None:
             self._settling.after_fork_in_child()
+        if self.allowed is not None:
+            self.allowed.forget()
         if self.leases is not None:
             self.leases.forget()
             if self._shared is None:
@@ -180,6 +205,8 @@ class BooksInForce:
             self._settling.close(wait_seconds)
         if self.leases is not None:
             self.leases.close(wait_seconds)
+        if self.allowed is not None:
+            self.allowed.close(wait_seconds)
         if self._shared is not None:
             self._shared.close()
         self.ledger.close()
@@ -209,10 +236,30 @@ class BooksInForce:
         if self.leases is not None:
             self._decide_by(self.leases, self.leases)
 
+    def _allow(self) -> None:
+        """Ask for slices of allowances from here on, with what decides."""
+        authority, books = self._deciding
+        shared = self._shared
+        self.allowed = AllowedLedger(
+            authority,
+            books,
+            shared or self.ledger,
+            self._settling or self.ledger,
+            settle=None if shared is None else shared.settle,
+        )
+        self._decide_by(authority, books)
+
     def _decide_by(self, authority: Authority, books: Books) -> None:
         self._is_leasing = authority is self.leases
-        self.sink.post_to(books)  # first: what is held from a lease is settled with it
-        self.gate.ask(authority)
+        self._deciding = (authority, books)
+        allowed = self.allowed
+        if allowed is None:
+            self.sink.post_to(books)  # first: what is held from a lease is settled with it
+            self.gate.ask(authority)
+        else:
+            allowed.decide_by(authority, books)
+            self.sink.post_to(allowed)
+            self.gate.ask(allowed, allowed)
 
 
 def set_up_books(settings: Settings, book: PriceBook) -> BooksInForce:

@@ -146,7 +146,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         if rules.goes_by_traces:
             lifecycle.attribution, door.goes_by_traces = attribution.capture_in_trace, True
         read_turns(lifecycle, is_wanted=rules.asks_turns and settings.mode != "off")
-        gate.use(rules, no_prices=no_prices if rules.on_unavailable == "deny" else None)
+        books.use(rules, no_prices)
         if not rules.goes_by_traces:
             lifecycle.attribution, door.goes_by_traces = attribution.capture, False
 

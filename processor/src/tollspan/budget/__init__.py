@@ -1,5 +1,7 @@
 """Decides before a call and settles after it. No OpenTelemetry, no I/O: authorities are ports."""
 
+from .allowances import Allowance, is_allowance, plain_period
+from .allowed import AllowedLedger
 from .assigning import EVERYBODY_ELSE, Assignments, window_of
 from .bounds import Bounds
 from .checking import Problem, find_problems
@@ -11,6 +13,7 @@ from .document import (
     parse_rules,
     read_rules,
 )
+from .document_allowance import ALLOW_UP_TO, allowance_words
 from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS, parse_amount
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import ROLLING_KEYS, WINDOW_KEYS
@@ -53,6 +56,7 @@ from .policy_document import LOOP_KEYS, MOST_REPEATS, POLICY_KEYS, POLICY_RULES
 from .policy_warnings import PolicyWarner, PolicyWarning
 from .ports import (
     BUSY,
+    Allowing,
     Authority,
     Books,
     Busy,
@@ -113,6 +117,7 @@ from .windows import (
 )
 
 __all__ = [
+    "ALLOW_UP_TO",
     "ANCHORED",
     "ASSIGN_KEYS",
     "BUDGET_KEYS",
@@ -150,6 +155,9 @@ __all__ = [
     "UNIT_WORDS",
     "WINDOW_KEYS",
     "Account",
+    "Allowance",
+    "AllowedLedger",
+    "Allowing",
     "Assignment",
     "Assignments",
     "Authority",
@@ -223,6 +231,7 @@ __all__ = [
     "WarningReason",
     "Window",
     "accounts_of",
+    "allowance_words",
     "begins_at",
     "end_of",
     "ends_at",
@@ -230,6 +239,7 @@ __all__ = [
     "fingerprint",
     "fullest",
     "headroom_of",
+    "is_allowance",
     "is_asyncio",
     "matchings",
     "most_output",
@@ -239,6 +249,7 @@ __all__ = [
     "parse_rules",
     "period",
     "periods",
+    "plain_period",
     "read_rolling",
     "read_rules",
     "read_scope",

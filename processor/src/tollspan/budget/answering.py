@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tollspan.usage import Bound, Call, CallDeniedError, DecisionAction, LedgerError, Mode
 
 from . import denials
@@ -22,17 +24,25 @@ class Answers:
         mode: As the gate's.
         cooldowns: Who is refused has to wait, where the rules say so; None where nobody is refused
             in earnest.
+        allow: Holds in allowances what the authority could not hold; None where they have too
+            little.
 
     Attributes:
         budgets: The budgets in force, by id.
     """
 
     def __init__(
-        self, rules: RuleSet, planner: Planner, mode: Mode, cooldowns: Cooldowns | None
+        self,
+        rules: RuleSet,
+        planner: Planner,
+        mode: Mode,
+        cooldowns: Cooldowns | None,
+        allow: Callable[[Hold], Hold | None],
     ) -> None:
         self._rules = rules
         self._mode: Mode = mode
         self._cooldowns = cooldowns
+        self._allow = allow
         self.budgets = planner.budgets
 
     def denied(
@@ -74,11 +84,15 @@ class Answers:
         """Decide on a call for which the authority can't be asked, by `on_unavailable`."""
         rule_ids = tuple(dict.fromkeys([account.budget_id for account, _ in hold.legs]))
         hard_ids = [account.budget_id for account, _ in hold.legs if not account.is_soft]
-        is_allowed = self._rules.on_unavailable != "deny"
-        if hard_ids and not is_allowed:
-            denial = denials.unavailable(call, hard_ids[0], bound, error)
-            note = note_of(bound, "deny", rule_ids, is_unavailable=True)
-            return Decision(note=note, denial=denial)
+        rule = self._rules.on_unavailable
+        if hard_ids and rule != "allow":
+            allowed = None if rule == "deny" else self._allow(hold)
+            if allowed is None:
+                denial = denials.unavailable(call, hard_ids[0], bound, error, rule)
+                note = note_of(bound, "deny", rule_ids, is_unavailable=True)
+                return Decision(note=note, denial=denial)
+            hold = allowed
+        is_allowed = bool(hard_ids) or rule == "allow"
         action = "allow" if is_allowed else self._soft_action(rule_ids)
         note = note_of(bound, action, rule_ids, is_unavailable=True, mode=self._mode)
         return Decision(note=note, hold=hold)

@@ -25,8 +25,10 @@ from tollspan.usage import (
     is_tag,
 )
 
+from .allowances import Allowance
 from .finishing import percent
 from .plans import read_scope
+from .ports import OnUnavailable
 from .rolling import read_rolling
 from .rules import Budget
 from .values import Account, Balance, Refusal
@@ -68,10 +70,21 @@ def _way_out(request: Request, bound: Bound) -> str:
     return 'declare a reserve: extra_body={"tollspan": {"input_reserve_tokens": …}}'
 
 
-def unavailable(call: Call, rule_id: str, bound: Bound, error: TollspanError) -> CallDeniedError:
+def unavailable(
+    call: Call,
+    rule_id: str,
+    bound: Bound,
+    error: TollspanError,
+    rule: OnUnavailable | Allowance = "deny",
+) -> CallDeniedError:
     """Deny a call whose authority gives no answer."""
+    why = (
+        "and this process has too little of what on_unavailable lets through"
+        if isinstance(rule, Allowance)
+        else f"and on_unavailable is {rule}"
+    )
     return GateUnavailableError(
-        f"the budgets can't be read ({error}), and on_unavailable is deny",
+        f"the budgets can't be read ({error}), {why}",
         rule_id=rule_id,
         asked=bound.amount_nanousd,
         recovery=Recovery(retryable=True, retry_after_seconds=1.0),

@@ -12,6 +12,8 @@ import yaml
 
 from tollspan.usage import ConfigError, DocumentReader, read_document
 
+from .allowances import Allowance
+from .document_allowance import ALLOW_UP_TO, read_allowance
 from .document_conditions import read_condition
 from .document_limits import read_amount, read_limits
 from .document_plans import read_assign, read_plans
@@ -100,9 +102,7 @@ class RulesReader(DocumentReader):
         return RuleSet(
             budgets=(*budgets, *chain.from_iterable(plans.values())),
             policies=read_policies(self, keys.get("policies"), seen),
-            on_unavailable=self._choice(
-                chosen.get("on_unavailable"), "on_unavailable", get_args(OnUnavailable), "deny"
-            ),
+            on_unavailable=self._on_unavailable(chosen.get("on_unavailable")),
             on_unbounded=self._choice(
                 chosen.get("on_unbounded"), "on_unbounded", get_args(OnUnbounded), "model_max"
             ),
@@ -119,6 +119,19 @@ class RulesReader(DocumentReader):
             hosts=self._hosts(keys.get("hosts")),
             authority=self._authority(keys.get("authority")),
             source=self.source,
+        )
+
+    def _on_unavailable(self, node: yaml.Node | None) -> OnUnavailable | Allowance:
+        if isinstance(node, yaml.MappingNode):
+            return read_allowance(self, node)
+        if node is None or self.text(node, "on_unavailable") == "deny":
+            return "deny"
+        if self.text(node, "on_unavailable") == "allow":
+            return "allow"
+        return self.fail(
+            node,
+            f"`on_unavailable` is {self.text(node, 'on_unavailable')!r}; expected one of "
+            f"{', '.join(get_args(OnUnavailable))}, or {{{ALLOW_UP_TO}: 5%}}",
         )
 
     def _authority(self, node: yaml.Node | None) -> str | None:

@@ -27,7 +27,7 @@ from .looking import Looking
 from .noting import never_held, note_of
 from .plans import InjectingPlan, ObservedPlan, Plan, Planner
 from .policing import PolicyIndex
-from .ports import Authority, Busy, is_asyncio
+from .ports import Allowing, Authority, Busy, is_asyncio
 from .preparing import ALLOWED_UNTOUCHED, Preparer, Ready
 from .rules import Budget, RuleSet
 from .typical import TypicalBounds
@@ -68,6 +68,7 @@ class BudgetGate:
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
         self._authority = authority
+        self._allowing: Allowing | None = None
         self.typical = TypicalBounds(bounds)
         self._mode: Mode = mode
         self._heeds_blocks = False
@@ -95,9 +96,22 @@ class BudgetGate:
         self._refusing = no_prices
         self.typical.is_wanted = any(one.bound == "typical" for one in rules.budgets)
 
-    def ask(self, authority: Authority) -> None:
-        """Have another authority hold the money of the calls to come."""
+    def ask(self, authority: Authority, allowing: Allowing | None = None) -> None:
+        """Have another authority hold the money of the calls to come.
+
+        Args:
+            authority: The authority.
+            allowing: Holds in allowances what it can't hold; None where there are none.
+        """
         self._authority = authority
+        self._allowing = allowing
+
+    def _allow(self, hold: Hold) -> Hold | None:
+        """Hold in allowances what the authority could not hold; None where that can't be."""
+        allowing = self._allowing
+        if allowing is None:
+            return None
+        return allowing.take(hold, is_looking=self._judge.is_looking)
 
     def heed_blocks(self) -> None:
         """Look from here on at the budgets of blocks too; who opens none does not pay for that."""
@@ -122,9 +136,8 @@ class BudgetGate:
 
     def _go_by(self, planner: Planner) -> None:
         """Have calls planned, and decided on, by the rules that were put in force."""
-        self._answers = Answers(
-            self._rules, planner, self._mode, None if self._judge.is_looking else self._cooldowns
-        )
+        cooldowns = None if self._judge.is_looking else self._cooldowns
+        self._answers = Answers(self._rules, planner, self._mode, cooldowns, self._allow)
         self._preparer = Preparer(
             self._rules,
             planner,

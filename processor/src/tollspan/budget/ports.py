@@ -73,6 +73,22 @@ class Authority(Protocol):
         ...
 
 
+class Allowing(Protocol):
+    """Holds what may be spent while the authority can't answer."""
+
+    def take(self, hold: Hold, *, is_looking: bool = False) -> Hold | None:
+        """Hold in the allowances of all accounts that refuse, or in none; never waits or raises.
+
+        Args:
+            hold: What the authority could not hold.
+            is_looking: Only say what would be held.
+
+        Returns:
+            The hold as it is made, in other accounts; None when there is too little somewhere.
+        """
+        ...
+
+
 class Books(Protocol):
     """Keeps events, and settles the holds of their calls in the same step."""
 

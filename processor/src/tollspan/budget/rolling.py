@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from .allowances import is_allowance, plain_period
 from .values import Balance
 
 ROLLING_STEPS: Final = 6
@@ -70,9 +71,10 @@ def fullest(balances: Iterable[Balance]) -> tuple[Balance, ...]:
     found: dict[object, Balance] = {}
     for number, one in enumerate(balances):
         account = one.account
-        rolling = read_rolling(account.period)
+        rolling = read_rolling(plain_period(account.period))
         length = None if rolling is None else rolling.seconds
-        place = (account.budget_id, account.scope, account.unit, length)
+        is_unasked = is_allowance(account.period)
+        place = (account.budget_id, account.scope, account.unit, length, is_unasked)
         if rolling is None:
             found[number] = one
         elif place not in found or _fullness(one) > _fullness(found[place]):

@@ -10,6 +10,7 @@ import msgspec
 
 from tollspan.usage import DIMENSIONS, BudgetUnit
 
+from .allowances import Allowance
 from .ports import OnUnavailable, OnUnbounded, OnUnboundedInput, OnUnpriced
 from .windows import LIFETIME, TRACE, Window
 
@@ -131,7 +132,8 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         budgets: Every budget, in the document's order; those of plans last.
         policies: Every policy, in the document's order.
-        on_unavailable: What happens to calls in a budget while the authority can't answer.
+        on_unavailable: What happens to calls in a budget while the authority can't answer; an
+            allowance lets them through as far as it goes.
         on_unbounded: What happens to calls without a limit on their output.
         on_unbounded_input: What happens to calls whose input has no bound in bytes (media by URL,
             tools at the provider, history that it keeps) and for which no reserve is declared:
@@ -146,7 +148,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
 
     budgets: tuple[Budget, ...] = ()
     policies: tuple[Policy, ...] = ()
-    on_unavailable: OnUnavailable = "deny"
+    on_unavailable: OnUnavailable | Allowance = "deny"
     on_unbounded: OnUnbounded = "model_max"
     on_unbounded_input: OnUnboundedInput = "window"
     on_unpriced: OnUnpriced | None = None

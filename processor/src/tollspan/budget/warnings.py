@@ -11,6 +11,7 @@ import msgspec
 
 from tollspan.usage import BLOCK_PERIOD, BudgetUnit, Charge, UsageEvent
 
+from .allowances import is_allowance
 from .limits import Limits
 from .plans import read_scope
 from .rolling import fullest, read_rolling
@@ -120,6 +121,8 @@ class Warner:
             first = charges[0]
             budget = budgets.get(first.budget_id)
             if budget is None or budget.unit != first.unit or first.period == BLOCK_PERIOD:
+                continue
+            if is_allowance(first.period):
                 continue
             exceeds = is_warned and budget.on_exceed == "warn"
             if exceeds and budget.id in event.decision.rule_ids:
