@@ -22,8 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.contract.authority.allowing import Drawer, Process
 from tests.contract.ledger.making import account
-from tests.unit.budget.allowing import Drawer, Process
 from tollspan.budget import Allowance, Hold, Lease, LeaseSettings, MemoryAuthority
 from tollspan.budget.slices import Slices
 from tollspan.usage import Charge, UsageEvent

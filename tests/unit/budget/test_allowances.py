@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pytest
 
+from tests.contract.authority.allowing import Away, Drawer, Process, Way
 from tests.contract.ledger.making import account, hold
-from tests.unit.budget.allowing import Away, Drawer, Process, Way
 from tests.unit.budget.test_decisions import BOOK, a_budget, a_call
 from tollspan.budget import (
     Allowance,
