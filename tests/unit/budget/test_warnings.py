@@ -8,7 +8,15 @@ from decimal import Decimal
 import pytest
 
 from tests.contract.ledger.making import account, call, new_id
-from tollspan.budget import Account, Balance, BudgetWarning, MemoryLedger, Warner, parse_rules
+from tollspan.budget import (
+    Account,
+    Allowance,
+    Balance,
+    BudgetWarning,
+    MemoryLedger,
+    Warner,
+    parse_rules,
+)
 from tollspan.usage import (
     Charge,
     Cost,
@@ -156,3 +164,10 @@ def test_a_budget_whose_unit_was_changed_is_not_judged_by_what_it_counted_before
     world = World("limit: 100 tokens, warn_at: 0.5")
     assert world.spend(60, unit="calls") == []
     assert world.ledger.balance(account(unit="calls")).posted == 60
+
+
+def test_what_was_spent_unasked_in_an_outage_is_no_share_of_the_budget() -> None:
+    world = World("limit: 100 tokens, warn_at: 0.5")
+    unasked = Allowance(share=Decimal(1)).beside(account(period=""))
+    assert world.spend(90, period=unasked.period) == []
+    assert world.spend(90) == [HALF]
