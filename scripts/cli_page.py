@@ -105,7 +105,7 @@ Of a rolling window, that of the fullest of its accounts, which stands for the b
 | `limit` | The limit. |
 | `posted` | Spent. |
 | `held` | Held for calls that run now. |
-| `leased` | Handed out to other hosts; `0` as long as a ledger serves one host. |
+| `leased` | Of the held, what hosts have of a shared authority: all; `0` in a host's ledger. |
 | `unresolved` | Kept counted, since nobody knows whether it was spent. |
 | `remaining` | What is left: the limit less all of these. Below 0 after an overrun. |
 | `resets_at` | When the next period begins, of a rolling window when that account ends; null for \

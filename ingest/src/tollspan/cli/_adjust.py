@@ -10,7 +10,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -24,9 +24,8 @@ from tollspan.budget import (
     read_rules,
     read_scope,
 )
-from tollspan.exporter import SettlingBooks
-from tollspan.launch import Settings, settings_in_force
-from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger, name_of
+from tollspan.launch import Settings, ledger_home_in_force, settings_in_force
+from tollspan.ledger import LEDGER_FILE, LedgerReader
 from tollspan.usage import (
     DIMENSIONS,
     Adjustment,
@@ -42,47 +41,42 @@ from tollspan.usage import (
 )
 
 from ._events import NOBODY
+from ._in_force import accounts_in_force
 from ._periods import period_words
-from ._standing import ask_standing, ask_unresolved, is_shared, shared_authority
 from ._terminal import Column, print_json, print_table
 
 
 def raise_(parsed: argparse.Namespace) -> int:
     """Let an account have more in its period."""
-    books = _Books(settings_in_force())
-    accounts = books.accounts(parsed)
-    by = parse_amount(parsed.by, "--by", accounts[0].unit)
-    return books.post(parsed, "raise", [(account, -by) for account in accounts])
+    return _post(parsed, "raise", lambda one: -parse_amount(parsed.by, "--by", one.account.unit))
 
 
 def set_(parsed: argparse.Namespace) -> int:
     """Leave an account just so much in its period."""
-    books = _Books(settings_in_force())
-    accounts = books.accounts(parsed)
-    left = parse_amount(parsed.left, "--left", accounts[0].unit)
-    amounts = [
-        (one.account, one.account.limit - one.counted - left) for one in books.balances(accounts)
-    ]
-    return books.post(parsed, "set", amounts)
+
+    def amount(one: Balance) -> int:
+        left = parse_amount(parsed.left, "--left", one.account.unit)
+        return one.account.limit - one.counted - left
+
+    return _post(parsed, "set", amount)
 
 
 def reset(parsed: argparse.Namespace) -> int:
     """Count what an account has spent from nothing again."""
-    books = _Books(settings_in_force())
-    balances = books.balances(books.accounts(parsed))
-    return books.post(parsed, "reset", [(one.account, -one.posted) for one in balances])
+    return _post(parsed, "reset", lambda one: -one.posted)
 
 
 def resolve(parsed: argparse.Namespace) -> int:
     """Settle by hand what a dead process, or an ended lease, leaves open."""
-    books = _Books(settings_in_force())
-    found = [(account, amount) for name, account, amount in books.unresolved() if name == parsed.id]
-    if not found:
-        raise ConfigError(
-            f"nothing of {parsed.id} is unresolved; see `tollspan budgets --unresolved`"
-        )
-    charges = tuple([_resolved(account, amount, parsed) for account, amount in found])
-    books.store(_adjustment("resolve", parsed.reason, charges, lease_id=parsed.id))
+    with accounts_in_force() as accounts:
+        accounts.sweep()
+        found = [one for one in accounts.unresolved() if one.call_id == parsed.id]
+        if not found:
+            raise ConfigError(
+                f"nothing of {parsed.id} is unresolved; see `tollspan budgets --unresolved`"
+            )
+        charges = tuple([_resolved(one.account, one.amount, parsed) for one in found])
+        accounts.store(_adjustment("resolve", parsed.reason, charges, lease_id=parsed.id))
     spent = [
         f"{to_decimal(one.posted, one.unit)} {unit_word(one.unit)} in {one.budget_id}"
         for one in charges
@@ -93,10 +87,10 @@ def resolve(parsed: argparse.Namespace) -> int:
 
 def history(parsed: argparse.Namespace) -> int:
     """Show what operators have posted, oldest first."""
-    settings = settings_in_force()
+    home = ledger_home_in_force()
     found = [
         (one, charge)
-        for one in LedgerReader(settings.ledger_home / LEDGER_FILE).adjustments()
+        for one in LedgerReader(home / LEDGER_FILE).adjustments()
         for charge in one.charges
         if parsed.budget in (None, charge.budget_id)
     ]
@@ -133,90 +127,53 @@ def history(parsed: argparse.Namespace) -> int:
     return 0
 
 
-class _Books:
-    """The ledger of this host, and the authority that has the accounts."""
+def _accounts(settings: Settings, parsed: argparse.Namespace) -> tuple[Account, ...]:
+    """Name the account that the command line means; of a rolling window, all in force."""
+    if settings.document is None:
+        raise ConfigError("there are no rules here: set TOLLSPAN_CONFIG")
+    rules = read_rules(settings.document)
+    return accounts_of(
+        rules,
+        parsed.budget,
+        _owner(rules, parsed.budget, parsed.owner),
+        time.time_ns(),
+        key=parsed.period,
+    )
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._is_shared = is_shared(settings)
 
-    def accounts(self, parsed: argparse.Namespace) -> tuple[Account, ...]:
-        """Name the account that the command line means; of a rolling window, all in force."""
-        settings = self._settings
-        if settings.document is None:
-            raise ConfigError("there are no rules here: set TOLLSPAN_CONFIG")
-        rules = read_rules(settings.document)
-        return accounts_of(
-            rules,
-            parsed.budget,
-            _owner(rules, parsed.budget, parsed.owner),
-            time.time_ns(),
-            key=parsed.period,
-        )
+def _post(
+    parsed: argparse.Namespace, action: AdjustmentAction, amount_of: Callable[[Balance], int]
+) -> int:
+    """Post in the accounts that are meant, and say how the budget stands then.
 
-    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
-        """Return how accounts stand."""
-        if self._is_shared:
-            return ask_standing(self._settings, accounts)
-        ledger = SQLiteLedger(self._settings.ledger_home)
-        try:
-            return ledger.balances(accounts)
-        finally:
-            ledger.close()
-
-    def unresolved(self) -> list[tuple[str, Account, int]]:
-        """Return what is unresolved: the call or the lease, the account, how much."""
-        holds: Sequence[OpenHold]
-        if self._is_shared:
-            holds = ask_unresolved(self._settings)
-        else:
-            ledger = SQLiteLedger(self._settings.ledger_home)
-            try:
-                ledger.sweep()
-            finally:
-                ledger.close()
-            holds = LedgerReader(self._settings.ledger_home / LEDGER_FILE).open_holds()
-        return [(one.call_id, one.account, one.amount) for one in holds if one.is_unresolved]
-
-    def post(
-        self,
-        parsed: argparse.Namespace,
-        action: AdjustmentAction,
-        amounts: Sequence[tuple[Account, int]],
-    ) -> int:
-        """Post amounts in the accounts of a budget, and say how it stands then."""
+    Args:
+        parsed: The command line.
+        action: What it is.
+        amount_of: How much to post in an account, as it stands.
+    """
+    settings = settings_in_force()
+    with accounts_in_force(settings) as accounts:
+        meant = _accounts(settings, parsed)
         charges = [
             Charge(
-                budget_id=account.budget_id,
-                scope=account.scope,
-                period=account.period,
-                unit=account.unit,
-                posted=amount,
+                budget_id=one.account.budget_id,
+                scope=one.account.scope,
+                period=one.account.period,
+                unit=one.account.unit,
+                posted=amount_of(one),
             )
-            for account, amount in amounts
+            for one in accounts.balances(meant)
         ]
-        self.store(_adjustment(action, parsed.reason, charges))
-        balance = fullest(self.balances([account for account, _ in amounts]))[0]
-        account = balance.account
-        whose = "".join(f" of {key} {value or NOBODY}" for key, value in read_scope(account.scope))
-        left = account.limit - balance.counted
-        print(
-            f"{account.budget_id}{whose} ({period_words(account.period)}): "
-            f"{to_decimal(left, account.unit)} {unit_word(account.unit)} left"
-        )
-        return 0
-
-    def store(self, adjustment: Adjustment) -> None:
-        """Store an adjustment here, and settle it with a shared authority at once."""
-        ledger = SQLiteLedger(self._settings.ledger_home)
-        try:
-            ledger.adjust(adjustment)
-            if self._is_shared:
-                with shared_authority(self._settings) as authority:
-                    name = name_of(self._settings.authority)
-                    SettlingBooks(ledger, authority, name=name).settle()
-        finally:
-            ledger.close()
+        accounts.store(_adjustment(action, parsed.reason, charges))
+        balance = fullest(accounts.balances(meant))[0]
+    account = balance.account
+    whose = "".join(f" of {key} {value or NOBODY}" for key, value in read_scope(account.scope))
+    left = account.limit - balance.counted
+    print(
+        f"{account.budget_id}{whose} ({period_words(account.period)}): "
+        f"{to_decimal(left, account.unit)} {unit_word(account.unit)} left"
+    )
+    return 0
 
 
 def _adjustment(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from tollspan.budget import (
+    OWN_AUTHORITIES,
     TRACE,
     Account,
     Balance,
@@ -25,12 +25,11 @@ from tollspan.budget import (
     read_scope,
 )
 from tollspan.launch import Settings, read_settings, with_rules
-from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold, SQLiteLedger
+from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold
 from tollspan.usage import (
     BLOCK_PERIOD,
     BudgetUnit,
     ConfigError,
-    LedgerError,
     format_usd,
     rfc3339,
     to_decimal,
@@ -40,8 +39,8 @@ from tollspan.usage import (
 from ._allowances import after_their_budgets, besides, is_idle, limit_in_force
 from ._event_line import unit_name
 from ._events import NOBODY
+from ._in_force import accounts_in_force
 from ._periods import end_of, period_words
-from ._standing import ask_standing, ask_unresolved, is_shared
 from ._terminal import Bar, Cell, Column, Style, Value, print_json, print_table
 
 _NEARLY = 0.8
@@ -54,38 +53,35 @@ def budgets(parsed: argparse.Namespace) -> int:
     settings = read_settings()
     document = _rules(settings)
     settings = with_rules(settings, document)
-    reader = _swept(settings)
-    if parsed.unresolved:
-        holds = ask_unresolved(settings) if is_shared(settings) else reader.open_holds()
-        return _show_unresolved(holds, is_json=parsed.json)
     rules = {budget.id: budget for budget in document.budgets}
     limits = {budget.id: Limits(budget) for budget in rules.values()}
     now = time.time_ns()
-    found = reader.balances()
-    every = (*found, *_untouched(found, rules, now))
-    standing = [_in_force(one, document, rules, limits) for one in every]
-    if is_shared(settings):
-        standing += besides(standing, rules, document)
-        standing = list(ask_standing(settings, [one.account for one in standing]))
+    is_shared = settings.authority not in OWN_AUTHORITIES
+    with accounts_in_force(settings) as accounts:
+        accounts.sweep()
+        if parsed.unresolved:
+            return _show_unresolved(accounts.unresolved(), is_json=parsed.json)
+        found = _known(settings)
+        every = (*found, *_untouched(found, rules, now))
+        named = [_in_force(one, document, rules, limits) for one in every]
+        if is_shared:
+            named += besides(named, rules, document)
+        standing = accounts.balances([one.account for one in named])
     rows = [(one, _ends_at(one.account, rules)) for one in _at_once(standing, now)]
     rows = [row for row in rows if parsed.all or (_is_open(*row, now) and not is_idle(row[0]))]
     shown = after_their_budgets(rows)
     if parsed.json:
-        print_json([_as_json(*row) for row in shown])
+        # What is held at a shared authority is what hosts have leased there.
+        print_json([_as_json(*row, is_leased=is_shared) for row in shown])
     else:
         _print(shown, rules)
     return 0
 
 
-def _swept(settings: Settings) -> LedgerReader:
-    """Return a reader of the ledger, once what dead processes held in it is unresolved."""
-    reader = LedgerReader(settings.ledger_home / LEDGER_FILE)
-    reader.balances()  # says so when there is no ledger, before one is made
-    ledger = SQLiteLedger(settings.ledger_home)
-    with contextlib.suppress(LedgerError):  # a ledger that can only be read is shown as it is
-        ledger.sweep()
-    ledger.close()
-    return reader
+def _known(settings: Settings) -> tuple[Balance, ...]:
+    """Name the accounts that this host's calls have touched."""
+    path = settings.ledger_home / LEDGER_FILE
+    return LedgerReader(path).balances() if path.exists() else ()
 
 
 def _rules(settings: Settings) -> RuleSet:
@@ -215,7 +211,7 @@ def _amount(amount: int, unit: BudgetUnit, *, places: int = 6) -> str:
     return f"{'-' * (amount < 0)}{int(whole):,}{point}{part}"
 
 
-def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
+def _as_json(balance: Balance, ends_at: int | None, *, is_leased: bool) -> dict[str, object]:
     account = balance.account
     unit = account.unit
     return {
@@ -227,7 +223,7 @@ def _as_json(balance: Balance, ends_at: int | None) -> dict[str, object]:
         "limit": to_decimal(account.limit, unit),
         "posted": to_decimal(balance.posted, unit),
         "held": to_decimal(balance.held, unit),
-        "leased": "0",  # no authority leases yet
+        "leased": to_decimal(balance.held if is_leased else 0, unit),
         "unresolved": to_decimal(balance.unresolved, unit),
         "remaining": to_decimal(account.limit - balance.counted, unit),
         "resets_at": None if ends_at is None else rfc3339(ends_at),

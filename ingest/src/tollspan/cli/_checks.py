@@ -36,6 +36,13 @@ CHECK_IDS = {
     "disk.container": "Whether the folder dies with a container, or with the host's memory.",
     "ledger": "Whether the ledger opens, and what is in it.",
     "ledger.rescued": "Events that were put aside while the ledger could not take them.",
+    "authority": "Who has the accounts: this host's ledger, or an authority that many hosts share; "
+    "whether that can be reached, and how far away it is.",
+    "authority.open": "Of a shared authority: whether it grants.",
+    "authority.server": "Of a shared authority: settings of its server that endanger money.",
+    "authority.clock": "Of a shared authority: whether its clock and this host's agree.",
+    "authority.settling": "Of a shared authority: events of this host that it was not told yet.",
+    "authority.unresolved": "Of a shared authority: what ended leases of any host leave open.",
     "clock": "Whether the clock is behind the newest event, or behind the price book.",
     "budgets.unresolved": "Money that is counted though nobody knows whether it was spent.",
     "sightings.past_the_gate": "Requests that may cost money and went past the gate.",

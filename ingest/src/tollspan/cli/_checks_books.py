@@ -132,8 +132,7 @@ def _books(patient: Patient) -> Iterator[Check]:
         yield good(
             "ledger",
             f"{path} opens: {many(len(reader.balances()), 'account')}, "
-            f"{many(reader.highest_number(), 'event')}; "
-            "it is the authority for all processes of this host",
+            f"{many(reader.highest_number(), 'event')}",
         )
         yield _rescued(home)
         yield _clock(patient, reader.newest_unix_ns())

@@ -47,9 +47,15 @@ def doctor(parsed: argparse.Namespace) -> int:
 def _look(patient: Patient) -> Iterator[Check]:
     # OpenTelemetry can't be imported while this names what is not installed: a check says so.
     os.environ.pop("OTEL_PROPAGATORS", None)
-    from . import _checks_books, _checks_otel, _checks_rules, _checks_sdks  # noqa: PLC0415
+    from . import (  # noqa: PLC0415
+        _checks_authority,
+        _checks_books,
+        _checks_otel,
+        _checks_rules,
+        _checks_sdks,
+    )
 
-    for part in (_checks_rules, _checks_sdks, _checks_otel, _checks_books):
+    for part in (_checks_rules, _checks_sdks, _checks_otel, _checks_books, _checks_authority):
         for check in part.CHECKS:
             yield from check(patient)
 

@@ -23,7 +23,6 @@ from tollspan.budget import (
     read_rules,
 )
 from tollspan.launch import Settings, load_prices, read_settings, with_rules
-from tollspan.ledger import LEDGER_FILE, LedgerReader, open_authority
 from tollspan.pricing import PriceBook
 from tollspan.usage import (
     DIMENSIONS,
@@ -41,6 +40,7 @@ from tollspan.usage import (
 
 from ._config_parser import OWNER_OPTIONS
 from ._explanation import Explanation, Touch, print_explanation
+from ._in_force import accounts_in_force
 from ._prices import one_provider
 from ._terminal import print_json
 
@@ -130,18 +130,11 @@ def _touches(
 @contextlib.contextmanager
 def _standing(settings: Settings) -> Generator[Balances]:
     """Say how accounts stand, at the authority that decides for programs here."""
-    path = settings.ledger_home / LEDGER_FILE
-    if settings.authority == "sqlite:" and path.exists():
-        yield LedgerReader(path).balances_at
-        return
-    if settings.authority in ("sqlite:", "memory:"):  # a program that starts now finds nothing
+    if settings.authority == "memory:":  # a program that starts now finds nothing
         yield _nothing_counted
         return
-    shared = open_authority(settings.authority, settings.lease)
-    try:
-        yield shared.balances
-    finally:
-        shared.close()
+    with accounts_in_force(settings) as accounts:
+        yield accounts.balances
 
 
 def _nothing_counted(accounts: Sequence[Account]) -> tuple[Balance, ...]:

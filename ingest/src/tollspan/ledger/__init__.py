@@ -5,6 +5,7 @@ from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
 from ._waiting import Waiting
 from .authorities import name_of, open_authority
+from .inspecting import ServedAuthority, ServerReport, ServerRisk
 from .postgres import PostgresAuthority
 from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
 from .redis import RedisAuthority
@@ -23,6 +24,9 @@ __all__ = [
     "RedisAuthority",
     "ReportRow",
     "SQLiteLedger",
+    "ServedAuthority",
+    "ServerReport",
+    "ServerRisk",
     "Sighting",
     "Waiting",
     "file_system",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from functools import cache
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -19,13 +20,21 @@ from redis.retry import Retry
 
 from tollspan.usage import LedgerUnavailableError
 
+from ._redis_inspecting import (
+    OLDEST_VERSION,
+    evicts,
+    is_too_old,
+    name_of_server,
+    read_setting,
+    risks_of,
+)
 from ._redis_place import RedisPlace
 from ._redis_words import Word, texts
+from .inspecting import ServerReport, worst_first
 
 _SCRIPTS: Final = Path(__file__).with_name("redis_scripts")
 _MOST_CONNECTIONS: Final = 64
 _MOST_MOVES: Final = 3
-_OLDEST_VERSION: Final = 6
 
 
 class _Pool(Protocol):
@@ -109,18 +118,43 @@ class RedisDriver:
         Raises:
             LedgerUnavailableError: It can't be used, is too old, or may throw keys away.
         """
-        found = cast("dict[str, object]", self.command("INFO", may_repeat=True))
-        version = str(found.get("redis_version", "0"))
-        if int(version.partition(".")[0]) < _OLDEST_VERSION:
+        found = self._info()
+        if is_too_old(found):
+            version = found.get("redis_version")
             raise LedgerUnavailableError(
-                f"{self._place.shown} is Redis {version}; it takes {_OLDEST_VERSION} or newer"
+                f"{self._place.shown} is Redis {version}; it takes {OLDEST_VERSION} or newer"
             )
-        policy = str(found.get("maxmemory_policy", "noeviction"))
-        if found.get("maxmemory", 0) != 0 and policy != "noeviction":
+        policy = evicts(found)
+        if policy is not None:
             raise LedgerUnavailableError(
                 f"{self._place.shown} may throw away what was spent (its maxmemory-policy is"
                 f" {policy}): run `CONFIG SET maxmemory-policy noeviction` there; it was not opened"
             )
+
+    def inspect(self) -> ServerReport:
+        """Ask the server how it is set up.
+
+        Raises:
+            LedgerUnavailableError: It can't be reached, or does not say.
+        """
+        asked_at = time.time_ns()
+        seconds, microseconds = cast("tuple[int, int]", self.command("TIME", may_repeat=True))
+        answered_at = time.time_ns()
+        info = self._info()
+
+        def ask(name: str) -> object:
+            return self.command("CONFIG GET", name, may_repeat=True)
+
+        return ServerReport(
+            server=name_of_server(info),
+            clock_unix_ns=seconds * 1_000_000_000 + microseconds * 1_000,
+            asked_at_unix_ns=asked_at,
+            answered_at_unix_ns=answered_at,
+            risks=worst_first(risks_of(info, lambda name: read_setting(ask, name))),
+        )
+
+    def _info(self) -> dict[str, object]:
+        return cast("dict[str, object]", self.command("INFO", may_repeat=True))
 
     def close(self) -> None:
         """Close all connections; used again, it opens new ones."""

@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from tollspan.budget import LeaseSettings, SharedAuthority
+from tollspan.budget import LeaseSettings
 from tollspan.usage import ConfigError
+
+from .inspecting import ServedAuthority
 
 _PLACES = {
     "redis": ("redis", "RedisAuthority", "redis"),
@@ -24,10 +26,10 @@ _NAMING = ("name", "host", "hostaddr", "port", "dbname", "service")
 class _Opener(Protocol):
     def __call__(
         self, url: str, *, life_seconds: float, horizon_seconds: float, timeout_seconds: float
-    ) -> SharedAuthority: ...
+    ) -> ServedAuthority: ...
 
 
-def open_authority(url: str, settings: LeaseSettings) -> SharedAuthority:
+def open_authority(url: str, settings: LeaseSettings) -> ServedAuthority:
     """Return the shared authority at an address; it connects when it is first asked.
 
     Raises:

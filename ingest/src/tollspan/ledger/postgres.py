@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from tollspan.budget import (
     BUSY,
     Account,
@@ -36,9 +38,11 @@ from tollspan.usage import LedgerError, LedgerUnavailableError, new_call_id
 from . import _pg_words as words
 from ._pg_errors import NOT_OPEN, LinkError
 from ._pg_functions import OPENING_LOCK
+from ._pg_inspecting import QUESTION, Said, risks_of
 from ._pg_link import Link, Place
 from ._pg_pool import Pool
 from ._pg_tables import VERSION, migration
+from .inspecting import ServerReport, worst_first
 
 _DEFAULTS: Final = LeaseSettings()
 _PATIENT_SECONDS: Final = 5.0
@@ -225,6 +229,36 @@ class PostgresAuthority:
             raise
         found: str | None = answer["epoch"]
         return found
+
+    @property
+    def place(self) -> str:
+        """Where it is, without the password."""
+        return repr(self._place)
+
+    def inspect(self) -> ServerReport:
+        """Ask the server how it is set up.
+
+        Raises:
+            LedgerUnavailableError: It can't be reached in time.
+        """
+        ends_at = time.monotonic() + _PATIENT_SECONDS
+        link = self._pool.take(ends_at)
+        asked_at = time.time_ns()
+        try:
+            answer = link.ask(QUESTION, None, ends_at)
+        except BaseException:
+            self._pool.drop(link)
+            raise
+        answered_at = time.time_ns()
+        self._pool.give(link)
+        said = msgspec.json.decode(answer, type=Said)
+        return ServerReport(
+            server=f"PostgreSQL {said.version}",
+            clock_unix_ns=int(said.clock_unix_ns),
+            asked_at_unix_ns=asked_at,
+            answered_at_unix_ns=answered_at,
+            risks=worst_first(risks_of(said)),
+        )
 
     def open_epoch(self) -> str:
         """Make or migrate the schema, and open the authority in a new epoch. Return its name.

@@ -33,6 +33,7 @@ from tollspan.usage import ConfigError, LedgerError, LedgerUnavailableError, new
 from . import _redis_words as words_of
 from ._redis_place import RedisPlace, read_redis_url
 from ._redis_words import Answer, Word
+from .inspecting import ServerReport
 
 if TYPE_CHECKING:
     from ._redis_driver import RedisDriver
@@ -207,6 +208,19 @@ class RedisAuthority:
         """Name the epoch that it grants in; None while it is not open."""
         found = self._driven().command("HGET", self._key("meta"), "epoch", may_repeat=True)
         return found.decode() if isinstance(found, bytes) else None
+
+    @property
+    def place(self) -> str:
+        """Where it is, without the password."""
+        return self._place.shown
+
+    def inspect(self) -> ServerReport:
+        """Ask the server how it is set up.
+
+        Raises:
+            LedgerUnavailableError: It can't be reached, or does not say.
+        """
+        return self._driven().inspect()
 
     def open_epoch(self) -> str:
         """Open it in a new epoch, and end the leases of older ones.

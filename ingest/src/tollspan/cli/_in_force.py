@@ -1,0 +1,208 @@
+"""The accounts in force here: the one way in which the command line opens who has them.
+
+Where many hosts share an authority, that has them; else this host's ledger. Events are in the
+ledger either way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Sequence
+from typing import Protocol
+
+from tollspan.budget import OWN_AUTHORITIES, Account, Balance
+from tollspan.exporter import SettlingBooks
+from tollspan.launch import Settings, settings_in_force
+from tollspan.ledger import (
+    LEDGER_FILE,
+    LedgerReader,
+    OpenHold,
+    ServedAuthority,
+    SQLiteLedger,
+    name_of,
+    open_authority,
+)
+from tollspan.usage import Adjustment, ConfigError, LedgerError
+
+
+class Accounts(Protocol):
+    """Who has the accounts. Every method raises `LedgerError` where it can't be reached."""
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand, in this order."""
+        ...
+
+    def sweep(self) -> None:
+        """Turn what dead processes, or leases that are over, hold into unresolved."""
+        ...
+
+    def unresolved(self) -> tuple[OpenHold, ...]:
+        """Return what dead processes, or ended leases, leave open."""
+        ...
+
+    def store(self, adjustment: Adjustment) -> None:
+        """Store an operator's posting, in force when it returns."""
+        ...
+
+
+class HostAccounts:
+    """The accounts of this host alone, in its ledger.
+
+    Args:
+        settings: Where it is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._path = settings.ledger_home / LEDGER_FILE
+        self._reader = LedgerReader(self._path)
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand; nothing is counted before there is a ledger."""
+        if not self._path.exists():
+            return tuple([Balance(account=account) for account in accounts])
+        return self._reader.balances_at(accounts)
+
+    def unresolved(self) -> tuple[OpenHold, ...]:
+        """Return what dead processes leave open."""
+        return tuple([one for one in self._reader.open_holds() if one.is_unresolved])
+
+    def sweep(self) -> None:
+        """Turn what dead processes held into unresolved, unless the file can only be read.
+
+        Raises:
+            LedgerError: There is no ledger, and none is made by looking.
+        """
+        self._reader.highest_number()  # says so
+        with self._ledger() as ledger, contextlib.suppress(LedgerError):
+            ledger.sweep()
+
+    def store(self, adjustment: Adjustment) -> None:
+        """Store an operator's posting."""
+        if self._settings.authority == "memory:":
+            raise ConfigError(
+                "the authority here is memory:, so every process has accounts of its own, which "
+                "nobody can adjust: set TOLLSPAN_AUTHORITY"
+            )
+        with self._ledger() as ledger:
+            ledger.adjust(adjustment)
+
+    def _ledger(self) -> contextlib.closing[SQLiteLedger]:
+        return contextlib.closing(SQLiteLedger(self._settings.ledger_home))
+
+
+class SharedAccounts:
+    """The accounts of an authority that many hosts share.
+
+    Attributes:
+        authority: It.
+        address: As it was named; may hold a password.
+
+    Args:
+        settings: Where this host's ledger is.
+    """
+
+    def __init__(self, settings: Settings, address: str, authority: ServedAuthority) -> None:
+        self.authority = authority
+        self.address = address
+        self._settings = settings
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Return how accounts stand over all hosts."""
+        return self.authority.balances(accounts)
+
+    def unresolved(self) -> tuple[OpenHold, ...]:
+        """Return what ended leases of all hosts leave open, each by its lease."""
+        return tuple(
+            [
+                OpenHold(
+                    call_id=one.lease_id,
+                    account=one.account,
+                    amount=one.amount,
+                    started_at_unix_ns=one.since_unix_ns,
+                    is_unresolved=True,
+                )
+                for one in self.authority.unresolved()
+            ]
+        )
+
+    def sweep(self) -> None:
+        """End the leases that are over."""
+        self.authority.expire()
+
+    def store(self, adjustment: Adjustment) -> None:
+        """Store an operator's posting in this host's ledger, and settle it at once."""
+        with contextlib.closing(SQLiteLedger(self._settings.ledger_home)) as ledger:
+            ledger.adjust(adjustment)
+            self._books(ledger).settle()
+
+    def fill(self) -> int:
+        """Tell all that this host's events charge, told before or not; return how many there are.
+
+        Raises:
+            LedgerError: The ledger or the authority can't answer.
+        """
+        with contextlib.closing(SQLiteLedger(self._settings.ledger_home)) as ledger:
+            ledger.open()
+            ledger.note_settled(name_of(self.address), 0, ledger.inode())
+            return self._books(ledger).settle()
+
+    def unsettled(self) -> int:
+        """Count this host's events that were not settled with it yet; 0 without a ledger.
+
+        Raises:
+            LedgerError: The ledger can't be read.
+        """
+        path = self._settings.ledger_home / LEDGER_FILE
+        if not path.exists():
+            return 0
+        reader = LedgerReader(path)
+        return max(0, reader.highest_number() - reader.settled(name_of(self.address)))
+
+    def _books(self, ledger: SQLiteLedger) -> SettlingBooks:
+        return SettlingBooks(ledger, self.authority, name=name_of(self.address))
+
+
+@contextlib.contextmanager
+def accounts_in_force(settings: Settings | None = None) -> Generator[Accounts]:
+    """Open who has the accounts here, for a block; nothing is connected before it is asked.
+
+    Args:
+        settings: As the environment and the rules' document say them; None to read them.
+
+    Raises:
+        ConfigError: Settings or rules are wrong, or a driver is missing.
+    """
+    settings = settings or settings_in_force()
+    if settings.authority in OWN_AUTHORITIES:
+        yield HostAccounts(settings)
+        return
+    with shared_accounts(settings=settings) as shared:
+        yield shared
+
+
+@contextlib.contextmanager
+def shared_accounts(
+    address: str | None = None, *, settings: Settings | None = None
+) -> Generator[SharedAccounts]:
+    """Open an authority that many hosts share, for a block.
+
+    Args:
+        address: Which; None for the one in force.
+        settings: As in `accounts_in_force`.
+
+    Raises:
+        ConfigError: As `accounts_in_force`; or the one in force is nobody else's.
+    """
+    settings = settings or settings_in_force()
+    address = address or settings.authority
+    if address in OWN_AUTHORITIES:
+        raise ConfigError(
+            f"the authority here is {address}, which nobody else shares: set TOLLSPAN_AUTHORITY, "
+            "or name one: tollspan authority status redis://localhost"
+        )
+    authority = open_authority(address, settings.lease)
+    try:
+        yield SharedAccounts(settings, address, authority)
+    finally:
+        authority.close()
