@@ -102,6 +102,10 @@ OURS: dict[str, tuple[str, str]] = {
         "string",
         "`priced`, `partial`, `unpriced`, `unknown`, `not_billed`",
     ),
+    semconv.TOLLSPAN_JOB_ID: (
+        "string",
+        "the provider's job that the call was accepted as; its cost is known later",
+    ),
     semconv.TOLLSPAN_USAGE_STATUS: ("string", "`reported`, `estimated`, `unknown`"),
     semconv.TOLLSPAN_MCP_SERVER_NAME: ("string", "of MCP calls: the server, as it names itself"),
     semconv.TOLLSPAN_CUSTOMER_ID: ("string", "who pays: each where it is known"),

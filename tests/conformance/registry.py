@@ -85,6 +85,7 @@ OURS = {
     "tollspan.cost.status": Attribute("string", "C"),
     "tollspan.cost.nanousd": Attribute("int", "C"),
     "tollspan.cost.usd": Attribute("double", "C"),
+    "tollspan.job.id": Attribute("string", "C"),
     "tollspan.usage.status": Attribute("string", "C"),
     "tollspan.customer.id": Attribute("string", "C"),
     "session.id": Attribute("string", "C"),

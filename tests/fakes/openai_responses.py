@@ -39,10 +39,11 @@ def responses(request: Mapping[str, object], reply: Reply, count: tokens.Count) 
             code_sessions=len(set(reply.code_containers)),
         ),
     )
+    later = (document.id, _encode(document.final())) if request.get("background") else None
     if made.ask.is_streamed:
-        return Answer(charges=charges, generation=made, events=ResponseEvents(document))
-    if request.get("background"):
-        later = document.id, _encode(document.final())
+        events = ResponseEvents(document)
+        return Answer(charges=charges, generation=made, events=events, later=later)
+    if later is not None:
         return Answer(charges=charges, body=_encode(document.body("queued")), later=later)
     return Answer(charges=charges, body=_encode(document.final()))
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 from tests.simulation.link import Link
 from tests.simulation.world import World
-from tollspan.budget import Busy, Hold, Settlement
+from tollspan.budget import Busy, DeferredHold, Hold, Settlement
 from tollspan.usage import DecisionEvent, LedgerError, LedgerUnavailableError, UsageEvent
 
 
@@ -17,6 +17,7 @@ class Store:
     Attributes:
         events: All that was ever stored, by call: they survive every crash.
         unsettled: Calls of which the authority has not said yet that it knows them.
+        jobs: What is kept for jobs, by provider, id and part.
         is_full: Nothing can be stored just now, only rescued.
     """
 
@@ -25,6 +26,7 @@ class Store:
         self._is_stored = is_stored
         self.events: dict[str, UsageEvent] = {}
         self.unsettled: dict[str, None] = {}
+        self.jobs: dict[tuple[str, str, int], DeferredHold] = {}
         self.is_full = False
 
     def post(self, event: UsageEvent, hold: Hold | None) -> None:
@@ -50,6 +52,14 @@ class Store:
 
     def note(self, event: DecisionEvent) -> None:
         pass
+
+    def defer(self, deferred: DeferredHold) -> bool:
+        key = (deferred.provider, deferred.job_id, deferred.part)
+        return self.jobs.setdefault(key, deferred).call.id == deferred.call.id
+
+    def deferred(self, provider: str, job_id: str) -> tuple[DeferredHold, ...]:
+        kept = [one for key, one in self.jobs.items() if key[:2] == (provider, job_id)]
+        return tuple([one for one in kept if one.call.id not in self.events])
 
     def tell(self, link: Link, *, most: int) -> None:
         """Tell the authority of some calls, in any order, some of them anew."""

@@ -15,6 +15,7 @@ from tollspan.budget import (
     AllowedLedger,
     Balance,
     Busy,
+    DeferredHold,
     GivenBack,
     Grant,
     Hold,
@@ -121,6 +122,12 @@ class Drawer:
 
     def note(self, event: DecisionEvent) -> None:
         raise AssertionError(f"no refusal was expected: {event.id}")
+
+    def defer(self, deferred: DeferredHold) -> bool:
+        raise AssertionError(f"no job was expected: {deferred.job_id}")
+
+    def deferred(self, provider: str, job_id: str) -> tuple[DeferredHold, ...]:
+        raise AssertionError(f"nobody was to look for a job: {provider} {job_id}")
 
     def settlements(self) -> list[Settlement]:
         """Take out what the events say to the authority."""

@@ -152,23 +152,6 @@ def test_a_call_made_while_another_one_is_sent_is_gated_by_itself(stage: Stage) 
     assert sightings(stage) == {}
 
 
-def test_a_response_in_the_background_is_held_for_and_said(stage: Stage) -> None:
-    stage.client().responses.create(model=MODEL, input="hi", max_output_tokens=20, background=True)
-    event = stage.events()[0]
-    assert event.usage is not None
-    assert event.usage.status == "unknown"
-    assert event.charges[0].unresolved == event.decision.bound_nanousd
-    stage.installed.ledger.close()
-    found = [
-        one
-        for one in LedgerReader(stage.home / LEDGER_FILE).sightings()
-        if one.kind != "imported_before_install"
-    ]
-    assert [(one.kind, one.name) for one in found] == [
-        ("not_metered", "openai background response")
-    ]
-
-
 def test_what_goes_over_a_websocket_is_said(stage: Stage) -> None:
     client = stage.client()
     client.realtime.connect(model="gpt-realtime")  # nothing is sent before its block is entered

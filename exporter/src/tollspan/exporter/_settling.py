@@ -12,7 +12,14 @@ from concurrent.futures import Future
 from itertools import islice
 from typing import Final
 
-from tollspan.budget import Busy, Hold, Settlement, SharedAuthority, Unresolved
+from tollspan.budget import (
+    Busy,
+    DeferredHold,
+    Hold,
+    Settlement,
+    SharedAuthority,
+    Unresolved,
+)
 from tollspan.ledger import LedgerReader, SQLiteLedger
 from tollspan.safety import Guard
 from tollspan.usage import Adjustment, DecisionEvent, Fact, LedgerError, UsageEvent
@@ -104,6 +111,22 @@ class SettlingBooks:
     def note(self, event: DecisionEvent) -> None:
         """Store a refusal."""
         self._ledger.note(event)
+
+    def defer(self, deferred: DeferredHold) -> bool:
+        """Keep a call for its job here; its money stays in the lease that it was held from.
+
+        Raises:
+            LedgerError: Nothing was kept.
+        """
+        return self._ledger.remember(deferred)
+
+    def deferred(self, provider: str, job_id: str) -> tuple[DeferredHold, ...]:
+        """Return what this host keeps for a job.
+
+        Raises:
+            LedgerError: The ledger can't be read.
+        """
+        return self._ledger.deferred(provider, job_id)
 
     # -- settling --
 

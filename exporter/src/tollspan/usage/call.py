@@ -72,6 +72,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             costs, sorted. The operator's prices of the same units come before it.
         server: Name of the MCP server that is asked, `""` when it says none; None for what is no
             call over MCP.
+        calls: How many calls it stands for: of a batch, all of one model.
     """
 
     provider: str
@@ -95,6 +96,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_reserve_tokens: int | None = None
     declared: Quantities = ()
     server: str | None = None
+    calls: int = 1
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

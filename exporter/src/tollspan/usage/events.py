@@ -148,6 +148,7 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         reason: Why, in his words.
         charges: What it posts, which may be less than nothing: a credit.
         lease_id: The lease, or the call, whose unresolved money it settles; None for none.
+        call_id: The call whose job it settles: nothing is held for that any more; None for none.
     """
 
     id: str
@@ -157,6 +158,7 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     reason: str = ""
     charges: tuple[Charge, ...]
     lease_id: str | None = None
+    call_id: str | None = None
 
 
 Event = UsageEvent | DecisionEvent

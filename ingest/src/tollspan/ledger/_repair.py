@@ -50,6 +50,13 @@ _INSERT_HOLD = (
     " WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?"
 )
 
+_INSERT_JOB = "INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?)"
+# By its event, or by hand.
+_IS_SETTLED = (
+    "call_id IN (SELECT id FROM events WHERE kind = 'usage') OR call_id IN"
+    " (SELECT json_extract(CAST(data AS TEXT), '$.call_id') FROM events"
+    "  WHERE kind = 'adjustment' AND json_valid(CAST(data AS TEXT)))"
+)
 _INSERT_MILESTONE = "INSERT OR IGNORE INTO milestones VALUES (?, ?, ?, ?, ?)"
 
 # High and low halves are summed apart: SQLite's own sum fails beyond 63 bits.
@@ -77,7 +84,12 @@ def recompute(session: Session) -> None:
     """Make every account's sums anew from events and open holds, in the running transaction."""
     execute = session.connection.execute
     # A call that has its event holds nothing any more.
-    execute("DELETE FROM holds WHERE call_id IN (SELECT id FROM events WHERE kind = 'usage')")
+    execute(f"DELETE FROM holds WHERE {_IS_SETTLED}")  # noqa: S608 - a constant
+    execute(f"DELETE FROM jobs WHERE {_IS_SETTLED}")  # noqa: S608 - the same
+    # What no job is known of any more is a hold that nobody can settle.
+    execute(
+        "UPDATE holds SET state = 1 WHERE state = 2 AND call_id NOT IN (SELECT call_id FROM jobs)"
+    )
     charges = [
         (
             *row[:4],
@@ -96,7 +108,7 @@ def recompute(session: Session) -> None:
     execute(
         "UPDATE accounts SET"
         " held = (SELECT coalesce(sum(amount), 0) FROM holds"
-        "   WHERE account_id = accounts.id AND state = 0),"
+        "   WHERE account_id = accounts.id AND state <> 1),"
         " unresolved = min(?, unresolved + (SELECT coalesce(sum(amount), 0)"
         "   FROM holds WHERE account_id = accounts.id AND state = 1))",
         (MOST_IN_ALL,),
@@ -129,7 +141,14 @@ def carry_over(target: Session, origin: tuple[sqlite3.Connection, str]) -> None:
 
 def _copy_facts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Copy events, accounts, holds and sightings that are not there yet, as far as readable."""
-    for copy in (_copy_accounts, _copy_events, _copy_holds, _copy_milestones, _copy_sightings):
+    for copy in (
+        _copy_accounts,
+        _copy_events,
+        _copy_holds,
+        _copy_jobs,
+        _copy_milestones,
+        _copy_sightings,
+    ):
         try:
             copy(old, new)
         except sqlite3.DatabaseError as error:
@@ -200,6 +219,13 @@ def _copy_holds(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
             "SELECT call_id, amount, owner, started_at_unix_ns, state, granted,"
             " budget_id, scope, period, unit FROM holds JOIN accounts ON accounts.id = account_id"
         ),
+    )
+
+
+def _copy_jobs(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    new.executemany(
+        _INSERT_JOB,
+        old.execute("SELECT call_id, provider, job_id, part, deferred_at_unix_ns, data FROM jobs"),
     )
 
 
@@ -368,6 +394,7 @@ def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
             for call, account, amount, owner, started_at, state, granted in known
         ],
     )
+    fresh.connection.executemany(_INSERT_JOB, found.jobs.values())
     fresh.connection.executemany(_INSERT_MILESTONE, found.milestones)
     lost = max(numbers, default=0) - len(numbers)
     return _count(fresh.connection), len(unreadable) + max(0, lost)

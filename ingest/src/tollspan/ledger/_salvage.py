@@ -29,12 +29,14 @@ class Salvaged(msgspec.Struct, kw_only=True):
         accounts: Account id → (budget, scope, period, unit, limit); limit 0 where it is lost.
         holds: (call, account id, amount, owner, start, state, granted).
         milestones: (budget, scope, period, unit, share).
+        jobs: Call → (call, provider, job, part, accepted at, deferred hold in JSON).
     """
 
     events: dict[bytes, int]
     accounts: dict[int, tuple[str, str, str, str, int]]
     holds: list[tuple[str, int, int, str, int, int, int]]
     milestones: set[tuple[str, str, str, str, str]]
+    jobs: dict[str, tuple[str, str, str, int, int, bytes]] = {}
 
 
 def salvage(path: Path) -> Salvaged:
@@ -85,7 +87,7 @@ def salvage(path: Path) -> Salvaged:
                 case (str(budget), str(scope), str(period), str(unit), int(account)):
                     named[account] = (budget, scope, period, unit, 0)
                 case _:
-                    _keep_milestone(found, row)
+                    _keep_other(found, row)
     found.accounts = named | found.accounts
     found.holds = list(holds.values())
     return found
@@ -99,8 +101,10 @@ def _keep_event(found: Salvaged, rowid: int, row: Row) -> None:
             pass
 
 
-def _keep_milestone(found: Salvaged, row: Row) -> None:
+def _keep_other(found: Salvaged, row: Row) -> None:
     match row:
+        case (str(call), str(provider), str(job), int(part), int(at), bytes(data)):
+            found.jobs[call] = (call, provider, job, part, at, data)
         case (str(budget), str(scope), str(period), str(unit), str(share)):
             found.milestones.add((budget, scope, period, unit, share))
         case _:

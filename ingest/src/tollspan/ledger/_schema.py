@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 4
+VERSION = 5
 
 _TABLES = """
 CREATE TABLE meta (
@@ -30,7 +30,8 @@ CREATE TABLE accounts (
     UNIQUE (budget_id, scope, period, unit)
 );
 
--- A row is a hold in one account: open (state 0), or unresolved (state 1) when its process died.
+-- A row is a hold in one account: open (state 0), unresolved (state 1) when its process died, or
+-- deferred (state 2): it is a job's, nobody's process, and counts as held.
 -- The hold of a lease has the lease's id for its call, and shrinks by what is spent out of it.
 CREATE TABLE holds (
     call_id            TEXT NOT NULL,
@@ -42,6 +43,24 @@ CREATE TABLE holds (
     granted            INTEGER NOT NULL DEFAULT 0, -- all that a lease ever got here
     PRIMARY KEY (call_id, account_id)
 ) WITHOUT ROWID;
+
+-- Calls that were accepted as jobs and have not been seen to end: `data` is the deferred hold in
+-- JSON. Several calls may be one job.
+CREATE TABLE jobs (
+    call_id             TEXT NOT NULL PRIMARY KEY,
+    provider            TEXT NOT NULL,
+    job_id              TEXT NOT NULL,
+    part                INTEGER NOT NULL,
+    deferred_at_unix_ns INTEGER NOT NULL,
+    data                BLOB NOT NULL,
+    UNIQUE (provider, job_id, part)
+) WITHOUT ROWID;
+
+-- What is inserted here becomes a job, once; see the trigger `deferred`.
+CREATE VIEW deferrals AS
+    SELECT call_id, provider, job_id, part, deferred_at_unix_ns, data,
+           '' AS lease_id, '' AS legs, 0 AS started_at_unix_ns
+    FROM jobs;
 
 -- Facts, never changed: `data` is the event in JSON, the columns are for finding it.
 CREATE TABLE events (
@@ -78,7 +97,7 @@ _TRIGGERS = (
     """
 CREATE TRIGGER held AFTER INSERT ON holds BEGIN
     UPDATE accounts SET
-        held = held + new.amount * (new.state = 0),
+        held = held + new.amount * (new.state <> 1),
         unresolved = unresolved + new.amount * (new.state = 1)
     WHERE id = new.account_id;
 END
@@ -86,13 +105,13 @@ END
     """
 CREATE TRIGGER settled AFTER DELETE ON holds BEGIN
     UPDATE accounts SET
-        held = held - old.amount * (old.state = 0),
+        held = held - old.amount * (old.state <> 1),
         unresolved = unresolved - old.amount * (old.state = 1)
     WHERE id = old.account_id;
 END
 """,
     """
-CREATE TRIGGER orphaned AFTER UPDATE OF state ON holds WHEN old.state = 0 AND new.state = 1 BEGIN
+CREATE TRIGGER orphaned AFTER UPDATE OF state ON holds WHEN old.state <> 1 AND new.state = 1 BEGIN
     UPDATE accounts SET
         held = held - old.amount,
         unresolved = unresolved + old.amount
@@ -102,12 +121,37 @@ END
     """
 CREATE TRIGGER changed AFTER UPDATE OF amount ON holds BEGIN
     UPDATE accounts SET
-        held = held + (new.amount - old.amount) * (new.state = 0),
+        held = held + (new.amount - old.amount) * (new.state <> 1),
         unresolved = unresolved + (new.amount - old.amount) * (new.state = 1)
     WHERE id = new.account_id;
     DELETE FROM holds
     WHERE call_id = new.call_id AND account_id = new.account_id
       AND new.amount = 0 AND new.state = 1;
+END
+""",
+    # The hold of the call's own becomes the job's; so does what its process's lease has for it,
+    # which becomes one. In one statement: at no instant it is counted twice or not at all.
+    """
+CREATE TRIGGER deferred INSTEAD OF INSERT ON deferrals
+WHEN NOT EXISTS (
+    SELECT 1 FROM jobs WHERE call_id = new.call_id
+        OR (provider = new.provider AND job_id = new.job_id AND part = new.part)
+) AND NOT EXISTS (SELECT 1 FROM events WHERE id = new.call_id) BEGIN
+    INSERT INTO jobs VALUES (
+        new.call_id, new.provider, new.job_id, new.part, new.deferred_at_unix_ns, new.data
+    );
+    UPDATE holds SET state = 2, owner = '' WHERE call_id = new.call_id AND state = 0;
+    UPDATE holds SET amount = max(0, holds.amount - json_extract(leg.value, '$[4]'))
+    FROM json_each(new.legs) AS leg JOIN accounts
+      ON budget_id = json_extract(leg.value, '$[0]') AND scope = json_extract(leg.value, '$[1]')
+     AND period = json_extract(leg.value, '$[2]') AND unit = json_extract(leg.value, '$[3]')
+    WHERE new.lease_id <> '' AND holds.call_id = new.lease_id AND holds.account_id = accounts.id;
+    INSERT INTO holds (call_id, account_id, amount, owner, started_at_unix_ns, state)
+    SELECT new.call_id, accounts.id, json_extract(leg.value, '$[4]'), '', new.started_at_unix_ns, 2
+    FROM json_each(new.legs) AS leg JOIN accounts
+      ON budget_id = json_extract(leg.value, '$[0]') AND scope = json_extract(leg.value, '$[1]')
+     AND period = json_extract(leg.value, '$[2]') AND unit = json_extract(leg.value, '$[3]')
+    WHERE new.lease_id <> '';
 END
 """,
     # A hold goes, or what an event says of its lease goes out of that, before anything is posted:
@@ -116,6 +160,11 @@ END
     """
 CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind <> 'decision' BEGIN
     DELETE FROM holds WHERE call_id = new.id;
+    DELETE FROM jobs WHERE call_id = new.id;
+    DELETE FROM holds WHERE new.kind = 'adjustment'
+        AND call_id = json_extract(CAST(new.data AS TEXT), '$.call_id');
+    DELETE FROM jobs WHERE new.kind = 'adjustment'
+        AND call_id = json_extract(CAST(new.data AS TEXT), '$.call_id');
     UPDATE holds SET amount = max(0, holds.amount - spent.amount)
     FROM (
         SELECT accounts.id AS account_id,

@@ -20,6 +20,7 @@ from tollspan.budget import (
     Account,
     Balance,
     Busy,
+    DeferredHold,
     GivenBack,
     Grant,
     Hold,
@@ -30,7 +31,7 @@ from tollspan.budget import (
 )
 from tollspan.usage import Adjustment, DecisionEvent, Event, LedgerError, UsageEvent
 
-from . import _files, _processes
+from . import _files, _jobs, _processes
 from ._owner import alone, is_alive
 from ._rescue import Rescue
 from ._session import Session, ledger_error
@@ -41,6 +42,8 @@ from ._writer import Work, Writer
 from .reading import SETTLED
 
 LEDGER_FILE = "ledger.db"
+JOB_HORIZON_SECONDS = 35 * 86_400.0
+"""The default of `SQLiteLedger.job_horizon_seconds`: providers keep no results for longer."""
 _SWEEP_EVERY_SECONDS = 5.0
 _LAST_DRAIN_SECONDS = 5.0
 _logger = logging.getLogger("tollspan.ledger")
@@ -71,6 +74,8 @@ class SQLiteLedger(SharedSession):
             is_durable=is_durable,
         )
         self._wait_seconds = wait_seconds
+        self.job_horizon_seconds = JOB_HORIZON_SECONDS
+        """After so long, what is held for a job whose end nobody has seen is unresolved."""
         self._swept_at = 0.0
         self.on_unresolved: Callable[[Sequence[Unresolved]], None] | None = None
         """Is told what dead processes held, by whichever process turns it unresolved."""
@@ -222,6 +227,32 @@ class SQLiteLedger(SharedSession):
         """
         self._run(Session.adjust, adjustment, self._post_wait_seconds)
 
+    # -- jobs --
+
+    def defer(self, deferred: DeferredHold) -> bool:
+        """Keep what a call holds until its job's end is seen, by any process of this host.
+
+        Raises:
+            LedgerError: Nothing was kept.
+        """
+        return self._run(_jobs.defer, deferred, self._post_wait_seconds)
+
+    def remember(self, deferred: DeferredHold) -> bool:
+        """Keep a call for its job while another authority has its money.
+
+        Raises:
+            LedgerError: Nothing was kept.
+        """
+        return self._run(_jobs.remember, deferred, self._post_wait_seconds)
+
+    def deferred(self, provider: str, job_id: str) -> tuple[DeferredHold, ...]:
+        """Return the calls that are a job, by their parts.
+
+        Raises:
+            LedgerError: The ledger can't be read.
+        """
+        return self._run(_jobs.find, (provider, job_id), self._post_wait_seconds)
+
     # -- shared authorities --
 
     def inode(self) -> int:
@@ -285,12 +316,15 @@ class SQLiteLedger(SharedSession):
     def sweep(self) -> int:
         """Turn holds of dead processes into unresolved ones; return how many calls.
 
+        So are those of jobs whose end nobody has seen for too long.
+
         Raises:
             LedgerError: The ledger can't be used.
         """
         own = self._owner.name if self._owner else ""
         wait = self._post_wait_seconds
-        found: list[Unresolved] = []
+        horizon_ns = int(self.job_horizon_seconds * 1e9)
+        found = self._run(_jobs.give_up, time.time_ns() - horizon_ns, wait)
         for name in self._run(_owners, None, wait):
             if name != own and not is_alive(self.home, name):
                 found += self._run(Session.orphan, name, wait)

@@ -4,6 +4,7 @@ from ._call import Lifecycle
 from ._decision_log import DecisionLog
 from ._decisions import DECISIONS, CallDecision, Decisions
 from ._hosts import HostTable
+from ._jobs import JobDesk, JobEnd
 from ._listeners import LISTENERS, Listeners
 from ._metrics import MetricsRecorder, Observer
 from ._observables import BudgetState, States, people_unit
@@ -29,6 +30,8 @@ __all__ = [
     "Failure",
     "Funnel",
     "HostTable",
+    "JobDesk",
+    "JobEnd",
     "Lifecycle",
     "Listeners",
     "MetricsRecorder",

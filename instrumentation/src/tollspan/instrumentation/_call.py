@@ -29,8 +29,9 @@ from tollspan.usage import (
 )
 
 from ._closings import closing_of, failed_closing, stream_closing
+from ._jobs import JobDesk
 from ._run import FREE, OUR_FAILURE, UNDECIDED, Extractor, Kwargs, Run, StreamProxies
-from ._shapes import UNREAD, Reading, StreamReader
+from ._shapes import UNREAD, Ending, Reading, StreamReader
 from ._spans import SpanEmitter
 from ._worker import Worker
 
@@ -43,6 +44,7 @@ class Lifecycle:
         worker: Does what callers must not.
         attribution: Captures who pays; may be another from now on.
         open_streams: By call id, what has no end yet.
+        desk: Accounts for calls that become jobs; None where nobody does.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Lifecycle:
         self.spans = spans
         self.worker = worker
         self.open_streams: dict[str, tuple[Run, StreamReader]] = {}
+        self.desk: JobDesk | None = None
         self._before = Guard("instrumentation.before")
         self._after = Guard("instrumentation.after")
 
@@ -341,8 +344,11 @@ class Lifecycle:
 
     def finish_open_streams(self) -> None:
         """Account for every stream that is still open: the interpreter is going to end."""
-        for run, _ in list(self.open_streams.values()):
-            self.finish_stream(run, "partial")
+        for run, reader in list(self.open_streams.values()):
+            if isinstance(reader, Ending):
+                reader.finish()
+            else:
+                self.finish_stream(run, "partial")
 
     def forget_streams(self) -> None:
         """Drop what the parent has open: a forked child does not account for it."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import msgspec
 
 from tollspan.usage import Request, Response, Usage
 
 from ._hosts import Route
+
+if TYPE_CHECKING:
+    from ._stream import Watch
 
 _WORD = re.compile("[a-z_]{1,40}")
 
@@ -70,6 +73,22 @@ class StreamReader(Protocol):
     def read(self) -> Reading:
         """Say what the events said: reported if the provider did, estimated if not."""
         ...
+
+
+class Attached:
+    """A reader that takes the answer by itself, and says what the caller gets in its place."""
+
+    def attach(self, result: object, watch: Watch) -> object:
+        """Take the answer of the call that a watch is of; return what the caller gets."""
+        raise NotImplementedError
+
+
+class Ending(Attached):
+    """One that knows better than its life cycle what the end of the program means for its call."""
+
+    def finish(self) -> None:
+        """Account for the end: nothing more will come."""
+        raise NotImplementedError
 
 
 class Shape(Protocol):

@@ -295,6 +295,11 @@ class _AsyncResponse(_Proxy):
             await self._self_watch.finish_async("partial")
 
 
+def is_async_stream(result: object) -> bool:
+    """Say of a stream whether its chunks are awaited."""
+    return hasattr(type(result), "__anext__")
+
+
 def is_stream(result: object) -> bool:
     """Say whether an object gives chunks one by one: the SDK's streams, and others' proxies."""
     kind = type(result)

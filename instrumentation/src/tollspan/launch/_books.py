@@ -20,8 +20,8 @@ from tollspan.budget import (
     Books,
     BudgetGate,
     Busy,
-    Closer,
     Hold,
+    JobCloser,
     LeasedLedger,
     LeaseState,
     Milestones,
@@ -109,7 +109,7 @@ class BooksInForce:
             mode=settings.mode,
             agents=attribution.agents,
         )
-        self.sink = Closer(book, self.ledger)
+        self.sink = JobCloser(book, self.ledger)
         self._shared: SharedAuthority | None = None
         self._settling: SettlingBooks | None = None
         self.leases: LeasedLedger | None = None

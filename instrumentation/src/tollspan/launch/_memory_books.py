@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from tollspan.budget import Busy, Hold, MemoryLedger
+from tollspan.budget import Busy, DeferredHold, Hold, MemoryLedger
 from tollspan.ledger import SQLiteLedger
 from tollspan.usage import DecisionEvent, UsageEvent
 
@@ -46,6 +46,22 @@ class MemoryBooks(MemoryLedger):
         """Settle, and keep the event where there is room."""
         super().post(event, hold)
         self._ledger.rescue(event, None)
+
+    def defer(self, deferred: DeferredHold) -> bool:
+        """Keep the call durably for its job, so that its event is written; its money, in memory.
+
+        Raises:
+            LedgerError: Nothing was kept.
+        """
+        return self._ledger.remember(deferred)
+
+    def deferred(self, provider: str, job_id: str) -> tuple[DeferredHold, ...]:
+        """Return what this host keeps for a job.
+
+        Raises:
+            LedgerError: The ledger can't be read.
+        """
+        return self._ledger.deferred(provider, job_id)
 
     def note(self, event: DecisionEvent) -> None:
         """Store a refusal."""

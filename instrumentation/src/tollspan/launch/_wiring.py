@@ -17,6 +17,7 @@ from tollspan.instrumentation import (
     LISTENERS,
     DecisionLog,
     Funnel,
+    JobDesk,
     Lifecycle,
     MetricsRecorder,
     SpanEmitter,
@@ -171,7 +172,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         ),
         worker=worker,
     )
-    DECISIONS.attach(lifecycle, lambda: gate.rules)
+    _attach(lifecycle, books, telemetry, after)
     funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
     door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
     use(rules)
@@ -192,6 +193,16 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         look_at_rules=watcher.look,
         problem=problem or no_prices or books.problem,
     )
+
+
+def _attach(
+    lifecycle: Lifecycle, books: BooksInForce, telemetry: Telemetry, after: AfterCalls
+) -> None:
+    """Set up what accounts for jobs, and what programs ask of their calls."""
+    lifecycle.desk = JobDesk(
+        books.sink, lifecycle.spans, lifecycle.worker, telling(telemetry, after)
+    )
+    DECISIONS.attach(lifecycle, lambda: books.gate.rules)
 
 
 def _after(books: BooksInForce) -> AfterCalls:
@@ -227,6 +238,16 @@ def _hooks(
     return hooks
 
 
+def telling(telemetry: Telemetry, after: AfterCalls) -> Callable[[UsageEvent], None]:
+    """Return what tells of events that are of no call of ours that has just ended."""
+
+    def tell(event: UsageEvent) -> None:
+        telemetry.recorder.count(event)
+        after.record(event)
+
+    return tell
+
+
 def _door(
     settings: Settings,
     lifecycle: Lifecycle,
@@ -237,10 +258,6 @@ def _door(
     after: AfterCalls,
 ) -> Door:
     """Make the door for calls that only other people's spans tell of."""
-
-    def tell(event: UsageEvent) -> None:
-        telemetry.recorder.count(event)
-        after.record(event)
 
     def held() -> Held:
         holding = [funnel for funnel in funnels if funnel.holds]
@@ -256,7 +273,7 @@ def _door(
         attribution=attribution.capture,
         later=lifecycle.worker.do,
         held=held,
-        tell=tell,
+        tell=telling(telemetry, after),
         sight=ledger.sight,
         asks=settings.foreign_spans == "gate",
     )

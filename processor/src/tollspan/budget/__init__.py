@@ -6,6 +6,7 @@ from .assigning import EVERYBODY_ELSE, Assignments, window_of
 from .bounds import Bounds
 from .checking import Problem, find_problems
 from .closing import Closer, Rates
+from .deferring import DEFERRED, NOTHING_USED, DeferredHold, JobCloser
 from .document import (
     BUDGET_KEYS,
     DEFAULTS_KEYS,
@@ -125,6 +126,7 @@ __all__ = [
     "CLAMP_KEYS",
     "CLAMP_MINIMUM_TOKENS",
     "DEFAULTS_KEYS",
+    "DEFERRED",
     "DOCUMENT_KEYS",
     "EVERY",
     "EVERYBODY_ELSE",
@@ -134,6 +136,7 @@ __all__ = [
     "LIMIT_SHARE",
     "LOOP_KEYS",
     "MOST_REPEATS",
+    "NOTHING_USED",
     "NO_OWN_UNITS",
     "ON_EXCEED_KEYS",
     "OTHERS",
@@ -177,12 +180,14 @@ __all__ = [
     "Closing",
     "Condition",
     "Decision",
+    "DeferredHold",
     "Every",
     "Gate",
     "GivenBack",
     "Grant",
     "Headroom",
     "Hold",
+    "JobCloser",
     "Lease",
     "LeaseLostError",
     "LeaseSettings",

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from tollspan.usage import DecisionEvent, LedgerError, UsageEvent, new_call_id
 
 from .allowances import Allowance
+from .deferring import DeferredHold
 from .errands import Errands
 from .leases import GivenBack, Lease, LeaseLostError, Lessor, Settlement
 from .ports import Authority, Books, Busy
@@ -172,6 +173,22 @@ class AllowedLedger:
     def note(self, event: DecisionEvent) -> None:
         """Store a refusal, later."""
         self._books.note(event)
+
+    def defer(self, deferred: DeferredHold) -> bool:
+        """Keep what a call holds for its job; not what is held in slices, which are this process's.
+
+        Raises:
+            LedgerError: Nothing was kept.
+        """
+        return not self._slices.has(deferred.call.id) and self._books.defer(deferred)
+
+    def deferred(self, provider: str, job_id: str) -> tuple[DeferredHold, ...]:
+        """Return what is kept for a job.
+
+        Raises:
+            LedgerError: The books can't be read.
+        """
+        return self._books.deferred(provider, job_id)
 
     def _named(self, event: UsageEvent) -> UsageEvent:
         with self._lock:

@@ -292,6 +292,18 @@ class Escrow:
             )
         return msgspec.structs.replace(event, lease_id=opened.lease.id, charges=charges + beyond)
 
+    def leaving(self, call_id: str) -> tuple[str, tuple[int, ...]] | None:
+        """Name the lease that a call draws from, and what it holds there, part by part."""
+        opened = self._open.get(call_id)
+        return None if opened is None else (opened.lease.id, tuple(opened.amounts))
+
+    def leave(self, call_id: str) -> None:
+        """Leave what a call holds to its job: the event that takes it out comes from elsewhere."""
+        opened = self._open.get(call_id)
+        if opened is not None:
+            opened.drawn = opened.amounts
+            self.settle(call_id)
+
     def settle(self, call_id: str) -> bool:
         """Return to the lease what a call held and its event does not take out; False if unknown.
 

@@ -12,8 +12,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+import msgspec
+
 from tollspan.usage import DecisionEvent, LedgerError, LedgerUnavailableError, UsageEvent
 
+from .deferring import DeferredHold
 from .errands import Errands
 from .escrow import Ask, Escrow, by_lease
 from .lease_figures import LeaseState
@@ -203,6 +206,31 @@ class LeasedLedger:
         """Keep an event that could not be stored."""
         self._books.rescue(self._escrow.named(event), hold)
         self._settle(event)
+
+    def defer(self, deferred: DeferredHold) -> bool:
+        """Keep what a call holds until its job's end is seen; it is the lease's no more.
+
+        Raises:
+            LedgerError: Nothing was kept; the call holds what it held.
+        """
+        call_id = deferred.call.id
+        with self._lock:
+            drawn = self._escrow.leaving(call_id)
+        if drawn is not None:
+            deferred = msgspec.structs.replace(deferred, lease_id=drawn[0], drawn=drawn[1])
+        is_kept = self._books.defer(deferred)
+        if is_kept:
+            with self._lock:
+                self._escrow.leave(call_id)
+        return is_kept
+
+    def deferred(self, provider: str, job_id: str) -> tuple[DeferredHold, ...]:
+        """Return what is kept for a job.
+
+        Raises:
+            LedgerError: The books can't be read.
+        """
+        return self._books.deferred(provider, job_id)
 
     def note(self, event: DecisionEvent) -> None:
         """Store a refusal, later."""

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from decimal import Decimal
 
+import msgspec
+
 from tollspan.usage import DecisionEvent, UsageEvent
 
+from .deferring import DeferredHold
 from .leases import GivenBack, Grant, Lease, Want, size
 from .ports import Busy
 from .values import Account, Balance, Hold, Refusal
@@ -41,6 +44,7 @@ class MemoryLedger:
         self._holds: dict[str, Hold] = {}
         self._leases: dict[tuple[str, _Key], int] = {}
         self._events: dict[str, UsageEvent] = {}
+        self._jobs: dict[tuple[str, str, int], DeferredHold] = {}
         self._refusals: list[DecisionEvent] = []
         self._milestones: set[tuple[str, str, str, str, Decimal]] = set()
 
@@ -132,6 +136,10 @@ class MemoryLedger:
             if event.call.id in self._events:
                 return
             self._events[event.call.id] = event
+            if self._jobs:
+                self._jobs = {
+                    key: job for key, job in self._jobs.items() if job.call.id != event.call.id
+                }
             if self._most_events is not None and len(self._events) > self._most_events:
                 del self._events[next(iter(self._events))]
             held = self._holds.pop(event.call.id, None)
@@ -168,6 +176,36 @@ class MemoryLedger:
         """Keep a refusal."""
         with self._lock:
             self._refusals.append(event)
+
+    def defer(self, deferred: DeferredHold) -> bool:
+        """Keep what a call holds until its job's end is seen, or its lease's part that it draws."""
+        call_id = deferred.call.id
+        key = (deferred.provider, deferred.job_id, deferred.part)
+        with self._lock:
+            kept = self._jobs.get(key)
+            if kept is not None or call_id in self._events:
+                return kept is not None and kept.call.id == call_id
+            if deferred.lease_id is not None and deferred.hold is not None:
+                self._move(deferred, deferred.lease_id, deferred.hold)
+                deferred = msgspec.structs.replace(deferred, lease_id=None, drawn=())
+            self._jobs[key] = deferred
+            return True
+
+    def deferred(self, provider: str, job_id: str) -> tuple[DeferredHold, ...]:
+        """Return what is kept for a job."""
+        with self._lock:
+            found = [one for key, one in self._jobs.items() if key[:2] == (provider, job_id)]
+        return tuple(sorted(found, key=lambda one: one.part))
+
+    def _move(self, deferred: DeferredHold, lease_id: str, hold: Hold) -> None:
+        """Make a hold of its own out of what a call has of a lease."""
+        legs = tuple(
+            [(leg[0], drawn) for leg, drawn in zip(hold.legs, deferred.drawn, strict=True)]
+        )
+        for account, drawn in legs:
+            self._draw((lease_id, _key(account)), drawn)
+            self._row(account).held += drawn
+        self._holds[hold.call_id] = msgspec.structs.replace(hold, legs=legs)
 
     def balance(self, account: Account) -> Balance:
         """Return how an account stands."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
 from tollspan.usage import Call, DecisionEvent, Outcome, Usage, UsageEvent
 
 from .values import Account, Balance, Decision, Hold, Refusal
+
+if TYPE_CHECKING:
+    from .deferring import DeferredHold
 
 
 class Busy:
@@ -116,6 +119,27 @@ class Books(Protocol):
 
     def note(self, event: DecisionEvent) -> None:
         """Store a refusal, later and in another thread; never blocks or raises."""
+        ...
+
+    def defer(self, deferred: DeferredHold) -> bool:
+        """Keep what a call holds until its job's end is seen; durable when it returns.
+
+        Its event settles it, whoever posts that. Told again, it changes nothing.
+
+        Returns:
+            False where another call is that job already, or this one has ended: nothing was kept.
+
+        Raises:
+            LedgerError: Nothing was kept.
+        """
+        ...
+
+    def deferred(self, provider: str, job_id: str) -> tuple[DeferredHold, ...]:
+        """Return the calls that are a job, by their parts; none when all of them were settled.
+
+        Raises:
+            LedgerError: The books can't be read.
+        """
         ...
 
 

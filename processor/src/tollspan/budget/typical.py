@@ -71,7 +71,7 @@ class TypicalBounds:
     def learn(self, event: UsageEvent) -> None:
         """Take note of a call that ended well, and whose use is known. In the worker."""
         usage, request = event.usage, event.call.request
-        if not self.is_wanted:
+        if not self.is_wanted or request.calls != 1:
             return
         if event.outcome.status != "ok" or usage is None or usage.status != "reported":
             return

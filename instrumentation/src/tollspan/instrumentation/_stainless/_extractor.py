@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import msgspec
@@ -10,7 +10,7 @@ from opentelemetry.util.types import AttributeValue
 
 from tollspan.budget import Change
 from tollspan.instrumentation._details import read_details, readers
-from tollspan.instrumentation._hosts import HostTable, Route
+from tollspan.instrumentation._hosts import HostTable
 from tollspan.instrumentation._run import Failure
 from tollspan.instrumentation._shapes import Reading, StreamReader, View
 from tollspan.instrumentation._spans import SpanEmitter
@@ -23,7 +23,7 @@ from ._asked import Asked
 from ._failures import answer_before, read_failure
 from ._others import PathOthers
 from ._raw import RawReader, http_response, read_body
-from ._sdk import ApiPath, Sdk, Sightings
+from ._sdk import ApiPath, Sdk
 
 _REFUSALS = frozenset({400, 422})
 _NOT_THERE = frozenset({401, 403, 404})
@@ -46,7 +46,6 @@ class PathExtractor:
         sdk: Sdk,
         path: ApiPath,
         hosts: HostTable,
-        sightings: Sightings,
         spans: SpanEmitter,
     ) -> None:
         self.spans = spans
@@ -54,9 +53,7 @@ class PathExtractor:
         self._hosts = hosts
         self._shape = path.shape()
         self.is_free = self._shape.is_free
-        self._read: Callable[..., Request] = self._shape.request
-        if path.not_metered is not None:
-            self._read = _sighted(self._read, path.not_metered, sightings, sdk.package)
+        self._read = self._shape.request
         # Classes of results that are the answer itself: no stream, no response to be read later.
         self._answers: set[type] = set()
         self._asks_for_usage = path.asks_for_usage
@@ -176,20 +173,3 @@ class PathExtractor:
         if response is None or not response.is_stream_consumed:
             return failure
         return msgspec.structs.replace(failure, reading=read_body(self._shape, response))
-
-
-def _sighted(
-    read: Callable[..., Request],
-    not_metered: Callable[[Mapping[str, object]], str | None],
-    sightings: Sightings,
-    package: str,
-) -> Callable[..., Request]:
-    """Return a reader of requests that counts what is asked for and not metered."""
-
-    def read_and_see(body: Mapping[str, object], route: Route, *, is_stream: bool) -> Request:
-        name = not_metered(body)
-        if name is not None:
-            sightings("not_metered", f"{package} {name}")
-        return read(body, route, is_stream=is_stream)
-
-    return read_and_see

@@ -16,7 +16,7 @@ from tollspan.attribution import BAGGAGE, current_call, outbound
 from tollspan.instrumentation._call import Lifecycle
 from tollspan.instrumentation._hosts import HostTable
 from tollspan.instrumentation._run import Run
-from tollspan.instrumentation._shapes import StreamReader
+from tollspan.instrumentation._shapes import Attached, StreamReader
 from tollspan.instrumentation._spans import mark_inner_span
 from tollspan.instrumentation._stream import AsyncStreamProxy, SyncStreamProxy, Watch
 from tollspan.safety import Guard
@@ -24,8 +24,9 @@ from tollspan.safety import Guard
 from ._asked import Asked
 from ._extractor import PathExtractor
 from ._failures import retry_was_maybe_billed
-from ._raw import RawReader
-from ._sdk import Sdk, Sightings
+from ._job_extractor import JobExtractor
+from ._sdk import ApiPath, Sdk, Sightings
+from ._seeing import JobSight
 
 # Called between two attempts: the newer name first, then that of openai before 1.67.
 _RETRIES = ("_sleep_for_retry", "_retry_request")
@@ -58,10 +59,8 @@ class Funnel:
         self._wake: Callable[[], None] | None = None
         self._undo: list[tuple[type, str, object, object]] = []
         self._last_stray: Callable[[], object] = object
-        self._extractors = {
-            path.path: PathExtractor(sdk, path, self.hosts, sightings, self.spans)
-            for path in sdk.paths
-        }
+        self._extractors = {path.path: self._extractor(path) for path in sdk.paths}
+        self._jobs = JobSight(sdk, self.hosts)
         # By URL as it was asked for; None for what is not gated.
         self._by_url: dict[str, PathExtractor | None] = {**self._extractors}
 
@@ -164,7 +163,9 @@ class Funnel:
         extractor = self._find(instance, options)
         if extractor is None:
             with self._nothing_of_ours(options):
-                return wrapped(*args, **kwargs)
+                result = wrapped(*args, **kwargs)
+            self._see_job(instance, options, result)
+            return result
         asked = Asked(instance, options, kwargs.get("stream", False))
         return self._lifecycle.call(extractor, self._proxy, asked, wrapped, args, kwargs)
 
@@ -182,7 +183,10 @@ class Funnel:
         extractor = self._find(instance, options)
         if extractor is None:
             with self._nothing_of_ours(options):
-                return await wrapped(*args, **kwargs)
+                result = await wrapped(*args, **kwargs)
+            if self._is_active and not self._is_gated(options):
+                await self._jobs.see_async(self._lifecycle.desk, instance, options, result)
+            return result
         asked = Asked(instance, options, kwargs.get("stream", False))
         return await self._lifecycle.call_async(
             extractor, self._proxy_async, asked, wrapped, args, kwargs
@@ -249,6 +253,21 @@ class Funnel:
             if token is not None:
                 detach(token)
 
+    def _extractor(self, path: ApiPath) -> PathExtractor:
+        asks_for_job = path.asks_for_job
+        if asks_for_job is None:
+            return PathExtractor(self.sdk, path, self.hosts, self.spans)
+        return JobExtractor(self.sdk, path, self.hosts, self.spans, self._lifecycle, asks_for_job)
+
+    def _see_job(self, client: object, options: Any, result: object) -> None:
+        if self._is_active and not self._is_gated(options):
+            self._jobs.see(self._lifecycle.desk, client, options, result)
+
+    def _is_gated(self, options: Any) -> bool:
+        """Say whether this is a second `request` on the way down of a call that is gated."""
+        flight = current_call.get()
+        return flight is not None and getattr(flight.asked, "options", None) is options
+
     def _find(self, client: object, options: Any) -> PathExtractor | None:
         """Return what reads a request; None for what is not gated, or is being gated already."""
         flight = current_call.get()
@@ -306,14 +325,12 @@ class Funnel:
 
     def _proxy(self, result: object, run: Run, reader: StreamReader) -> object:
         watch = Watch(self._lifecycle, run, reader, self.sdk.stream_source)
-        if isinstance(reader, RawReader):
-            reader.attach(result, watch)
-            return result
+        if isinstance(reader, Attached):
+            return reader.attach(result, watch)
         return SyncStreamProxy(result, watch)  # type: ignore[arg-type]  # the reader says it is one
 
     def _proxy_async(self, result: object, run: Run, reader: StreamReader) -> object:
         watch = Watch(self._lifecycle, run, reader, self.sdk.stream_source)
-        if isinstance(reader, RawReader):
-            reader.attach(result, watch)
-            return result
+        if isinstance(reader, Attached):
+            return reader.attach(result, watch)
         return AsyncStreamProxy(result, watch)  # type: ignore[arg-type]  # the same

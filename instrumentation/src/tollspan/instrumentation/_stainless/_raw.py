@@ -16,6 +16,7 @@ import wrapt
 
 from tollspan.instrumentation._shapes import (
     UNREAD,
+    Attached,
     Reading,
     Shape,
     StreamReader,
@@ -76,7 +77,7 @@ def _read_json(shape: Shape, content: bytes) -> Reading:
     return shape.answer(View(cast("dict[str, object]", answer)))
 
 
-class RawReader:
+class RawReader(Attached):
     """Reads an answer's bytes: one JSON object, or a stream of events.
 
     Attributes:
@@ -100,11 +101,12 @@ class RawReader:
         if str(response.headers.get("content-type", "")).startswith("text/event-stream"):
             self._events = shape.reader(request, hides_usage=False)
 
-    def attach(self, result: object, watch: Watch) -> None:
+    def attach(self, result: object, watch: Watch) -> object:
         """Stand in for the byte stream of the response that a raw result is or has."""
         response = http_response(result)
         if response is not None:
             response.stream = _Tee(response.stream, self, watch)
+        return result
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they came over the wire; never raises."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
+from tollspan.instrumentation._jobs import JobEnd
 from tollspan.instrumentation._shapes import Shape
 
 
@@ -27,7 +29,7 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
         methods: What people call, `chat.completions.create` say; for the docs.
         owners: Module, class and method of what other instrumentors wrap around it.
         asks_for_usage: Its streams say their usage only when asked.
-        not_metered: Names what a body asks for whose use its answer does not say.
+        asks_for_job: Says of a body that its answer may only be that it was accepted as a job.
         turns: Where a body has what was said in turn; None where nobody talks.
     """
 
@@ -36,8 +38,36 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...]
     owners: tuple[tuple[str, str, str], ...]
     asks_for_usage: bool = False
-    not_metered: Callable[[Mapping[str, object]], str | None] | None = None
+    asks_for_job: Callable[[Mapping[str, object]], bool] | None = None
     turns: str | None = None
+
+
+class Gatherer(Protocol):
+    """Gathers what passes of a streamed answer that tells of a job."""
+
+    def feed(self, item: object) -> None:
+        """Take note of one event, or line."""
+        ...
+
+    def end(self) -> JobEnd | None:
+        """Say what the whole of it said of the job's end; None where it did not end."""
+        ...
+
+
+class JobPath(msgspec.Struct, frozen=True, kw_only=True):
+    """A path where the SDK asks what has become of a job.
+
+    Attributes:
+        method: Of HTTP, in small letters.
+        path: Matches the end of a URL's path; its first group is the job's id.
+        read: Says of a whole answer whether the job has ended; None where it never says so.
+        gather: Makes what gathers a streamed answer, from the job's id; None where none is.
+    """
+
+    method: str
+    path: re.Pattern[str]
+    read: Callable[[Any], JobEnd | None] | None = None
+    gather: Callable[[str], Gatherer] | None = None
 
 
 class Sdk(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +79,7 @@ class Sdk(msgspec.Struct, frozen=True, kw_only=True):
         hosts: Host, or `host:port`, → provider.
         clients: Names of the package's client classes, which others override methods in.
         paths: What is gated.
+        jobs: Where it asks for jobs.
         billable: From method and URL to the path of what may cost money, else None.
         stream_source: Finds what gives a stream's chunks one by one: itself, or what it has inside.
         has_native_span: Says of a client whether the SDK makes spans itself.
@@ -63,6 +94,7 @@ class Sdk(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[ApiPath, ...]
     billable: Callable[[str, str], str | None]
     stream_source: Callable[[Any], Any]
+    jobs: tuple[JobPath, ...] = ()
     has_native_span: Callable[[Any], bool] | None = None
     sockets: tuple[str, ...] = ()
     left_out: Callable[[Any], str | None] | None = None

@@ -14,7 +14,8 @@ from ._embeddings import EmbeddingsShape
 from ._hosts import HOSTS
 from ._moderations import ModerationsShape
 from ._paths import billable_path
-from ._responses import ResponsesShape, not_metered
+from ._response_jobs import RESPONSE_JOBS, asks_for_job
+from ._responses import ResponsesShape
 
 __all__ = ["OPENAI"]
 
@@ -60,7 +61,7 @@ OPENAI = Sdk(
             shape=ResponsesShape,
             methods=("responses.create", "responses.parse", "responses.stream"),
             owners=_twins(_RESPONSES, "Responses", "create", "parse"),
-            not_metered=not_metered,
+            asks_for_job=asks_for_job,
             turns="input",
         ),
         ApiPath(
@@ -89,6 +90,7 @@ OPENAI = Sdk(
             owners=_twins("openai.resources.moderations", "Moderations", "create"),
         ),
     ),
+    jobs=RESPONSE_JOBS,
     billable=billable_path,
     stream_source=_stream_source,
     sockets=tuple(

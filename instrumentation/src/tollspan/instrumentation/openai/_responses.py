@@ -49,8 +49,3 @@ class ResponsesShape:
     def reader(self, request: Request, *, hides_usage: bool) -> ResponseStreamReader:  # noqa: ARG002
         """Return a reader of the events; they say the usage without being asked."""
         return ResponseStreamReader(request)
-
-
-def not_metered(body: Mapping[str, object]) -> str | None:
-    """Name a response in the background: what it used is said only when it is fetched."""
-    return "background response" if body.get("background") is True else None
