@@ -147,11 +147,13 @@ def test_telemetry_does_not_open_the_gate(
         ]
 
 
+@pytest.mark.alone
 def test_a_hanging_exporter_delays_no_call(fake: FakeOpenAI, tmp_path: Path) -> None:
     report = gated_run(fake, tmp_path, [*RUN, *APP, "hanging-exporter", f"calls:{CALLS}"])
     assert report.seconds < gated.HANG_SECONDS
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_an_endpoint_that_is_down_costs_no_call_and_no_long_exit(
     fake: FakeOpenAI, tmp_path: Path, protocol: str

@@ -10,6 +10,8 @@ import pytest
 
 from tests.e2e.crowding import Round, measure
 
+pytestmark = pytest.mark.alone
+
 MOST = 3.0
 ROUNDS = 3
 TRIES = 3

@@ -24,6 +24,8 @@ from tollspan.cli import main
 from tollspan.ledger import LEDGER_FILE, LedgerReader
 from tollspan.usage import Attribution, format_usd
 
+pytestmark = pytest.mark.alone
+
 SETTINGS = {"TOLLSPAN_ACQUIRE_TIMEOUT": "5", "TOLLSPAN_LEASE": "life=5,drift=0.2,horizon=86400"}
 # Calls that fit into each. A team has one small project, and one for which it has too little.
 LIMITS = {

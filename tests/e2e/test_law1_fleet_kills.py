@@ -24,6 +24,8 @@ from tollspan.cli import main
 from tollspan.ledger import SQLiteLedger
 from tollspan.usage import format_usd
 
+pytestmark = pytest.mark.alone
+
 SEED = 20
 LEASES = "life=3,drift=0.2,horizon=86400"
 # A machine that is short of CPU is no outage.

@@ -21,6 +21,8 @@ from tests.fakes import FakeOpenAI
 from tests.services import Server
 from tollspan.usage import format_usd
 
+pytestmark = pytest.mark.alone
+
 TIMEOUT_SECONDS = 1.0
 # A call waits so long once more where its lease ends while it waits; the rest is for the machine.
 LONGEST_SECONDS = 2 * TIMEOUT_SECONDS + 1.0

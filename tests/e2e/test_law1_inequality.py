@@ -21,6 +21,8 @@ from tests.e2e.watching import Seen, watching
 from tests.fakes import PRICES, FakeOpenAI, Reply
 from tollspan.usage import format_usd
 
+pytestmark = pytest.mark.alone
+
 ADMITTED = 120
 
 

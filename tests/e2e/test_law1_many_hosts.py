@@ -21,6 +21,8 @@ from tollspan.cli import main
 from tollspan.ledger import open_authority
 from tollspan.usage import UsageEvent, format_usd
 
+pytestmark = pytest.mark.alone
+
 HOSTS = 4
 SERVICES = ["redis_url", "postgres_url"]
 # A machine that is short of CPU is no outage.

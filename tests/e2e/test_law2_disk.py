@@ -32,7 +32,7 @@ from tests.fakes import FakeOpenAI, Reply
 from tollspan.launch import install_or_raise, read_settings, uninstall
 from tollspan.ledger import LEDGER_FILE, rescued_files
 
-pytestmark = pytest.mark.usefixtures("spare_place")
+pytestmark = [pytest.mark.usefixtures("spare_place"), pytest.mark.alone]
 
 
 def test_without_a_home_calls_are_denied_by_the_rule_and_the_log_says_so_once(

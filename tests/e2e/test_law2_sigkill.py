@@ -28,6 +28,8 @@ from tollspan.launch import install_or_raise, read_settings
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rebuild
 from tollspan.usage import format_usd, to_decimal
 
+pytestmark = pytest.mark.alone
+
 OPENING = """
 import asyncio, sys
 from openai import AsyncOpenAI, OpenAI

@@ -16,9 +16,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def stage(program: str) -> stages.Stage:
+def stage(
+    program: str, *, name: str = "probe", minutes: float = 1, is_alone: bool = False
+) -> stages.Stage:
     return stages.Stage(
-        name="probe", command=("python", "-c", program), warm_minutes=1, fresh_minutes=1
+        name=name,
+        command=("python", "-c", program),
+        warm_minutes=minutes,
+        fresh_minutes=minutes,
+        is_alone=is_alone,
     )
 
 
@@ -31,7 +37,8 @@ def stage(program: str) -> stages.Stage:
     ],
 )
 def test_a_stage_ends_as_its_command_does(program: str, result: str, tmp_path: Path) -> None:
-    assert stages.run(stage(program), limit_seconds=30, reports=tmp_path).result == result
+    runner = stages.Runner(tmp_path, is_fresh=False)
+    assert [row.result for row in runner.run([stage(program)])] == [result]
 
 
 def test_a_stage_beyond_its_limit_is_ended_with_its_children(tmp_path: Path) -> None:
@@ -42,7 +49,7 @@ def test_a_stage_beyond_its_limit_is_ended_with_its_children(tmp_path: Path) -> 
         f"pathlib.Path({str(child)!r}).write_text(str(child.pid))\n"
         "child.wait()"
     )
-    row = stages.run(stage(program), limit_seconds=2, reports=tmp_path)
+    (row,) = stages.Runner(tmp_path, is_fresh=False).run([stage(program, minutes=2 / 60)])
     assert row.result == "TOO LONG"
     assert 2 <= row.seconds < 30
     # "Z" is a dead process that nobody has waited for.
@@ -50,6 +57,46 @@ def test_a_stage_beyond_its_limit_is_ended_with_its_children(tmp_path: Path) -> 
         ["ps", "-o", "stat=", "-p", child.read_text()], capture_output=True, text=True, check=False
     )
     assert state.stdout.strip()[:1] in {"", "Z"}
+
+
+MEET = """
+import pathlib, time
+pathlib.Path({mine!r}).touch()
+give_up_at = time.monotonic() + {patience}
+while not pathlib.Path({other!r}).exists():
+    assert time.monotonic() < give_up_at, "nobody came"
+    time.sleep(0.01)
+print("met", {mine!r}, sep=" ", end="!")
+"""
+
+
+def meet(folder: Path, mine: str, other: str, patience: float) -> str:
+    """Write a program that waits for another one."""
+    return MEET.format(mine=str(folder / mine), other=str(folder / other), patience=patience)
+
+
+def test_stages_that_bear_company_run_side_by_side_and_say_their_piece_in_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    pair = [
+        stage(meet(tmp_path, "one", "two", 30), name="one"),
+        stage(meet(tmp_path, "two", "one", 30), name="two"),
+    ]
+    rows = stages.Runner(tmp_path, is_fresh=False).run(pair)
+    assert [(row.name, row.result) for row in rows] == [("one", "ok"), ("two", "ok")]
+    said = capsys.readouterr().out
+    for name in ("one", "two"):
+        assert said.count(f"met {tmp_path / name}!--- {name}: ok after") == 1
+
+
+def test_a_stage_that_wants_to_be_alone_is(tmp_path: Path) -> None:
+    pair = [
+        stage(meet(tmp_path, "one", "two", 0.5), name="one"),
+        stage(meet(tmp_path, "two", "none", 0.5), name="two", is_alone=True),
+    ]
+    rows = stages.Runner(tmp_path, is_fresh=False).run(pair)
+    assert [row.result for row in rows] == ["FAILED", "FAILED"]
 
 
 def test_a_broken_run_of_tests_is_counted_as_failed(

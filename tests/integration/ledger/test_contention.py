@@ -14,6 +14,8 @@ from tollspan.budget import LeasedLedger
 from tollspan.ledger import LEDGER_FILE, SQLiteLedger
 from tollspan.usage import LedgerUnavailableError
 
+pytestmark = pytest.mark.alone
+
 
 @contextlib.contextmanager
 def taken(home: Path) -> Iterator[None]:

@@ -30,6 +30,8 @@ from tollspan.ledger import _writer as writer_module
 from tollspan.ledger._session import Session
 from tollspan.usage import LedgerUnavailableError, UsageEvent
 
+pytestmark = pytest.mark.alone
+
 WIDE = account("wide", limit=1 << 50)
 
 

@@ -6,6 +6,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.waiting import wait_until
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger
 from tollspan.usage import (
@@ -19,6 +21,8 @@ from tollspan.usage import (
     UsageEvent,
     new_call_id,
 )
+
+pytestmark = pytest.mark.alone
 
 
 def an_event() -> UsageEvent:

@@ -18,7 +18,7 @@ from tollspan.budget import LeaseLostError, SharedAuthority
 from tollspan.ledger import RedisAuthority
 from tollspan.usage import LedgerUnavailableError
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.alone]
 
 WIDE = account("wide", limit=1_000_000)
 NARROW = account("narrow", limit=100)

@@ -14,6 +14,8 @@ from tollspan.budget import MemoryAuthority, Settlement
 from tollspan.exporter import SettlingBooks
 from tollspan.ledger import SQLiteLedger
 
+pytestmark = pytest.mark.alone
+
 EVENTS = 3_000
 WHERE = account(limit=10**9)
 

@@ -15,6 +15,8 @@ from tollspan.ledger._session import Session
 from tollspan.ledger._writer import Writer
 from tollspan.usage import LedgerError
 
+pytestmark = pytest.mark.alone
+
 WIDE = account("wide", limit=1 << 50)
 
 

@@ -22,7 +22,7 @@ from tollspan.budget import BUSY, Grant
 from tollspan.ledger import PostgresAuthority
 from tollspan.usage import ConfigError, LedgerUnavailableError
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.alone]
 WIDE = account("wide", limit=100_000)
 OTHER = account("other", limit=100_000)
 SLACK = 1.0  # a busy machine

@@ -21,7 +21,7 @@ from tests.services import PostgresServer, running_postgres
 from tollspan.ledger import PostgresAuthority
 from tollspan.usage import LedgerUnavailableError
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.alone]
 WIDE = account("wide", limit=100_000)
 SLACK = 1.0
 NARROW = 2_000

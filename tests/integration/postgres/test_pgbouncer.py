@@ -16,7 +16,7 @@ from tests.services import PgBouncerServer, PostgresServer, running_pgbouncer
 from tollspan.ledger import PostgresAuthority
 from tollspan.usage import LedgerUnavailableError
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.alone]
 WIDE = account("wide", limit=100_000)
 
 
