@@ -40,7 +40,7 @@ CREATE TABLE holds (
     owner              TEXT NOT NULL,
     started_at_unix_ns INTEGER NOT NULL,
     state              INTEGER NOT NULL DEFAULT 0,
-    granted            INTEGER NOT NULL DEFAULT 0, -- all that a lease ever got here
+    granted            INTEGER NOT NULL DEFAULT 0, -- all that a lease ever got; 0 if given up
     PRIMARY KEY (call_id, account_id)
 ) WITHOUT ROWID;
 
@@ -126,7 +126,7 @@ CREATE TRIGGER changed AFTER UPDATE OF amount ON holds BEGIN
     WHERE id = new.account_id;
     DELETE FROM holds
     WHERE call_id = new.call_id AND account_id = new.account_id
-      AND new.amount = 0 AND new.state = 1;
+      AND new.amount = 0 AND (new.state = 1 OR new.granted = 0);
 END
 """,
     # The hold of the call's own becomes the job's; so does what its process's lease has for it,

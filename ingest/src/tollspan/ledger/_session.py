@@ -64,7 +64,6 @@ _HOLD_ALL = (
     " OR legs.most = 9223372036854775807) AND legs.most > 0)"
 )
 # All or none; in each account so much as `size` of the leases says.
-# All or none; in each account so much as `size` of the leases says.
 _GRANT = (
     "INSERT INTO holds (account_id, amount, granted, call_id, owner, started_at_unix_ns)"
     " WITH legs (account_id, need, wish, most) AS (VALUES {legs}),"
@@ -79,6 +78,14 @@ _GRANT = (
     " ON CONFLICT (call_id, account_id) DO UPDATE SET"
     "  amount = amount + excluded.amount, granted = granted + excluded.granted"
     " RETURNING account_id, granted"
+)
+# In one statement: what was told in part would be told again, and would go back twice. A part that
+# is given up is gone once nothing is in it; until then it is for events that are on their way.
+_GIVE_BACK = (
+    "UPDATE holds SET amount = max(0, holds.amount - json_extract(value, '$[1]')),"
+    " granted = CASE WHEN json_extract(value, '$[2]') THEN 0 ELSE granted END"
+    " FROM json_each(?) WHERE call_id = ? AND account_id = json_extract(value, '$[0]')"
+    " AND state = 0"
 )
 _INSERT_EVENT = (
     "INSERT INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
@@ -261,25 +268,15 @@ class Session:
         return tuple([totals[number] for number in ids]) if rows else None
 
     def give_back(self, lease: Lease, parts: Sequence[GivenBack]) -> None:
-        """Take back what a lease does not need; in a transaction of its own when there are many."""
-        for part in parts:
-            account = part.account
-            number = self._ids.get(account) or self._register(account)
-            if part.amount:
-                self._execute(
-                    "UPDATE holds SET amount = max(0, amount - ?)"
-                    " WHERE call_id = ? AND account_id = ? AND state = 0",
-                    (part.amount, lease.id, number),
-                )
-            if part.is_last:  # an event may still be on its way that goes out of what is left
-                self._execute(
-                    "UPDATE holds SET granted = 0 WHERE call_id = ? AND account_id = ?",
-                    (lease.id, number),
-                )
-                self._execute(
-                    "DELETE FROM holds WHERE call_id = ? AND account_id = ? AND amount = 0",
-                    (lease.id, number),
-                )
+        """Take back what a lease does not need, all of it or nothing."""
+        back: dict[int, tuple[int, bool]] = {}
+        for one in parts:
+            number = self._ids.get(one.account) or self._register(one.account)
+            amount, is_last = back.get(number, (0, False))
+            # Told late of a part that got nothing, the row may be another's by now.
+            back[number] = (amount + one.amount, is_last or (one.is_last and one.known != 0))
+        rows = [(number, *what) for number, what in back.items()]
+        self._execute(_GIVE_BACK, (msgspec.json.encode(rows).decode(), lease.id))
 
     def post(self, event: UsageEvent) -> None:
         """Store an event once, charge its accounts, and settle what its call held."""

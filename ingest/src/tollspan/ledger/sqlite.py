@@ -153,13 +153,12 @@ class SQLiteLedger(SharedSession):
         return self._run_now(self._grant_in, (lease, wants))
 
     def give_back(self, lease: Lease, parts: Sequence[GivenBack]) -> None:
-        """Take back what a lease does not need.
+        """Take back what a lease does not need, all of it or nothing.
 
         Raises:
-            LedgerError: The ledger can't answer.
+            LedgerError: The ledger can't answer; nothing went back.
         """
-        for part in parts:
-            self._run(_give_back_in, (lease, part), self._post_wait_seconds)
+        self._run(_give_back_in, (lease, parts), self._post_wait_seconds)
 
     def _grant_in(self, session: Session, asked: tuple[Lease, Sequence[Want]]) -> Grant | Refusal:
         return session.grant(*asked, self._owner_name())
@@ -439,9 +438,8 @@ def _owners(session: Session, _: None) -> list[str]:
     return session.owners()
 
 
-def _give_back_in(session: Session, asked: tuple[Lease, GivenBack]) -> None:
-    lease, part = asked
-    session.give_back(lease, [part])
+def _give_back_in(session: Session, asked: tuple[Lease, Sequence[GivenBack]]) -> None:
+    session.give_back(*asked)
 
 
 def _nothing(session: Session, _: None) -> None:
