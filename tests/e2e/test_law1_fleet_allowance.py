@@ -11,6 +11,8 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from tests import harness
 from tests.e2e import fleet
 from tests.e2e.fleet import Fleet
@@ -19,6 +21,8 @@ from tests.fakes import FakeOpenAI
 from tests.services import Server
 from tollspan.budget import Account, Allowance
 from tollspan.usage import format_usd
+
+pytestmark = pytest.mark.alone
 
 PROCESSES, THREADS = 4, 4
 CALLS = 700
