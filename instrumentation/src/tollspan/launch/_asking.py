@@ -33,6 +33,7 @@ from tollspan.usage import (
     CallDeniedError,
     ConfigError,
     DecisionAction,
+    LedgerError,
     Request,
     merge_attributions,
     new_call_id,
@@ -142,22 +143,26 @@ def remaining(  # noqa: PLR0913 - the dimensions, all by keyword
     Raises:
         NotInstalledError: No call of this process is gated.
         AttributionError: A value is wrong.
-        TollspanError: The rules or the ledger can't be read.
+        TollspanError: The rules or the ledger can't be read, or a shared authority can't be
+            reached or is not open: nobody knows.
     """
-    whose = {
-        "customer": customer,
-        "session": session,
-        "user": user,
-        "agent": agent,
-        "feature": feature,
-        "step": step,
-        "team": team,
-        "project": project,
-        "tags": tags,
-    }
     installed = installed_or_raise("remaining()")
-    request = _request(installed, model, tool, provider, operation)
-    call = _call(request, read_attribution(whose))
+    call = _meant(
+        installed,
+        model=model,
+        tool=tool,
+        provider=provider,
+        operation=operation,
+        customer=customer,
+        session=session,
+        user=user,
+        agent=agent,
+        feature=feature,
+        step=step,
+        team=team,
+        project=project,
+        tags=tags,
+    )
     found = [_headroom(installed, one, call) for one in fullest(_hard(installed, call))]
     return tightest([one for one in found if unit is None or one.unit == unit])
 
@@ -165,10 +170,15 @@ def remaining(  # noqa: PLR0913 - the dimensions, all by keyword
 def is_within_limit(**which: Any) -> bool:
     """Say whether every budget that refuses such calls has something left.
 
-    A call may be too dear for it all the same: `gate.check` knows. The arguments are those of
-    `remaining`, and so are the errors.
+    A call may be too dear for it all the same: `gate.check` knows. Where the authority can't be
+    asked, it says whether calls go on: from what is leased here, or by `on_unavailable`. The
+    arguments are those of `remaining`, and so are all other errors.
     """
-    found = remaining(**which)
+    try:
+        found = remaining(**which)
+    except LedgerError:
+        installed = installed_or_raise("is_within_limit()")
+        return installed.gate.goes_on(_meant(installed, **which))
     return found is None or found.remaining > 0
 
 
@@ -241,6 +251,21 @@ def _call(request: Request, said: Attribution) -> Call:
         attribution=merge_attributions(attribution.capture(), said),
         door=_DOOR,
     )
+
+
+def _meant(
+    installed: Installed,
+    *,
+    model: str | None = None,
+    tool: str | None = None,
+    provider: str | None = None,
+    operation: str = "chat",
+    unit: BudgetUnit | None = None,  # noqa: ARG001 - which budgets, not which calls
+    **whose: object,
+) -> Call:
+    """Make the call that the arguments of `remaining` mean."""
+    request = _request(installed, model, tool, provider, operation)
+    return _call(request, read_attribution(whose))
 
 
 def _request(

@@ -219,7 +219,11 @@ class BooksInForce:
         if self._settings.leases == "never":
             lease = msgspec.structs.replace(lease, first=1, most=1)
         self.leases = LeasedLedger(
-            shared, settling, holder=lambda: secrets.token_hex(8), settings=lease
+            shared,
+            settling,
+            holder=lambda: secrets.token_hex(8),
+            settings=lease,
+            is_open=lambda: shared.epoch() is not None,
         )
         self._shared, self._settling = shared, settling
         self.standing = self.milestones = shared
@@ -253,13 +257,14 @@ class BooksInForce:
         self._is_leasing = authority is self.leases
         self._deciding = (authority, books)
         allowed = self.allowed
+        has_room = self.leases.has_room if self.leases is not None and self._is_leasing else None
         if allowed is None:
             self.sink.post_to(books)  # first: what is held from a lease is settled with it
-            self.gate.ask(authority)
+            self.gate.ask(authority, has_room=has_room)
         else:
             allowed.decide_by(authority, books)
             self.sink.post_to(allowed)
-            self.gate.ask(allowed, allowed)
+            self.gate.ask(allowed, allowed, has_room)
 
 
 def set_up_books(settings: Settings, book: PriceBook) -> BooksInForce:

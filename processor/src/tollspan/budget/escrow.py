@@ -159,6 +159,13 @@ class Escrow:
                 self._dry.append(self._refill(lease, part))
         return True
 
+    def has_room(self, hold: Hold) -> bool:
+        """Say whether `take` would hold it; takes nothing."""
+        if self.lease is None or self._clock() >= self.ends_at:
+            return False
+        parts = [(self._parts.get(account), amount) for account, amount in hold.legs]
+        return all(part is not None and not part.lacks(amount) for part, amount in parts)
+
     def begin(self, hold: Hold) -> Ask | Busy | None:
         """Take the hold, or make a question of it; `BUSY` while others ask for the same."""
         if self._clock() >= self.ends_at:

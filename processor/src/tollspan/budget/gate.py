@@ -69,6 +69,7 @@ class BudgetGate:
         self._bounds = bounds
         self._authority = authority
         self._allowing: Allowing | None = None
+        self._has_room: Callable[[Hold], bool] | None = None
         self.typical = TypicalBounds(bounds)
         self._mode: Mode = mode
         self._heeds_blocks = False
@@ -96,15 +97,23 @@ class BudgetGate:
         self._refusing = no_prices
         self.typical.is_wanted = any(one.bound == "typical" for one in rules.budgets)
 
-    def ask(self, authority: Authority, allowing: Allowing | None = None) -> None:
+    def ask(
+        self,
+        authority: Authority,
+        allowing: Allowing | None = None,
+        has_room: Callable[[Hold], bool] | None = None,
+    ) -> None:
         """Have another authority hold the money of the calls to come.
 
         Args:
             authority: The authority.
             allowing: Holds in allowances what it can't hold; None where there are none.
+            has_room: Says of a hold whether this process can make it without asking anybody; None
+                where it never can.
         """
         self._authority = authority
         self._allowing = allowing
+        self._has_room = has_room
 
     def _allow(self, hold: Hold) -> Hold | None:
         """Hold in allowances what the authority could not hold; None where that can't be."""
@@ -213,8 +222,28 @@ class BudgetGate:
         gate = copy(self)
         gate._judge = self._judge.looking()  # noqa: SLF001 - a copy of this
         gate._go_by(self._planner)  # noqa: SLF001 - a copy of this
-        gate._authority = looking or Looking(self._authority.balances)  # noqa: SLF001 - a copy of this
+        looking = looking or Looking(self._authority.balances, self._has_room)
+        gate._authority = looking  # noqa: SLF001 - a copy of this
         return gate.authorize(call)
+
+    def goes_on(self, call: Call) -> bool:
+        """Say whether calls like it go on now that the authority can't be asked.
+
+        From what this process has leased, by `on_unavailable`, or since no budget refuses them.
+        """
+        hard = [account for account in self.accounts(call) if not account.is_soft]
+        rule = self._rules.on_unavailable
+        if not hard or rule == "allow":
+            return True
+        least = Hold(
+            call_id=call.id,
+            started_at_unix_ns=call.started_at_unix_ns,
+            legs=tuple([(account, 1) for account in hard]),
+        )
+        if self._has_room is not None and self._has_room(least):
+            return True
+        allowing = self._allowing
+        return allowing is not None and allowing.take(least, is_looking=True) is not None
 
     def spent(self, call: Call) -> Decision:
         """Name the accounts of what was used without asking: it is posted, over the limit too."""

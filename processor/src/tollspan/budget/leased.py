@@ -55,6 +55,7 @@ class LeasedLedger:
         settings: Sizes and times.
         clock: Monotonic seconds.
         run_soon: Runs a function in another thread; None for threads of its own.
+        is_open: Says whether the lessor grants at all; raises `LedgerError` as it does.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class LeasedLedger:
         settings: LeaseSettings = _DEFAULTS,
         clock: Callable[[], float] = time.monotonic,
         run_soon: Callable[[Callable[[], None]], None] | None = None,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._is_open = is_open
         self._lessor = lessor
         self._books = books
         self._direct = direct
@@ -172,8 +175,22 @@ class LeasedLedger:
         with self._lock:
             return self._escrow.state()
 
+    def has_room(self, hold: Hold) -> bool:
+        """Say whether the lease alone has enough for a call; holds nothing, and asks nobody."""
+        with self._lock:
+            return self._escrow.has_room(hold)
+
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
-        """Return how accounts stand: what other processes have leased counts as held."""
+        """Return how accounts stand: what other processes have leased counts as held.
+
+        Raises:
+            LedgerError: The authority can't answer; or it would grant nothing, however they stand.
+        """
+        if not self._is_open():
+            raise LedgerUnavailableError(
+                "the authority is not open: it is new, or has lost what it knew; "
+                "`tollspan authority open`"
+            )
         balances = self._lessor.balances(accounts)
         with self._lock:
             return self._escrow.seen(balances)

@@ -20,15 +20,19 @@ class Looking:
 
     Args:
         balances: How accounts stand there.
+        has_room: Says of a hold whether it is not even asked there; None where all are.
     """
 
-    def __init__(self, balances: Balances) -> None:
+    def __init__(self, balances: Balances, has_room: Callable[[Hold], bool] | None = None) -> None:
         self._balances = balances
+        self._has_room = has_room
         self.hold_asked: Hold | None = None
 
     def hold(self, hold: Hold) -> Refusal | None:
         """Say whether it would fit."""
         self.hold_asked = self.hold_asked or hold
+        if self._has_room is not None and self._has_room(hold):
+            return None
         return refusal_of(hold, self.balances([account for account, _ in hold.legs]))
 
     def hold_now(self, hold: Hold) -> Refusal | None:
