@@ -176,18 +176,18 @@ def encode_event(event: Fact) -> bytes:
     try:
         return _encode(event)
     except UnicodeEncodeError:
-        return _encode(_as_unicode(msgspec.to_builtins(event)))
+        return _encode(as_unicode(msgspec.to_builtins(event)))
 
 
-def _as_unicode(value: object) -> object:
+def as_unicode(value: object) -> object:
     """Put `?` for lone surrogates, which JSON may name but UTF-8 can't write."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
-        return {name: _as_unicode(item) for name, item in fields.items()}
+        return {name: as_unicode(item) for name, item in fields.items()}
     if isinstance(value, list | tuple):
-        return [_as_unicode(item) for item in cast("list[object]", value)]
+        return [as_unicode(item) for item in cast("list[object]", value)]
     return value
 
 
