@@ -142,7 +142,7 @@ def test_rules_that_allow_less_are_gone_by_at_once(tmp_path: Path, fake: FakeOpe
     def change(running: Installed, rule: str) -> None:
         document = home.parent / "rules.yaml"
         document.write_text(document.read_text().replace(RULE, rule))
-        running.look_at_rules()
+        running.watcher.look()
 
     with installed(home, rule=RULE, limit=LIMIT_USD) as running:
         call(fake)

@@ -134,7 +134,7 @@ def test_the_budget_refuses_while_it_is_held(stage: Stage) -> None:
     job = begin(stage, client)
     held = harness.balance(stage.home).held
     harness.write_rules(stage.home, limit=f"0.{held * 3 // 2:09d}")
-    stage.installed.look_at_rules()
+    stage.installed.watcher.look()
     with pytest.raises(BudgetExceededError):
         client.responses.create(**ASKED)
     client.responses.retrieve(job)

@@ -34,7 +34,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     """A fake provider, and tollspan with a policy that finds loops."""
     with FakeOpenAI() as fake, harness.installed(tmp_path / "home") as installed:
         harness.write_rules(tmp_path / "home", text=RULES)
-        installed.look_at_rules()
+        installed.watcher.look()
         made = Stage(fake=fake, home=tmp_path / "home", installed=installed)
         yield made
         made.close()
@@ -171,7 +171,7 @@ def test_turns_are_read_only_while_a_policy_wants_them(
     create(model=MODEL, messages=[user("a")])
     assert len(read) == 1
     harness.write_rules(stage.home, limit="5")
-    stage.installed.look_at_rules()
+    stage.installed.watcher.look()
     create(model=MODEL, messages=[user("a")])
     assert len(read) == 1
     assert parse_rules(RULES).asks_turns

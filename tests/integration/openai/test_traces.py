@@ -61,7 +61,7 @@ def test_rules_that_are_read_anew_go_by_traces_or_do_so_no_more(stage: Stage) ->
 
     def use(budgets: str) -> None:
         harness.write_rules(stage.home, budgets=budgets)
-        stage.installed.look_at_rules()
+        stage.installed.watcher.look()
 
     use("{id: all, limit: 100 calls}")
     with in_trace(TRACES[0]):

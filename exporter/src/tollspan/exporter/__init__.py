@@ -5,14 +5,29 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._addresses import copy_of, shown
 from ._books import Books
 
 if TYPE_CHECKING:
+    from ._fetching import Fetched, RuleFetcher
     from ._settling import SettlingBooks
     from ._spans import UsageEventExporter
 
-__all__ = ["Books", "SettlingBooks", "UsageEventExporter"]
-_MODULES = {"SettlingBooks": "_settling", "UsageEventExporter": "_spans"}
+__all__ = [
+    "Books",
+    "Fetched",
+    "RuleFetcher",
+    "SettlingBooks",
+    "UsageEventExporter",
+    "copy_of",
+    "shown",
+]
+_MODULES = {
+    "Fetched": "_fetching",
+    "RuleFetcher": "_fetching",
+    "SettlingBooks": "_settling",
+    "UsageEventExporter": "_spans",
+}
 
 
 def __getattr__(name: str) -> object:

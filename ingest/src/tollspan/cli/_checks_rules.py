@@ -9,9 +9,18 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 from tollspan.budget import LETS_PASS, RuleSet, read_rules
-from tollspan.launch import PINNED_BOOK, SETTINGS, Settings, book_in_force, load_prices
+from tollspan.exporter import Fetched, shown
+from tollspan.launch import (
+    PINNED_BOOK,
+    SETTINGS,
+    Settings,
+    book_in_force,
+    fetcher_of,
+    load_prices,
+    refresh_rules,
+)
 from tollspan.pricing import PriceBook, inspect_book
-from tollspan.usage import ConfigError, TollspanError
+from tollspan.usage import ConfigError, TollspanError, rfc3339
 
 from ._checks import Check, Patient, good, many, problem, warning
 from ._reach import why_unreachable
@@ -75,6 +84,10 @@ def _rules(patient: Patient) -> Iterator[Check]:
             "write one, or name it in TOLLSPAN_CONFIG",
         )
         return
+    if patient.settings.rules_url is not None:
+        yield _fetched(patient.settings)
+        if not document.exists():
+            return
     try:
         rules = read_rules(document)
     except ConfigError as error:
@@ -86,6 +99,27 @@ def _rules(patient: Patient) -> Iterator[Check]:
     yield good("rules", f"{many(len(rules.budgets), 'budget')}{more} in {document}")
     yield _fail_open(rules)
     yield _reach(rules, patient)
+
+
+def _fetched(settings: Settings) -> Check:
+    """Say how the rules at an address were to be had."""
+    url = shown(settings.rules_url or "")
+    fetcher = fetcher_of(settings)
+    try:
+        refresh_rules(settings)
+    except ConfigError as error:
+        denied = settings.on_cold_start == "deny"
+        done = "every call is refused" if denied else "no call is asked for"
+        return problem("rules.address", f"{error}: {done} until they come", "see to that address")
+    known = Fetched() if fetcher is None else fetcher.known()
+    since = rfc3339(known.changed_at_unix_ns)
+    if known.problem is not None:
+        return warning(
+            "rules.address",
+            f"{url}: {known.problem}; in force is the copy of {since}",
+            "see to that address",
+        )
+    return good("rules.address", f"{url} answers; its rules are of {since}")
 
 
 def _fail_open(rules: RuleSet) -> Check:

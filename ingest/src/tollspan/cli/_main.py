@@ -18,6 +18,7 @@ from ._terminal import prepare_streams
 
 _INTERRUPTED = 130
 _WRONG_USE = 2
+_BY_RULES = ("_adjust", "_authority", "_budgets", "_config:check", "_explain", "_simulate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tollspan.usage import TollspanError  # noqa: PLC0415 - 80 ms that --help does not need
 
     try:
+        if os.environ.get("TOLLSPAN_CONFIG", "").lower().startswith("http"):
+            _refresh_rules(parsed)
         code = run(parsed)
         sys.stdout.flush()
     except TollspanError as error:
@@ -44,6 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"tollspan: {error.strerror or error}\n")
         return 1
     return code
+
+
+def _refresh_rules(parsed: argparse.Namespace) -> None:
+    """Have the rules of an address at hand for a command that goes by them.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    if parsed.does.startswith(_BY_RULES):
+        from tollspan.launch import read_settings, refresh_rules  # noqa: PLC0415 - as above
+
+        refresh_rules(read_settings())
 
 
 def make_parser() -> Parser:

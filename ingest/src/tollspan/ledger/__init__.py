@@ -1,6 +1,7 @@
 """Keeps the books: the SQLite ledger of one host, its readers and its repair."""
 
 from ._home import NETWORK_FILE_SYSTEMS, file_system
+from ._owner import alone
 from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
 from ._waiting import Waiting
@@ -29,6 +30,7 @@ __all__ = [
     "ServerRisk",
     "Sighting",
     "Waiting",
+    "alone",
     "file_system",
     "is_dimension",
     "name_of",

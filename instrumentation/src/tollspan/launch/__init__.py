@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
     from ._pipeline import BudgetSpanProcessor, UsageEventExporter
     from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
-    from ._rules import ledger_home_in_force, settings_in_force, with_rules
+    from ._rules import (
+        fetcher_of,
+        ledger_home_in_force,
+        refresh_rules,
+        settings_in_force,
+        with_rules,
+    )
     from ._run import check_or_raise, run_program
 
 __all__ = [
@@ -46,6 +52,7 @@ __all__ = [
     "budget",
     "check_or_raise",
     "decision_of",
+    "fetcher_of",
     "gate",
     "install",
     "install_or_raise",
@@ -57,6 +64,7 @@ __all__ = [
     "on_usage",
     "on_warn",
     "read_settings",
+    "refresh_rules",
     "remaining",
     "remove_callback",
     "run_program",
@@ -82,7 +90,13 @@ _MODULES = {
     "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),
     "_pipeline": ("BudgetSpanProcessor", "UsageEventExporter"),
     "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),
-    "_rules": ("ledger_home_in_force", "settings_in_force", "with_rules"),
+    "_rules": (
+        "fetcher_of",
+        "ledger_home_in_force",
+        "refresh_rules",
+        "settings_in_force",
+        "with_rules",
+    ),
     "_run": ("check_or_raise", "run_program"),
 }
 _LAZY = {name: module for module, names in _MODULES.items() for name in names}

@@ -215,6 +215,7 @@ def _log_wrong(error: ConfigError) -> None:
 
 def _put_away(installed: Installed) -> None:
     """Account for open streams, record what is queued, close the ledger, export the last spans."""
+    installed.watcher.close()
     installed.lifecycle.finish_open_streams()
     installed.lifecycle.worker.drain(_LAST_DRAIN_SECONDS)
     LISTENERS.worker.drain(_LAST_DRAIN_SECONDS)
@@ -247,6 +248,7 @@ def _after_fork_in_child() -> None:
     installed = _installed
     if installed is not None:
         installed.books.after_fork_in_child()
+        installed.watcher.after_fork_in_child()
         installed.lifecycle.worker.forget()
         installed.lifecycle.forget_streams()
         installed.gate.forget()
@@ -258,7 +260,7 @@ def _after_fork_in_child() -> None:
 
 def _wake(installed: Installed) -> None:
     """Do at a forked child's first call what the parent's thread had done until the fork."""
-    installed.look_at_rules()
+    installed.watcher.wake()
     installed.lifecycle.worker.do(installed.telemetry.recorder.look)
 
 

@@ -17,7 +17,7 @@ from tollspan.ledger import SQLiteLedger, open_authority
 from tollspan.usage import ConfigError, LedgerUnavailableError
 
 from ._prices import load_prices
-from ._rules import with_rules
+from ._rules import refresh_rules, with_rules
 from ._settings import read_settings
 
 STARTUP = Path(__file__).parent / "startup"
@@ -78,6 +78,7 @@ def check_or_raise() -> None:
             "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME, and TOLLSPAN_CONFIG "
             "is not set"
         )
+    refresh_rules(settings)
     settings = with_rules(settings, read_rules(settings.document))
     load_prices(settings)
     if settings.authority not in OWN_AUTHORITIES:

@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
 from tollspan.budget import SHARED_SCHEMES, LeaseSettings
+from tollspan.exporter import copy_of
 from tollspan.usage import (
     DIMENSIONS,
     Attribution,
@@ -30,6 +32,8 @@ PRICES = "prices.yaml"
 
 ForeignSpans = Literal["gate", "meter", "off"]
 Leases = Literal["auto", "always", "never"]
+OnColdStart = Literal["deny", "allow"]
+_HTTP = ("https://", "http://")
 _LEASE_CALLS = ("first", "most")
 _LEASE_NAMES = {
     "first": "first",
@@ -55,7 +59,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         home: Our folder: of prices, and of the rules where there are none nearer.
         ledger_home: The ledger's folder, which is `home` unless the authority names another.
-        document: The rules' file; None when there is none.
+        document: The rules' file; None when there is none. Of rules at an address, their copy.
+        rules_url: The address of the rules; None where they are a file.
+        api_key: Is shown to whoever is asked over HTTP; None for none.
+        on_cold_start: What becomes of calls while rules at an address have never been had.
         prices: The operator's own prices' file; None when there is none.
         price_book: Another price book's file; None to choose one.
         mode: What the gate may do.
@@ -81,6 +88,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     home: Path
     ledger_home: Path
     document: Path | None
+    rules_url: str | None
+    api_key: str | None
+    on_cold_start: OnColdStart
     prices: Path | None
     price_book: Path | None
     mode: Mode
@@ -120,12 +130,18 @@ def read_settings(
     """
     env = _Environment(os.environ if environ is None else environ, on_wrong or _raise)
     home = env.home()
+    rules_url = env.url("TOLLSPAN_CONFIG")
     authority, ledger_home = env.authority(home)
     acquire_timeout_seconds = env.seconds("TOLLSPAN_ACQUIRE_TIMEOUT", 0.25)
     return Settings(
         home=home,
         ledger_home=ledger_home,
-        document=env.file("TOLLSPAN_CONFIG", DOCUMENT, home),
+        document=copy_of(rules_url, home)
+        if rules_url is not None
+        else env.file("TOLLSPAN_CONFIG", DOCUMENT, home),
+        rules_url=rules_url,
+        api_key=env.key(),
+        on_cold_start=env.choice("TOLLSPAN_COLD_START", get_args(OnColdStart)),
         prices=env.file("TOLLSPAN_PRICES", PRICES, home),
         price_book=env.path("TOLLSPAN_PRICE_BOOK"),
         mode=env.choice("TOLLSPAN_MODE", get_args(Mode)),
@@ -187,6 +203,28 @@ class _Environment:
             return there if there.is_file() else None
         except OSError:
             return there  # it may be there and deny: whoever reads it says why it can't be read
+
+    def url(self, name: str) -> str | None:
+        """Return an address over HTTP; None when there is none, but a path perhaps."""
+        value = self._env.get(name, "").strip()
+        if not value.lower().startswith(_HTTP):
+            return None
+        try:
+            parts = urlsplit(value)
+            is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            is_good = False
+        if not is_good:
+            self._wrong(f"{name} is no address; expected https://host/path")
+        return value
+
+    def key(self) -> str | None:
+        """Return the key for whoever is asked over HTTP; it is in no message."""
+        value = self._env.get("TOLLSPAN_API_KEY", "").strip()
+        if value and not (value.isascii() and value.isprintable() and " " not in value):
+            self._wrong("TOLLSPAN_API_KEY is no key: it has characters that no header takes")
+            return None
+        return value or None
 
     def path(self, name: str) -> Path | None:
         """Return a path, absolute; None when it is not set."""

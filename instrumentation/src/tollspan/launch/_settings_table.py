@@ -22,7 +22,19 @@ SETTINGS = (
     Setting(
         "TOLLSPAN_CONFIG",
         "`./tollspan.yaml`, else the one in `TOLLSPAN_HOME`",
-        "The rules' document.",
+        "The rules' document: a file, or its address, `https://…`: then it is asked for every 10 "
+        "seconds, and kept in `TOLLSPAN_HOME` for the next start.",
+    ),
+    Setting(
+        "TOLLSPAN_API_KEY",
+        "none",
+        "Is sent as a bearer token with every question over HTTP. It is in no message and no log.",
+    ),
+    Setting(
+        "TOLLSPAN_COLD_START",
+        "`deny`",
+        "What becomes of calls while rules at an address have never been had on this host: `deny`, "
+        "or `allow`: they are metered and not asked for.",
     ),
     Setting(
         "TOLLSPAN_PRICES",

@@ -77,7 +77,7 @@ class Installed(msgspec.Struct, kw_only=True):
         hooks: What stands in each SDK, by package.
         door: Takes in what only other people's spans tell.
         telemetry: Where it is told.
-        look_at_rules: Reads the rules anew if their document has changed.
+        watcher: Reads the rules anew where they have changed.
         instrumented: The SDKs whose instrumentors were switched on, by package.
         is_kept: A launcher or the program itself installed it: no instrumentor takes it off.
         problem: Why rules, prices, authority or ledger can't be used; None when all is well.
@@ -94,7 +94,7 @@ class Installed(msgspec.Struct, kw_only=True):
     hooks: dict[str, Hooks]
     door: Door
     telemetry: Telemetry
-    look_at_rules: Callable[[], None]
+    watcher: RuleWatcher
     instrumented: set[str] = set()
     is_kept: bool = False
     problem: TollspanError | None = None
@@ -134,7 +134,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
     attribution.set_default(settings.attribution)
     attribution.use_baggage(settings.baggage)
     book, no_prices = _prices(settings)
-    watcher = RuleWatcher(settings.document, lambda rules: use(rules))  # noqa: PLW0108 - made below
+    watcher = RuleWatcher(settings, lambda rules: use(rules), lambda why: gate.refuse_all(why))  # noqa: PLW0108 - made below
     rules, problem = watcher.first()
     settings = with_rules(settings, rules)
     books = set_up_books(settings, book)
@@ -190,7 +190,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         hooks=_hooks(settings, lifecycle, ledger, funnels),
         door=door,
         telemetry=telemetry,
-        look_at_rules=watcher.look,
+        watcher=watcher,
         problem=problem or no_prices or books.problem,
     )
 

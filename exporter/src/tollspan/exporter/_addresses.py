@@ -1,0 +1,19 @@
+"""Addresses of rules: where their copy is kept, and how they are shown."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+
+def copy_of(url: str, home: Path) -> Path:
+    """Return where a host keeps its copy of the rules at an address."""
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return home / "rules" / f"{name}.yaml"
+
+
+def shown(url: str) -> str:
+    """Return an address without what may be a secret in it."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,0 +1,239 @@
+"""Rules from an address: fetched in a thread of their own, kept on disk for the next start.
+
+Every process of a host goes by the copy on disk; one at a time asks whether there is another, all
+together about once in `every_seconds`. So a start needs no network once the host has seen rules.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tollspan.budget import parse_rules
+from tollspan.ledger import alone
+from tollspan.safety import Guard
+from tollspan.usage import ConfigError, TollspanError
+
+from ._addresses import copy_of, shown
+
+if TYPE_CHECKING:
+    from ._http import Answer
+
+EVERY_SECONDS: Final = 10.0
+_TIMEOUT_SECONDS: Final = 5.0
+_MOST_BYTES: Final = 4 << 20
+_LOG_EVERY_SECONDS: Final = 60.0
+_UNCHANGED: Final = 304
+_logger = logging.getLogger("tollspan.exporter")
+
+
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the rules at an address, on this host.
+
+    Attributes:
+        etag: Names what was fetched last, good or not; None where the server names nothing.
+        looked_at_unix_ns: When it was asked last; 0 for never.
+        changed_at_unix_ns: When the copy here was written; 0 while there is none.
+        unanswered: Why the last question had no answer; None when it had.
+        wrong: What is wrong with the rules that are there; None for nothing.
+    """
+
+    etag: str | None = None
+    looked_at_unix_ns: int = 0
+    changed_at_unix_ns: int = 0
+    unanswered: str | None = None
+    wrong: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the copy here may be older than what is there; None when all is well."""
+        return self.unanswered or self.wrong
+
+
+_decoder = msgspec.json.Decoder(Fetched)
+
+
+class RuleFetcher:
+    """Keeps this host's copy of the rules at an address up to date.
+
+    Args:
+        url: `https://…` or `http://…`: the document, as `tollspan.yaml` is.
+        home: The folder under which the copy is kept, for this user alone.
+        key: Is sent as a bearer token; None for none.
+        every_seconds: How often to ask.
+        clock: Unix nanoseconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        home: Path,
+        *,
+        key: str | None = None,
+        every_seconds: float = EVERY_SECONDS,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._url = url
+        self._home = home
+        self._key = key
+        self._every_ns = int(every_seconds * 1e9)
+        self._clock = clock
+        self._copy = copy_of(url, home)
+        self._state = self._copy.with_suffix(".json")
+        self._guard = Guard("exporter.fetching")
+        self._starting = threading.Lock()
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._logged_at = -_LOG_EVERY_SECONDS
+
+    # -- asking --
+
+    def known(self) -> Fetched:
+        """Return what is known of the rules there, from disk."""
+        try:
+            return _decoder.decode(self._state.read_bytes())
+        except (OSError, msgspec.DecodeError):
+            return Fetched()
+
+    def refresh(self) -> None:
+        """Ask whether there are other rules, unless some process of the host has just done so.
+
+        Rules that can't be used leave the copy as it is. It takes some seconds at most.
+
+        Raises:
+            ConfigError: There is no copy, and none was to be had.
+        """
+        try:
+            with alone(self._home, f"{self._copy.stem}.rules") as is_alone:
+                if is_alone and self._is_due():
+                    self._look()
+        except OSError as error:
+            self._fail(f"{self._copy} can't be written ({error.strerror or error})")
+        if not self._copy.exists():
+            why = self.known().problem or "nobody has asked yet"
+            raise ConfigError(f"there are no rules from {shown(self._url)}: {why}")
+
+    def _is_due(self) -> bool:
+        since = self._clock() - self.known().looked_at_unix_ns
+        return not 0 <= since < self._every_ns or not self._copy.exists()
+
+    def _look(self) -> None:
+        from ._http import HttpError, ask  # noqa: PLC0415 - only who goes by an address pays
+
+        known = self.known()
+        headers = {"Accept": "application/yaml, text/yaml, text/plain, */*"}
+        if known.etag is not None and (self._copy.exists() or known.wrong):
+            headers["If-None-Match"] = known.etag
+        now = self._clock()
+        try:
+            answer = ask(
+                self._url,
+                headers=headers,
+                key=self._key,
+                timeout_seconds=_TIMEOUT_SECONDS,
+                most_bytes=_MOST_BYTES,
+            )
+            found = self._take(answer, known, now)
+        except HttpError as error:
+            self._fail(str(error))
+            found = msgspec.structs.replace(known, looked_at_unix_ns=now, unanswered=str(error))
+        self._write(self._state, msgspec.json.encode(found))
+
+    def _take(self, answer: Answer, known: Fetched, now: int) -> Fetched:
+        """Keep the rules that came, if there are any to keep.
+
+        Raises:
+            HttpError: The server has none for us.
+        """
+        from ._http import HttpError  # noqa: PLC0415 - as above
+
+        if answer.status == _UNCHANGED:
+            return msgspec.structs.replace(known, looked_at_unix_ns=now, unanswered=None)
+        if answer.status != 200:
+            raise HttpError(f"it answers {answer.status}{_meaning(answer.status)}")
+        etag = answer.headers.get("etag")
+        try:
+            parse_rules(answer.body.decode(), source=shown(self._url))
+        except (ConfigError, UnicodeDecodeError) as error:
+            why = str(error) if isinstance(error, TollspanError) else "it is no UTF-8"
+            self._fail(why)
+            return msgspec.structs.replace(
+                known, etag=etag, looked_at_unix_ns=now, unanswered=None, wrong=why
+            )
+        self._write(self._copy, answer.body)
+        return Fetched(etag=etag, looked_at_unix_ns=now, changed_at_unix_ns=now)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write a file so that whoever reads it finds the old or the new one, whole."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = path.with_suffix(f".{os.getpid()}.new")
+        descriptor = os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        new.replace(path)
+
+    def _fail(self, why: str) -> None:
+        now = time.monotonic()
+        if now - self._logged_at >= _LOG_EVERY_SECONDS:
+            self._logged_at = now
+            _logger.warning("tollspan has no newer rules from %s: %s", shown(self._url), why)
+
+    # -- life --
+
+    def start(self) -> threading.Event:
+        """Ask from here on, in a thread; return what is set after the first time."""
+        asked = threading.Event()
+        with self._starting:
+            if self._thread is None:
+                self._ending = threading.Event()
+                thread = threading.Thread(
+                    target=self._run,
+                    args=(asked, self._ending),
+                    name="tollspan-rules",
+                    daemon=True,
+                )
+                with self._guard:  # where there is none to be had, the copy is gone by
+                    thread.start()
+                    self._thread = thread
+        return asked
+
+    def _run(self, asked: threading.Event, ending: threading.Event) -> None:
+        while not ending.is_set():
+            with self._guard:
+                try:
+                    self.refresh()
+                except ConfigError as error:
+                    _logger.debug("tollspan: %s", error)
+            asked.set()
+            pause = self._every_ns / 1e9 if self._copy.exists() else 1.0
+            ending.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: the parent's thread is not here, and `start` has to be called again."""
+        self._starting = threading.Lock()
+        self._thread = None
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._ending.set()
+        with self._starting:
+            self._thread = None
+
+
+def _meaning(status: int) -> str:
+    words = {
+        401: ": the key in TOLLSPAN_API_KEY is none that it knows",
+        403: ": the key in TOLLSPAN_API_KEY may not read them",
+        404: ": there is nothing",
+    }
+    return words.get(status, "")

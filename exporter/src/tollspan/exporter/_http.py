@@ -1,0 +1,133 @@
+"""One question over HTTP: bounded in time and size, never followed elsewhere, never traced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import requests
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from tollspan.usage import TollspanError
+
+_CHUNK_BYTES: Final = 1 << 16
+_SHOWN_CHARACTERS: Final = 80
+
+
+class HttpError(TollspanError):
+    """No answer came that could be used; the text says why."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server said.
+
+    Attributes:
+        status: 200 to 299, 304, or 400 and above.
+        headers: By name, whatever its case.
+        body: Decompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _Bearer(AuthBase):
+    """Sends a key, if there is one. With it requests looks for no other, in `.netrc` say."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key is not None:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+def _who(url: str, key: str | None) -> AuthBase:
+    """Say who asks: by the key, else by the name in the address, else nobody."""
+    parts = urlsplit(url)
+    if key is None and parts.username is not None:
+        return HTTPBasicAuth(unquote(parts.username), unquote(parts.password or ""))
+    return _Bearer(key)
+
+
+def ask(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    key: str | None = None,
+    timeout_seconds: float,
+    most_bytes: int,
+) -> Answer:
+    """Ask a server, through the proxy and with the authorities that the environment names.
+
+    Args:
+        url: `https://…`, or `http://…`.
+        headers: What to send with it.
+        key: Is sent as a bearer token; None for none.
+        timeout_seconds: Longest silence of the server, and longest time for a body.
+        most_bytes: Longest body that is read.
+
+    Raises:
+        HttpError: There was no answer, it was too long or too slow, or it sends us elsewhere.
+    """
+    ends_at = time.monotonic() + timeout_seconds
+    with suppress_instrumentation(), requests.Session() as session:
+        try:
+            with session.get(
+                url,
+                headers=dict(headers),
+                auth=_who(url, key),
+                timeout=timeout_seconds,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = _read(response, most_bytes, ends_at)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise HttpError(_why(error)) from None
+    status = response.status_code
+    if 300 <= status < 400 and status != 304:
+        there = urlsplit(response.headers.get("location", "")).netloc or "elsewhere"
+        raise HttpError(f"it answers {status} and sends us to {there}: name the right address")
+    return Answer(status=status, headers=response.headers, body=body)
+
+
+def _read(response: requests.Response, most_bytes: int, ends_at: float) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > most_bytes:
+            raise HttpError(f"its answer is longer than {most_bytes:,} bytes")
+        if time.monotonic() > ends_at:
+            raise HttpError("its answer took too long")
+    return b"".join(parts)
+
+
+def _why(error: Exception) -> str:
+    """Say in short why there was no answer."""
+    if isinstance(error, requests.Timeout):
+        return "it did not answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"its certificate can't be trusted ({_root(error)})"
+    if isinstance(error, requests.ConnectionError):
+        return f"it can't be reached ({_root(error)})"
+    return f"its answer can't be read ({_root(error)})"
+
+
+def _root(error: BaseException) -> str:
+    """Return what it was at bottom, without the words that were put around it."""
+    seen = error
+    while True:
+        inner = getattr(seen, "reason", None) or seen.__cause__ or seen.__context__
+        if not isinstance(inner, BaseException) or inner is seen:
+            break
+        seen = inner
+    text = getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
