@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qs
 
 from tests.fakes import anthropic_messages
+from tests.fakes.anthropic_batches import Batches
 from tests.fakes.anthropic_errors import error_object
 from tests.fakes.dialect import Endpoint, RefusedError
 from tests.fakes.wire import HttpRequest
@@ -27,7 +28,7 @@ _LIMIT_HEADERS = {
 
 
 class AnthropicDialect:
-    """Serves `/v1/messages`, also with `?beta=true`, and `/v1/messages/count_tokens`.
+    """Serves `/v1/messages`, also with `?beta=true`, its batches, and `/v1/messages/count_tokens`.
 
     Args:
         models: What `GET /v1/models` lists.
@@ -35,6 +36,7 @@ class AnthropicDialect:
 
     def __init__(self, models: Iterable[str]) -> None:
         self._models = [model for model in models if "@" not in model]
+        self._batches = Batches()
 
     def route(self, http: HttpRequest) -> Endpoint | None:
         """Return what serves a request that is scripted and recorded; None for any other."""
@@ -42,6 +44,8 @@ class AnthropicDialect:
             case "POST", "/v1/messages":
                 is_beta = parse_qs(http.query).get("beta") == ["true"]
                 return functools.partial(anthropic_messages.messages, is_beta=is_beta)
+            case "POST", "/v1/messages/batches":
+                return self._batches.begin
             case "POST", "/v1/messages/count_tokens":
                 return anthropic_messages.count_tokens
             case _:
@@ -75,9 +79,12 @@ class AnthropicDialect:
         return {"type": "error", "error": error_object(refused), "request_id": request_id}
 
     def unbilled(self, http: HttpRequest) -> tuple[int, bytes]:
-        """List the models."""
+        """List the models, or tell of a batch."""
         if (http.method, http.path) == ("GET", "/v1/models"):
             return 200, self._list_models()
+        found = self._batches.fetch(http.method, http.path)
+        if found is not None:
+            return 200, found
         refused = RefusedError(f"Not found: {http.path}", status=404)
         return 404, json.dumps(self.error_body(refused, self.new_request_id())).encode()
 

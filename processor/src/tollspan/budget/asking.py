@@ -25,7 +25,8 @@ _ASKED_OF_ALL = TOKEN_UNITS | {"usd", "calls"}
 
 def calls(call: Call) -> int:
     """Count the calls that one is; what is reported says how many."""
-    return 1 if call.door != REPORT else dict(call.request.quantities).get(TOOL_CALLS, 0)
+    request = call.request
+    return request.calls if call.door != REPORT else dict(request.quantities).get(TOOL_CALLS, 0)
 
 
 def most_output(bounds: Bounds, call: Call, *, ceiling: bool) -> int | None:

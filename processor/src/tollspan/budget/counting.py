@@ -80,7 +80,7 @@ def _calls(call: Call, usage: Usage | None) -> int:
     if usage is None:
         return 0
     if call.request.provider != TOOL_PROVIDER:
-        return 1
+        return call.request.calls
     said = dict(usage.quantities).get(TOOL_CALLS, 0)
     return said if call.door == REPORT else max(said, 1)
 

@@ -15,17 +15,20 @@ from tollspan.usage import (
     Call,
     Charge,
     DecisionNote,
+    Iteration,
     LedgerError,
     Outcome,
     Response,
     Usage,
     UsageEvent,
+    sum_of,
 )
 
 from .closing import Closer
 from .ports import Closing
 from .values import Decision, Hold
 
+_MOST_ITERATIONS = 16
 DEFERRED = "deferred"
 """The mark of an event whose call was accepted as a job."""
 
@@ -117,7 +120,7 @@ class JobCloser(Closer):
 
         It has the call's own id: posted again, by any process of the host, it changes nothing.
         """
-        event = deferred.named(self._event(closing))
+        event = _condensed(deferred.named(self._event(closing)))
         try:
             self._books.post(event, deferred.hold)
         except LedgerError:
@@ -126,6 +129,20 @@ class JobCloser(Closer):
             self._books.rescue(event, deferred.hold)
             raise
         return event
+
+
+def _condensed(event: UsageEvent) -> UsageEvent:
+    """Keep of many runs of models one sum for each model: they were priced one by one."""
+    usage = event.usage
+    if usage is None or len(usage.iterations) <= _MOST_ITERATIONS:
+        return event
+    by_model: dict[str | None, list[Iteration]] = {}
+    for run in usage.iterations:
+        by_model.setdefault(run.model, []).append(run)
+    sums = tuple(
+        [Iteration(**sum_of(tuple(runs)), model=model) for model, runs in by_model.items()]
+    )
+    return msgspec.structs.replace(event, usage=msgspec.structs.replace(usage, iterations=sums))
 
 
 NOTHING_USED = Outcome(status="cancelled", response=Response())

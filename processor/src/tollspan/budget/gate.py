@@ -14,6 +14,7 @@ from tollspan.usage import (
     LedgerError,
     LedgerUnavailableError,
     Mode,
+    Request,
     TollspanError,
 )
 
@@ -30,6 +31,7 @@ from .policing import PolicyIndex
 from .ports import Allowing, Authority, Busy, is_asyncio
 from .preparing import ALLOWED_UNTOUCHED, Preparer, Ready
 from .rules import Budget, RuleSet
+from .summing import SummedBounds
 from .typical import TypicalBounds
 from .values import Account, Balance, Decision, Hold, Refusal
 
@@ -244,6 +246,14 @@ class BudgetGate:
             return True
         allowing = self._allowing
         return allowing is not None and allowing.take(least, is_looking=True) is not None
+
+    def summed(self, requests: Sequence[Request]) -> BudgetGate:
+        """Return a gate by the same rules for a call that stands for many requests."""
+        gate = copy(self)
+        gate._bounds = SummedBounds(self._bounds, requests)  # noqa: SLF001 - a copy of this
+        gate.typical = TypicalBounds(gate._bounds)  # noqa: SLF001 - a copy of this
+        gate._go_by(self._planner)  # noqa: SLF001 - a copy of this
+        return gate
 
     def spent(self, call: Call) -> Decision:
         """Name the accounts of what was used without asking: it is posted, over the limit too."""

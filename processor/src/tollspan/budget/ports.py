@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
-from tollspan.usage import Call, DecisionEvent, Outcome, Usage, UsageEvent
+from tollspan.usage import Call, DecisionEvent, Outcome, Request, Usage, UsageEvent
 
 from .values import Account, Balance, Decision, Hold, Refusal
 
@@ -152,6 +152,10 @@ class Gate(Protocol):
 
     async def authorize_async(self, call: Call) -> Decision:
         """Do as `authorize` does, without ever blocking the event loop."""
+        ...
+
+    def summed(self, requests: Sequence[Request]) -> Gate:
+        """Return a gate by the same rules for a call that stands for many requests."""
         ...
 
     def spent(self, call: Call) -> Decision:

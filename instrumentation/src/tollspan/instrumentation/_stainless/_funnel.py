@@ -22,6 +22,7 @@ from tollspan.instrumentation._stream import AsyncStreamProxy, SyncStreamProxy, 
 from tollspan.safety import Guard
 
 from ._asked import Asked
+from ._batch_door import BatchDoor
 from ._extractor import PathExtractor
 from ._failures import retry_was_maybe_billed
 from ._job_extractor import JobExtractor
@@ -59,7 +60,10 @@ class Funnel:
         self._wake: Callable[[], None] | None = None
         self._undo: list[tuple[type, str, object, object]] = []
         self._last_stray: Callable[[], object] = object
-        self._extractors = {path.path: self._extractor(path) for path in sdk.paths}
+        self._extractors = {
+            path.path: self._extractor(path) for path in sdk.paths if path.batch is None
+        }
+        self._batches = BatchDoor(sdk, lifecycle, self.hosts, self.spans)
         self._jobs = JobSight(sdk, self.hosts)
         # By URL as it was asked for; None for what is not gated.
         self._by_url: dict[str, PathExtractor | None] = {**self._extractors}
@@ -162,6 +166,10 @@ class Funnel:
             options = kwargs.get("options")
         extractor = self._find(instance, options)
         if extractor is None:
+            batch = self._batch(instance, options)
+            if batch is not None:
+                asked = Asked(instance, options, is_stream=False)
+                return self._batches.call(batch, asked, self._proxy, wrapped, args, kwargs)
             with self._nothing_of_ours(options):
                 result = wrapped(*args, **kwargs)
             self._see_job(instance, options, result)
@@ -182,6 +190,12 @@ class Funnel:
             options = kwargs.get("options")
         extractor = self._find(instance, options)
         if extractor is None:
+            batch = self._batch(instance, options)
+            if batch is not None:
+                asked = Asked(instance, options, is_stream=False)
+                return await self._batches.call_async(
+                    batch, asked, self._proxy_async, wrapped, args, kwargs
+                )
             with self._nothing_of_ours(options):
                 result = await wrapped(*args, **kwargs)
             if self._is_active and not self._is_gated(options):
@@ -259,6 +273,19 @@ class Funnel:
             return PathExtractor(self.sdk, path, self.hosts, self.spans)
         return JobExtractor(self.sdk, path, self.hosts, self.spans, self._lifecycle, asks_for_job)
 
+    def _batch(self, client: object, options: Any) -> str | None:
+        """Return the path of a request that begins a batch; None for any other, or a second one."""
+        if not self._is_active or self._is_gated(options):
+            return None
+        path = None
+        with self._guard:
+            path = self._batches.path_of(options)
+            name = None if path is None or self._left_out is None else self._left_out(client)
+            if name is not None:
+                self._sightings("past_the_gate", f"{self.sdk.package} {name}")
+                return None
+        return path
+
     def _see_job(self, client: object, options: Any, result: object) -> None:
         if self._is_active and not self._is_gated(options):
             self._jobs.see(self._lifecycle.desk, client, options, result)
@@ -314,7 +341,7 @@ class Funnel:
 
     def _see_stray(self, options: Any) -> None:
         """Count a request once, also where it passes a second `request` on its way down."""
-        if self._last_stray() is options:
+        if self._last_stray() is options or self._batches.path_of(options) is not None:
             return
         path = self.sdk.billable(
             str(getattr(options, "method", "post")), str(getattr(options, "url", ""))

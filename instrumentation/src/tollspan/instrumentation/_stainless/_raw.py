@@ -58,6 +58,23 @@ def http_response(result: object) -> HttpResponse | None:
     return cast("HttpResponse", result) if hasattr(kind, "num_bytes_downloaded") else None
 
 
+def answer_of(result: object) -> object:
+    """Return an answer by its fields: the SDK's object, or a view of what a raw one has read.
+
+    None for a raw one whose bytes are still to come, or are no JSON object.
+    """
+    response = http_response(result)
+    if response is None:
+        return View(cast("dict[str, object]", result)) if isinstance(result, dict) else result
+    if not response.is_stream_consumed:
+        return None
+    try:
+        found = _decode(response.content)
+    except (RuntimeError, msgspec.MsgspecError):
+        return None
+    return View(cast("dict[str, object]", found)) if isinstance(found, dict) else None
+
+
 def read_body(shape: Shape, response: HttpResponse) -> Reading:
     """Read a response whose body the HTTP library has in memory."""
     try:

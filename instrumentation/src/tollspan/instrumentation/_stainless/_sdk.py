@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from tollspan.instrumentation._batch_shapes import Line
+from tollspan.instrumentation._hosts import Route
 from tollspan.instrumentation._jobs import JobEnd
 from tollspan.instrumentation._shapes import Shape
 
@@ -20,6 +22,10 @@ class Sightings(Protocol):
         ...
 
 
+BatchReader = Callable[[Mapping[str, object], Route], Sequence[Line]]
+"""From the body that begins a batch, and where it is sent, to its requests."""
+
+
 class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
     """A path of the API that the gate knows.
 
@@ -30,6 +36,7 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
         owners: Module, class and method of what other instrumentors wrap around it.
         asks_for_usage: Its streams say their usage only when asked.
         asks_for_job: Says of a body that its answer may only be that it was accepted as a job.
+        batch: Reads the requests of a batch that begins there; None where none does.
         turns: Where a body has what was said in turn; None where nobody talks.
     """
 
@@ -39,6 +46,7 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
     owners: tuple[tuple[str, str, str], ...]
     asks_for_usage: bool = False
     asks_for_job: Callable[[Mapping[str, object]], bool] | None = None
+    batch: BatchReader | None = None
     turns: str | None = None
 
 

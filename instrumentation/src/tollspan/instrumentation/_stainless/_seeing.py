@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
-
-import msgspec
 
 from tollspan.instrumentation._hosts import HostTable
 from tollspan.instrumentation._jobs import JobDesk, JobEnd
-from tollspan.instrumentation._shapes import View
 from tollspan.instrumentation._stream import is_async_stream
 from tollspan.safety import Guard
 
-from ._raw import HttpResponse, http_response
+from ._raw import answer_of
 from ._sdk import Gatherer, JobPath, Sdk
 
 # Where the SDKs' own streams, of events or of lines, have what gives them.
 _SOURCE = "_iterator"
-_decode = msgspec.json.Decoder().decode
 
 
 class JobSight:
@@ -63,7 +59,7 @@ class JobSight:
             if path.gather is not None:
                 self._watch(desk, provider, result, path.gather(job_id))
             return None
-        answer = _answer(result)
+        answer = answer_of(result)
         end = path.read(answer) if path.read is not None and answer is not None else None
         return None if end is None else (provider, end)
 
@@ -127,21 +123,3 @@ async def _passed_async(
         feed(item)
         yield item
     await settle()
-
-
-def _answer(result: object) -> object:
-    """Return an answer by its fields: the SDK's object, or a view of what a raw one has read."""
-    response = http_response(result)
-    if response is not None:
-        return _body(response)
-    return View(cast("dict[str, object]", result)) if isinstance(result, dict) else result
-
-
-def _body(response: HttpResponse) -> object:
-    if not response.is_stream_consumed:
-        return None
-    try:
-        found = _decode(response.content)
-    except (RuntimeError, msgspec.MsgspecError):
-        return None
-    return View(cast("dict[str, object]", found)) if isinstance(found, dict) else None

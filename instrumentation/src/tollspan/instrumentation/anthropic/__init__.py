@@ -9,6 +9,7 @@ from opentelemetry import trace
 from tollspan import semconv
 from tollspan.instrumentation._stainless import ApiPath, Sdk
 
+from ._batches import BATCH_JOBS, read_batch
 from ._paths import billable_path
 from .extract import MessagesShape
 
@@ -73,7 +74,15 @@ ANTHROPIC = Sdk(
             ),
             turns="messages",
         ),
+        ApiPath(
+            path="/v1/messages/batches",
+            shape=MessagesShape,
+            methods=("messages.batches.create", "beta.messages.batches.create"),
+            owners=(),
+            batch=read_batch,
+        ),
     ),
+    jobs=BATCH_JOBS,
     billable=billable_path,
     stream_source=_stream_source,
     has_native_span=_has_native_span,
