@@ -21,10 +21,11 @@ PROVEN = {
         *(f"O{number}" for number in range(1, 8)),
     ],
     "revenium": [str(number) for number in range(1, 34)],
+    "peers": [str(number) for number in range(1, 26)],
 }
 """The rows of the tables in which the runs of each system were put down, by their numbers there."""
 
-BESIDE = {"pylva": 5, "nullspend": 4, "paygent": 4, "revenium": 5}
+BESIDE = {"pylva": 5, "nullspend": 4, "paygent": 4, "revenium": 5, "peers": 0}
 """How many more were said beside those tables: `S1` and so on."""
 
 ROW = re.compile(r"\| `(\w+) (\w+)` \| (.+) \| (.+) \|")
