@@ -242,8 +242,8 @@ class Door:
         """Account for the call of a span that ended, when it is the outermost one of its call."""
         live = self._live.pop(key, None)
         found = read_span(span.scope, span.attributes)
-        if found is not None and self._is_held(found):
-            return
+        if found is not None and self._is_held(found) and (live is None or live.decision is None):
+            return  # else it was asked for here, before hooks of ours stood there
         if live is None and found is not None and found.usage is not None:
             live = self._unseen(found, key, started_at_unix_ns)
         if live is None:
@@ -252,6 +252,13 @@ class Door:
             live.told.append(found)
         if live.key == key and live.told:
             self._account(live, ended_at_unix_ns, is_error=is_error)
+
+    def leave(self, key: Key) -> None:
+        """Give back what was held for a span's call, which a hook of ours asks and accounts for."""
+        live = self._live.pop(key, None) if self._live else None
+        if live is not None and live.key == key and live.decision is not None:
+            call_id = live.call.id
+            self._later(lambda: self._gate.abandon(call_id))
 
     def see(self, event: UsageEvent) -> None:
         """Keep a call in mind that our own hooks have seen."""

@@ -63,8 +63,13 @@ class BudgetSpanProcessor(SpanProcessor):
         with self._guard:
             door = self._door()
             attributes = span.attributes
-            if door is None or attributes is None or semconv.TOLLSPAN_DECISION in attributes:
-                return  # a call of ours, or one that was refused here
+            if door is None or attributes is None:
+                return
+            if semconv.TOLLSPAN_DECISION in attributes:
+                # A call of ours, or one that was refused here. Where a hook of ours marked the span
+                # after it had started, the call was asked for twice, and is accounted for there.
+                door.leave(_key(span))
+                return
             door.end(
                 _Spoken(span, scope.name),
                 _key(span),
