@@ -11,6 +11,7 @@ from ._books import Books
 if TYPE_CHECKING:
     from ._fetching import Fetched, RuleFetcher
     from ._settling import SettlingBooks
+    from ._shipping import Shipper, ShippingStatus
     from ._spans import UsageEventExporter
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Fetched",
     "RuleFetcher",
     "SettlingBooks",
+    "Shipper",
+    "ShippingStatus",
     "UsageEventExporter",
     "copy_of",
     "shown",
@@ -26,6 +29,8 @@ _MODULES = {
     "Fetched": "_fetching",
     "RuleFetcher": "_fetching",
     "SettlingBooks": "_settling",
+    "Shipper": "_shipping",
+    "ShippingStatus": "_shipping",
     "UsageEventExporter": "_spans",
 }
 

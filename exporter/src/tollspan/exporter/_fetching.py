@@ -126,25 +126,22 @@ class RuleFetcher:
         return not 0 <= since < self._every_ns or not self._copy.exists()
 
     def _look(self) -> None:
-        from ._http import HttpError, ask  # noqa: PLC0415 - only who goes by an address pays
+        from ._http import HttpClient, HttpError  # noqa: PLC0415 - only who goes by an address pays
 
         known = self.known()
         headers = {"Accept": "application/yaml, text/yaml, text/plain, */*"}
         if known.etag is not None and (self._copy.exists() or known.wrong):
             headers["If-None-Match"] = known.etag
         now = self._clock()
+        client = HttpClient(self._key, timeout_seconds=_TIMEOUT_SECONDS, most_bytes=_MOST_BYTES)
         try:
-            answer = ask(
-                self._url,
-                headers=headers,
-                key=self._key,
-                timeout_seconds=_TIMEOUT_SECONDS,
-                most_bytes=_MOST_BYTES,
-            )
+            answer = client.get(self._url, headers)
             found = self._take(answer, known, now)
         except HttpError as error:
             self._fail(str(error))
             found = msgspec.structs.replace(known, looked_at_unix_ns=now, unanswered=str(error))
+        finally:
+            client.close()
         self._write(self._state, msgspec.json.encode(found))
 
     def _take(self, answer: Answer, known: Fetched, now: int) -> Fetched:

@@ -1,4 +1,4 @@
-"""One question over HTTP: bounded in time and size, never followed elsewhere, never traced."""
+"""Questions over HTTP: bounded in time and size, never followed elsewhere, never traced."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 import requests
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from requests.auth import AuthBase, HTTPBasicAuth
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tollspan.usage import TollspanError
 
@@ -56,63 +57,82 @@ def _who(url: str, key: str | None) -> AuthBase:
     return _Bearer(key)
 
 
-def ask(
-    url: str,
-    *,
-    headers: Mapping[str, str],
-    key: str | None = None,
-    timeout_seconds: float,
-    most_bytes: int,
-) -> Answer:
-    """Ask a server, through the proxy and with the authorities that the environment names.
+class HttpClient:
+    """Asks servers, through the proxy and with the authorities that the environment names.
+
+    For one thread at a time. Connections are kept from one question to the next.
 
     Args:
-        url: `https://…`, or `http://…`.
-        headers: What to send with it.
         key: Is sent as a bearer token; None for none.
-        timeout_seconds: Longest silence of the server, and longest time for a body.
+        timeout_seconds: Longest silence of a server, and longest time for an answer's body.
         most_bytes: Longest body that is read.
-
-    Raises:
-        HttpError: There was no answer, it was too long or too slow, or it sends us elsewhere.
     """
-    ends_at = time.monotonic() + timeout_seconds
-    with suppress_instrumentation(), requests.Session() as session:
-        try:
-            with session.get(
-                url,
-                headers=dict(headers),
-                auth=_who(url, key),
-                timeout=timeout_seconds,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = _read(response, most_bytes, ends_at)
-        except (requests.RequestException, OSError, ValueError) as error:
-            raise HttpError(_why(error)) from None
-    status = response.status_code
-    if 300 <= status < 400 and status != 304:
-        there = urlsplit(response.headers.get("location", "")).netloc or "elsewhere"
-        raise HttpError(f"it answers {status} and sends us to {there}: name the right address")
-    return Answer(status=status, headers=response.headers, body=body)
 
+    def __init__(self, key: str | None, *, timeout_seconds: float, most_bytes: int) -> None:
+        self._key = key
+        self._timeout_seconds = timeout_seconds
+        self._most_bytes = most_bytes
+        self._session = requests.Session()
 
-def _read(response: requests.Response, most_bytes: int, ends_at: float) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-        parts.append(part)
-        size += len(part)
-        if size > most_bytes:
-            raise HttpError(f"its answer is longer than {most_bytes:,} bytes")
-        if time.monotonic() > ends_at:
-            raise HttpError("its answer took too long")
-    return b"".join(parts)
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """Ask for something.
+
+        Raises:
+            HttpError: There was no answer, it was too long or too slow, or it sends us elsewhere.
+        """
+        return self._ask("GET", url, headers, None)
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Send something.
+
+        Raises:
+            HttpError: As of `get`. The server may have taken it all the same.
+        """
+        return self._ask("POST", url, headers, body)
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        ends_at = time.monotonic() + self._timeout_seconds
+        with suppress_instrumentation():
+            try:
+                with self._session.request(
+                    method,
+                    url,
+                    headers=dict(headers),
+                    data=body,
+                    auth=_who(url, self._key),
+                    timeout=self._timeout_seconds,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response:
+                    found = self._read(response, ends_at)
+            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+                raise HttpError(_why(error)) from None
+        status = response.status_code
+        if 300 <= status < 400 and status != 304:
+            there = urlsplit(response.headers.get("location", "")).netloc or "elsewhere"
+            raise HttpError(f"it answers {status} and sends us to {there}: name the right address")
+        return Answer(status=status, headers=response.headers, body=found)
+
+    def _read(self, response: requests.Response, ends_at: float) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            parts.append(part)
+            size += len(part)
+            if size > self._most_bytes:
+                raise HttpError(f"its answer is longer than {self._most_bytes:,} bytes")
+            if time.monotonic() > ends_at:
+                raise HttpError("its answer took too long")
+        return b"".join(parts)
 
 
 def _why(error: Exception) -> str:
     """Say in short why there was no answer."""
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout | ReadTimeoutError):
         return "it did not answer in time"
     if isinstance(error, requests.exceptions.SSLError):
         return f"its certificate can't be trusted ({_root(error)})"

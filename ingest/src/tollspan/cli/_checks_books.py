@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tollspan.launch import book_in_force
+from tollspan.launch import Settings, book_in_force, shipper_of
 from tollspan.ledger import (
     LEDGER_FILE,
     NETWORK_FILE_SYSTEMS,
@@ -33,6 +33,7 @@ _CLOCK_SLACK_NS = 120 * 1_000_000_000
 _NS = 1_000_000_000
 _MOST_NAMED = 5
 _DAY_NS = 86_400 * _NS
+_OLD_NS = 300 * _NS
 _SEEN = {
     "past_the_gate": (
         "no request that may cost money went past the gate",
@@ -135,6 +136,7 @@ def _books(patient: Patient) -> Iterator[Check]:
             f"{many(reader.highest_number(), 'event')}",
         )
         yield _rescued(home)
+        yield from _shipping(patient.settings, ledger)
         yield _clock(patient, reader.newest_unix_ns())
         yield _unresolved(reader)
         yield from _sightings(reader.sightings())
@@ -158,6 +160,34 @@ def _rescued(home: Path) -> Check:
             "a running program adds them; so does `tollspan ledger rebuild`",
         )
     return good("ledger.rescued", "no event waits outside the ledger")
+
+
+def _shipping(settings: Settings, ledger: SQLiteLedger) -> Iterator[Check]:
+    """Say how sending to the ingest API goes, where events are sent."""
+    shipper = shipper_of(settings, ledger)
+    if shipper is None:
+        return
+    status = shipper.status()
+    waits = status.waits
+    count = 0 if waits is None else waits.count
+    text = f"{many(count, 'event')} to send to {status.destination}"
+    if status.problem is not None:
+        yield warning("outbox", f"{text}: {status.problem}", "try `tollspan outbox send`")
+    elif waits is not None and count and (waits.oldest_unix_ns or 0) < time.time_ns() - _OLD_NS:
+        since = rfc3339(waits.oldest_unix_ns or 0)[:19]
+        yield warning(
+            "outbox",
+            f"{text}, the oldest of {since}Z",
+            "a running program sends them; so does `tollspan outbox send`",
+        )
+    else:
+        yield good("outbox", text)
+    if waits is not None and waits.dead:
+        yield warning(
+            "outbox.dead_letters",
+            f"{many(waits.dead, 'event')} that {status.destination} refused for good",
+            "see `tollspan outbox list`, then `tollspan outbox replay`",
+        )
 
 
 def _clock(patient: Patient, newest_unix_ns: int | None) -> Check:

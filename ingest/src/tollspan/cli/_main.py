@@ -12,6 +12,7 @@ from . import _arguments
 from ._authority_parser import add_authority
 from ._budget_parser import add_budget
 from ._config_parser import add_config
+from ._outbox_parser import add_outbox
 from ._parser import Parser, run
 from ._prices_parser import add_prices
 from ._terminal import prepare_streams
@@ -79,6 +80,7 @@ def make_parser() -> Parser:
     add_config(parser)
     add_prices(parser)
     add_authority(parser)
+    add_outbox(parser)
     ledger = parser.add_command("ledger", "look after the ledger's file")
     ledger.add_command(
         "rebuild",

@@ -1,6 +1,7 @@
 """Keeps the books: the SQLite ledger of one host, its readers and its repair."""
 
 from ._home import NETWORK_FILE_SYSTEMS, file_system
+from ._outbox import DeadLetter, Outbox, Shipment, Waits
 from ._owner import alone
 from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
@@ -17,9 +18,11 @@ __all__ = [
     "DIMENSIONS",
     "LEDGER_FILE",
     "NETWORK_FILE_SYSTEMS",
+    "DeadLetter",
     "EventTail",
     "LedgerReader",
     "OpenHold",
+    "Outbox",
     "PostgresAuthority",
     "Rebuilt",
     "RedisAuthority",
@@ -28,8 +31,10 @@ __all__ = [
     "ServedAuthority",
     "ServerReport",
     "ServerRisk",
+    "Shipment",
     "Sighting",
     "Waiting",
+    "Waits",
     "alone",
     "file_system",
     "is_dimension",

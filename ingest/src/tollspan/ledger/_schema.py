@@ -90,6 +90,17 @@ CREATE TABLE sightings (
     last_unix_ns INTEGER NOT NULL,
     PRIMARY KEY (kind, name)
 ) WITHOUT ROWID;
+
+-- Events that a server would not take.
+CREATE TABLE dead_letters (
+    destination TEXT NOT NULL,
+    event_id    TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    message     TEXT NOT NULL,
+    at_unix_ns  INTEGER NOT NULL,
+    is_wanted   INTEGER NOT NULL DEFAULT 0, -- to be sent again
+    PRIMARY KEY (destination, event_id)
+) WITHOUT ROWID;
 """
 
 

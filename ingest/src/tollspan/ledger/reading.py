@@ -135,7 +135,7 @@ class LedgerReader:
 
     def balances(self) -> tuple[Balance, ...]:
         """Return every account with its limit, oldest budget first."""
-        return tuple(_balance(row) for row in self._rows(f"{_ACCOUNTS} ORDER BY id"))
+        return tuple(_balance(row) for row in self.rows(f"{_ACCOUNTS} ORDER BY id"))
 
     def balances_of(
         self, periods: Iterable[tuple[str, str]], *, most_scopes: int
@@ -154,7 +154,7 @@ class LedgerReader:
         return tuple(
             _balance(row)
             for budget_id, period in periods
-            for row in self._rows(query, (budget_id, period, budget_id, period, most_scopes))
+            for row in self.rows(query, (budget_id, period, budget_id, period, most_scopes))
         )
 
     def balances_at(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
@@ -163,7 +163,7 @@ class LedgerReader:
         found: list[Balance] = []
         for account in accounts:
             key = (account.budget_id, account.scope, account.period, account.unit)
-            row = next(iter(self._rows(query, key)), None)
+            row = next(iter(self.rows(query, key)), None)
             known = Balance(account=account) if row is None else _balance(row)
             found.append(msgspec.structs.replace(known, account=account))
         return tuple(found)
@@ -207,7 +207,7 @@ class LedgerReader:
         if newest is not None:
             query = f"SELECT * FROM ({query} DESC LIMIT ?) ORDER BY seq"  # noqa: S608
             arguments.append(newest)
-        for number, data in self._rows(query, (after, *arguments)):
+        for number, data in self.rows(query, (after, *arguments)):
             yield number, self._decoded(data)
 
     def events_by_start(
@@ -225,12 +225,12 @@ class LedgerReader:
             " ORDER BY time_unix_ns, seq LIMIT -1)"
             " CROSS JOIN events ON seq = number"
         )
-        for (data,) in self._rows(query, tuple(arguments)):
+        for (data,) in self.rows(query, tuple(arguments)):
             yield self._decoded(data)
 
     def charged_before(self, unix_ns: int) -> Iterator[Charge]:
         """Yield what calls that started before a moment are charged with, account by account."""
-        for row in self._rows(
+        for row in self.rows(
             "SELECT json_extract(value, '$.budget_id'), coalesce(json_extract(value, '$.scope'),"
             " ''), coalesce(json_extract(value, '$.period'), ''),"
             " coalesce(json_extract(value, '$.unit'), 'usd'),"
@@ -266,7 +266,7 @@ class LedgerReader:
 
     def _facts(self, condition: str, values: tuple[object, ...]) -> Iterator[tuple[int, Fact]]:
         query = f"SELECT seq, data FROM events WHERE {condition} ORDER BY seq"  # noqa: S608 - ours
-        for number, data in self._rows(query, values):
+        for number, data in self.rows(query, values):
             try:
                 fact = decode_fact(data)
             except NO_EVENT as error:
@@ -278,7 +278,7 @@ class LedgerReader:
 
     def number_of(self, event_id: str, before_unix_ns: int) -> int:
         """Return an event's number; where it is not there, the last one's that started before."""
-        for (number,) in self._rows(
+        for (number,) in self.rows(
             "SELECT coalesce((SELECT seq FROM events WHERE id = ?),"
             " (SELECT max(seq) FROM events WHERE time_unix_ns <= ?), 0)",
             (event_id, before_unix_ns),
@@ -288,13 +288,13 @@ class LedgerReader:
 
     def highest_number(self) -> int:
         """Return the number of the event that was stored last; 0 when there is none."""
-        for (highest,) in self._rows("SELECT coalesce(max(seq), 0) FROM events"):
+        for (highest,) in self.rows("SELECT coalesce(max(seq), 0) FROM events"):
             return int(highest)
         return 0
 
     def settled(self, authority: str) -> int:
         """Return up to which number events were settled with a shared authority."""
-        for (number,) in self._rows(
+        for (number,) in self.rows(
             "SELECT value FROM meta WHERE key = ?", (f"{SETTLED}{authority}",)
         ):
             return int(number)
@@ -302,7 +302,7 @@ class LedgerReader:
 
     def newest_unix_ns(self) -> int | None:
         """Return when the newest call started, by the clocks of those that made it."""
-        for (newest,) in self._rows("SELECT max(time_unix_ns) FROM events"):
+        for (newest,) in self.rows("SELECT max(time_unix_ns) FROM events"):
             return None if newest is None else int(newest)
         return None
 
@@ -348,14 +348,14 @@ class LedgerReader:
                 output_tokens=row[size + 6] or 0,
                 cost_nanousd=row[size + 7] or 0,
             )
-            for row in self._rows(query, tuple(arguments))
+            for row in self.rows(query, tuple(arguments))
         )
 
     def sightings(self) -> tuple[Sighting, ...]:
         """Return what was seen that should not happen."""
         return tuple(
             Sighting(kind=row[0], name=row[1], count=row[2], last_unix_ns=row[3])
-            for row in self._rows("SELECT kind, name, count, last_unix_ns FROM sightings")
+            for row in self.rows("SELECT kind, name, count, last_unix_ns FROM sightings")
         )
 
     def open_holds(self) -> tuple[OpenHold, ...]:
@@ -370,7 +370,7 @@ class LedgerReader:
                 started_at_unix_ns=row[6],
                 is_unresolved=row[7] == 1,
             )
-            for row in self._rows(
+            for row in self.rows(
                 "SELECT call_id, budget_id, scope, period, unit, amount,"
                 " started_at_unix_ns, state"
                 " FROM holds JOIN accounts ON accounts.id = account_id ORDER BY call_id"
@@ -386,7 +386,8 @@ class LedgerReader:
                 " run `tollspan ledger rebuild`"
             ) from error
 
-    def _rows(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    def rows(self, query: str, arguments: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield what a query of this room finds."""
         try:
             self.path.stat()
         except (FileNotFoundError, NotADirectoryError) as error:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from tollspan.budget import (
     Account,
@@ -32,6 +33,7 @@ from tollspan.budget import (
 from tollspan.usage import Adjustment, DecisionEvent, Event, LedgerError, UsageEvent
 
 from . import _files, _jobs, _processes
+from ._outbox import Outbox
 from ._owner import alone, is_alive
 from ._rescue import Rescue
 from ._session import Session, ledger_error
@@ -39,7 +41,7 @@ from ._shared_session import SharedSession
 from ._waiting import Waiting
 from ._work import HoldWork, NoteWork, PostWork, ReleaseWork, SightWork
 from ._writer import Work, Writer
-from .reading import SETTLED
+from .reading import SETTLED, LedgerReader
 
 LEDGER_FILE = "ledger.db"
 JOB_HORIZON_SECONDS = 35 * 86_400.0
@@ -252,7 +254,15 @@ class SQLiteLedger(SharedSession):
         """
         return self._run(_jobs.find, (provider, job_id), self._post_wait_seconds)
 
-    # -- shared authorities --
+    # -- what is sent, and told --
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is sent to servers, and what they would not take."""
+        return Outbox(LedgerReader(self.path), self._patiently, self.inode)
+
+    def _patiently(self, step: Callable[[Session, Any], Any], argument: Any, /) -> Any:
+        return self._run(step, argument, self._post_wait_seconds)
 
     def inode(self) -> int:
         """Return the inode of the file at the path; 0 while there is none."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         with_rules,
     )
     from ._run import check_or_raise, run_program
+    from ._shipping import shipper_of
 
 __all__ = [
     "PINNED_BOOK",
@@ -69,6 +70,7 @@ __all__ = [
     "remove_callback",
     "run_program",
     "settings_in_force",
+    "shipper_of",
     "uninstall",
     "with_rules",
 ]
@@ -98,6 +100,7 @@ _MODULES = {
         "with_rules",
     ),
     "_run": ("check_or_raise", "run_program"),
+    "_shipping": ("shipper_of",),
 }
 _LAZY = {name: module for module, names in _MODULES.items() for name in names}
 

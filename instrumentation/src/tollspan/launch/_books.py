@@ -39,7 +39,9 @@ from tollspan.usage import ConfigError, LedgerUnavailableError, TollspanError
 
 from ._memory_books import MemoryBooks
 from ._settings import Settings
+from ._shipping import shipper_of
 
+_LAST_SHIPPING_SECONDS = 2.0
 _logger = logging.getLogger("tollspan.launch")
 
 
@@ -116,6 +118,7 @@ class BooksInForce:
         self._is_leasing = False
         self.allowed: AllowedLedger | None = None
         self._deciding: tuple[Authority, Books] = (self.ledger, self.ledger)
+        self.shipper = shipper_of(settings, self.ledger)
         self.problem: TollspanError | None = None
         self.standing: Standing = self.ledger
         self.milestones: Milestones = self.ledger
@@ -180,6 +183,8 @@ class BooksInForce:
 
     def tick(self) -> None:
         """Do what is due about once a second."""
+        if self.shipper is not None:
+            self.shipper.start()
         if self.allowed is not None:
             self.allowed.tick()
         if self.leases is not None:
@@ -191,6 +196,8 @@ class BooksInForce:
             self._shared.close()
         if self._settling is not None:
             self._settling.after_fork_in_child()
+        if self.shipper is not None:
+            self.shipper.after_fork_in_child()
         if self.allowed is not None:
             self.allowed.forget()
         if self.leases is not None:
@@ -209,6 +216,8 @@ class BooksInForce:
             self.allowed.close(wait_seconds)
         if self._shared is not None:
             self._shared.close()
+        if self.shipper is not None:
+            self.shipper.close(min(wait_seconds, _LAST_SHIPPING_SECONDS))
         self.ledger.close()
 
     def _share(self, address: str) -> None:

@@ -61,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ledger_home: The ledger's folder, which is `home` unless the authority names another.
         document: The rules' file; None when there is none. Of rules at an address, their copy.
         rules_url: The address of the rules; None where they are a file.
+        endpoint: Where events are sent; None for nowhere.
         api_key: Is shown to whoever is asked over HTTP; None for none.
         on_cold_start: What becomes of calls while rules at an address have never been had.
         prices: The operator's own prices' file; None when there is none.
@@ -89,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger_home: Path
     document: Path | None
     rules_url: str | None
+    endpoint: str | None
     api_key: str | None
     on_cold_start: OnColdStart
     prices: Path | None
@@ -140,6 +142,7 @@ def read_settings(
         if rules_url is not None
         else env.file("TOLLSPAN_CONFIG", DOCUMENT, home),
         rules_url=rules_url,
+        endpoint=env.endpoint(),
         api_key=env.key(),
         on_cold_start=env.choice("TOLLSPAN_COLD_START", get_args(OnColdStart)),
         prices=env.file("TOLLSPAN_PRICES", PRICES, home),
@@ -217,6 +220,19 @@ class _Environment:
         if not is_good:
             self._wrong(f"{name} is no address; expected https://host/path")
         return value
+
+    def endpoint(self) -> str | None:
+        """Return where events are sent; None for nowhere."""
+        value = self._env.get("TOLLSPAN_ENDPOINT", "").strip()
+        if not value:
+            return None
+        if not value.lower().startswith(_HTTP):
+            self._wrong("TOLLSPAN_ENDPOINT is no address; expected https://host")
+            return None
+        if not self.is_set("TOLLSPAN_API_KEY"):
+            self._wrong("TOLLSPAN_ENDPOINT is set, and TOLLSPAN_API_KEY is not: nothing is sent")
+            return None
+        return self.url("TOLLSPAN_ENDPOINT")
 
     def key(self) -> str | None:
         """Return the key for whoever is asked over HTTP; it is in no message."""

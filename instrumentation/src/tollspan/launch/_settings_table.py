@@ -26,6 +26,12 @@ SETTINGS = (
         "seconds, and kept in `TOLLSPAN_HOME` for the next start.",
     ),
     Setting(
+        "TOLLSPAN_ENDPOINT",
+        "none",
+        "The ingest API's address, `https://…`: events are sent there, from the ledger, by "
+        "`TOLLSPAN_API_KEY`.",
+    ),
+    Setting(
         "TOLLSPAN_API_KEY",
         "none",
         "Is sent as a bearer token with every question over HTTP. It is in no message and no log.",
