@@ -35,7 +35,9 @@ def test_a_file_that_others_have_again_and_again_is_told_once(tmp_path: Path) ->
         for times in range(6):
             with pytest.raises(LedgerUnavailableError):
                 ledger.hold(hold((account(), 1)))
-            assert len(told) == (1 if times >= 2 else 0)
+            # The ledger's own thread may find it taken meanwhile, too.
+            assert len(told) <= min(times, 1)
+    assert told == ["contended"]
     ledger.close()
 
 
