@@ -11,6 +11,7 @@ import pytest
 from tests.contract.ledger.making import account, charge, event, new_id
 from tests.fakes.ingest import FakeIngest
 from tests.integration.cli.conftest import Run
+from tollspan.cli import _checks_otel
 from tollspan.ledger import SQLiteLedger
 
 
@@ -20,6 +21,12 @@ def ingest(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeIngest]:
         monkeypatch.setenv("TOLLSPAN_ENDPOINT", server.root_url)
         monkeypatch.setenv("TOLLSPAN_API_KEY", server.key)
         yield server
+
+
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try of the real launcher takes seconds, and is no matter of these tests."""
+    monkeypatch.setattr(_checks_otel, "auto_launch_problem", lambda: None)
 
 
 @pytest.fixture

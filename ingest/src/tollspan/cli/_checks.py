@@ -19,6 +19,7 @@ CHECK_IDS = {
     "settings": "Every `TOLLSPAN_*` variable: its value, and whether there is such a variable.",
     "mode": "Whether the gate is in force: `TOLLSPAN_MODE`.",
     "rules": "The rules' document: found, and valid.",
+    "rules.address": "Of rules at an address: whether it answers, and how old the copy here is.",
     "rules.fail_open": "Defaults that let calls through where nobody can say what they cost.",
     "rules.reach": "Budgets that touch no call, or that refuse none.",
     "prices": "The price book, and your own prices over it.",
@@ -36,6 +37,8 @@ CHECK_IDS = {
     "disk.container": "Whether the folder dies with a container, or with the host's memory.",
     "ledger": "Whether the ledger opens, and what is in it.",
     "ledger.rescued": "Events that were put aside while the ledger could not take them.",
+    "outbox": "Where events are sent to an ingest API: what waits, since when, and why.",
+    "outbox.dead_letters": "Events that the ingest API refused for good.",
     "authority": "Who has the accounts: this host's ledger, or an authority that many hosts share; "
     "whether that can be reached, and how far away it is.",
     "authority.open": "Of a shared authority: whether it grants.",
