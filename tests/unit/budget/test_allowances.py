@@ -299,7 +299,7 @@ def test_no_more_slices_are_kept_than_are_bound() -> None:
         slices.want(hold((account(f"a{number}", limit=100), 1)), FIVE_PERCENT, float(number))
     assert len(slices.beside) == 6  # twice as many until the next look
     slices.ask()
-    gone = slices.collect(9.0)
+    gone = slices.collect(9.0, idle_seconds=IDLE_SECONDS)
     assert [one.account.budget_id for one in gone] == ["a0", "a1", "a2"]
     assert len(slices.beside) == 3
 

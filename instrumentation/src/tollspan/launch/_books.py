@@ -185,10 +185,10 @@ class BooksInForce:
         """Do what is due about once a second."""
         if self.shipper is not None:
             self.shipper.start()
-        if self.allowed is not None:
-            self.allowed.tick()
         if self.leases is not None:
             self.leases.tick()
+        if self.allowed is not None:
+            self.allowed.tick()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the parent's leases stay the parent's, and so does what made it lease."""

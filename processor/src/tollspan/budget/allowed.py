@@ -19,7 +19,7 @@ from .deferring import DeferredHold
 from .errands import Errands
 from .leases import GivenBack, Lease, LeaseLostError, Lessor, Settlement
 from .ports import Authority, Books, Busy
-from .slices import Slices
+from .slices import IDLE_SECONDS, Slices
 from .values import Account, Balance, Hold, Refusal
 
 _MOST_QUESTIONS = 64
@@ -28,6 +28,10 @@ _Settle = Callable[[Sequence[Settlement]], None]
 
 def _new_holder() -> str:
     return f"allowance-{secrets.token_hex(8)}"
+
+
+def _new_id() -> str:
+    return new_call_id(time.time_ns())
 
 
 class AllowedLedger:
@@ -41,11 +45,13 @@ class AllowedLedger:
         direct: Keeps the events of calls that were let through from slices.
         settle: Takes settlements, where leases expire; None where they live as long as the process.
         holder: Names this process as a holder of slices; no two are ever the same.
+        new_id: Makes an id for what an ended lease had left: it is settled once under that.
+        idle_seconds: When a slice goes back that no call has touched.
         clock: Monotonic seconds.
         run_soon: Runs a function in another thread; None for a thread of its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what tests fix is by keyword
         self,
         authority: Authority,
         books: Books,
@@ -54,6 +60,8 @@ class AllowedLedger:
         *,
         settle: _Settle | None = None,
         holder: Callable[[], str] = _new_holder,
+        new_id: Callable[[], str] = _new_id,
+        idle_seconds: float = IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         run_soon: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
@@ -63,6 +71,8 @@ class AllowedLedger:
         self._direct = direct
         self._settle_with = settle
         self._holder = holder
+        self._new_id = new_id
+        self._idle_seconds = idle_seconds
         self._clock = clock
         self._run_soon = run_soon
         self._allowance: Allowance | None = None
@@ -213,12 +223,22 @@ class AllowedLedger:
             self._soon(self._take_turn)
 
     def tick(self) -> None:
-        """Ask for what was used, give back what lies idle, keep the lease; about once a second."""
+        """Ask for what was used, give back what lies idle, keep the lease; about once a second.
+
+        The authority is asked in another thread than this: it may be slow, or away.
+        """
+        self._now = self._clock()
+        if not self._turn.acquire(blocking=False):
+            return
         with self._lock:
-            self._now = self._clock()
-            self._slices.look(self._now)
-        if self._turn.acquire(blocking=False):
-            self._take_turn()
+            is_wanted = self._slices.look(self._now)
+            if not self._is_away:  # what nobody hears may be needed yet
+                self._unsent += self._slices.collect(self._now, idle_seconds=self._idle_seconds)
+            is_due = self._now >= self._slices.renew_at
+        if is_wanted or is_due or self._unsent or self._unsettled:
+            self._soon(self._take_turn)
+        else:
+            self._turn.release()
 
     def close(self, wait_seconds: float = 5.0) -> None:
         """Give back everything that no call holds, and end the thread."""
@@ -238,9 +258,6 @@ class AllowedLedger:
         """Tell the authority what it must know, and ask what is wanted; one thread at a time."""
         is_away = True
         try:
-            if not self._is_away:  # what nobody hears may be needed yet
-                with self._lock:
-                    self._unsent += self._slices.collect(self._now)
             self._tell()
             for _ in range(_MOST_QUESTIONS):
                 if not self._ask():
@@ -308,5 +325,6 @@ class AllowedLedger:
             self._unsent = []
         if left is not None and self._settle_with is not None:
             lease, charges = left
-            call_id = new_call_id(time.time_ns())
-            self._unsettled.append(Settlement(call_id=call_id, lease_id=lease.id, charges=charges))
+            self._unsettled.append(
+                Settlement(call_id=self._new_id(), lease_id=lease.id, charges=charges)
+            )

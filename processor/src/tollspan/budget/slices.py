@@ -171,10 +171,13 @@ class Slices:
                 is_wanted = is_wanted or one.is_wanted
         return is_wanted
 
-    def look(self, now: float) -> None:
-        """Want more where slices were used."""
+    def look(self, now: float) -> bool:
+        """Want more where slices were used; say whether there is something to ask for."""
+        is_wanted = False
         for one in self._names.values():
             one.look(now)
+            is_wanted = is_wanted or one.is_wanted
+        return is_wanted
 
     def has(self, call_id: str) -> bool:
         """Say whether a call was let through from slices."""
@@ -317,7 +320,7 @@ class Slices:
 
     # -- ends --
 
-    def collect(self, now: float, *, idle_seconds: float = IDLE_SECONDS) -> list[GivenBack]:
+    def collect(self, now: float, *, idle_seconds: float) -> list[GivenBack]:
         """Take out the slices that go back: of accounts that are idle, and of too many."""
         idle = [one for one in self._names.values() if one.touched_at + idle_seconds <= now]
         surplus = len(self._names) - len(idle) - self._most
