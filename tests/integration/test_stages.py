@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 import stages
 from environment import VENV
+from tests.e2e.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(
     not (VENV / "bin" / "python").is_file(), reason="run through make, which sets up .venv"
@@ -97,6 +100,36 @@ def test_a_stage_that_wants_to_be_alone_is(tmp_path: Path) -> None:
     ]
     rows = stages.Runner(tmp_path, is_fresh=False).run(pair)
     assert [row.result for row in rows] == ["FAILED", "FAILED"]
+
+
+INTERRUPTED = """
+import pathlib, sys
+sys.path.insert(0, {scripts!r})
+import stages
+pair = [
+    stages.Stage(name=name, command=("python", "-c", program), warm_minutes=1, fresh_minutes=1)
+    for name, program in {programs!r}.items()
+]
+stages.Runner(pathlib.Path({folder!r}), is_fresh=False).run(pair)
+"""
+
+
+def test_an_interrupt_ends_the_stages_that_run_side_by_side(tmp_path: Path) -> None:
+    programs = {
+        name: f"import os, pathlib, time; pathlib.Path({str(tmp_path / name)!r})"
+        ".write_text(str(os.getpid())); time.sleep(60)"
+        for name in ("one", "two")
+    }
+    scripts = str(Path(stages.__file__).parent)
+    code = INTERRUPTED.format(scripts=scripts, programs=programs, folder=str(tmp_path))
+    runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    names = ("one", "two") if (os.cpu_count() or 1) > 1 else ("one",)
+    wait_until(lambda: all((tmp_path / name).exists() for name in names), timeout_seconds=30)
+    wait_until(lambda: all((tmp_path / name).read_text() for name in names))
+    runner.send_signal(signal.SIGINT)
+    assert runner.wait(30) != 0
+    for name in names:
+        assert not Path(f"/proc/{(tmp_path / name).read_text()}/cmdline").exists()
 
 
 def test_a_broken_run_of_tests_is_counted_as_failed(

@@ -28,6 +28,7 @@ from tollspan.usage import UsageEvent
 
 _TIMED = (_files, _rescue, _session, _shared_session, writer_module, ledger_module)
 _TURN_SECONDS = 0.02
+_LEAST_SLEEP_SECONDS = 0.01
 
 
 class Actor(Protocol):
@@ -50,13 +51,13 @@ class Time:
         return NOON_UNIX_NS + int(self._world.now * NANO)
 
     def sleep(self, seconds: float) -> None:
-        """Let others go on meanwhile.
+        """Let others go on meanwhile: for a while at least, as where the CPU is short.
 
         Raises:
             Killed: The process that slept was killed.
         """
         who = self._running[-1]
-        self._world.wait(seconds)
+        self._world.wait(max(seconds, _LEAST_SLEEP_SECONDS))
         if not who.is_alive:
             raise Killed
 
