@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import pytest
+
 from tests import harness
 from tests.e2e import fleet
 from tests.e2e.fleet import Fleet
@@ -24,6 +26,7 @@ from tollspan.usage import format_usd
 
 pytestmark = pytest.mark.alone
 
+pytestmark = pytest.mark.alone
 PROCESSES, THREADS = 4, 4
 CALLS = 700
 SHARE = Decimal("0.16")
