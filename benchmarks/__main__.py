@@ -7,23 +7,39 @@ import sys
 import time
 
 from benchmarks import breakdown, report
+from benchmarks.budgets import command
 from benchmarks.results import NAMES, Results, load, now, run_one, save
+
+_ALL = (*NAMES, "budgets", "breakdown")
 
 
 def main() -> None:
     """Run what is asked for; figures of the others are kept from the last run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*NAMES, "breakdown")))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(_ALL))
     parser.add_argument("--calls", type=int, default=None, help="calls of `memory`")
+    parser.add_argument(
+        "--part",
+        action="append",
+        choices=command.PARTS,
+        help="of `budgets`: measure only this, keep the other figures",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="of `budgets`: see that it runs, write nothing"
+    )
     asked = parser.parse_args()
     for name in asked.names:
-        if name not in (*NAMES, "breakdown"):
-            parser.error(f"no benchmark {name!r}; there are {', '.join((*NAMES, 'breakdown'))}")
+        if name not in _ALL:
+            parser.error(f"no benchmark {name!r}; there are {', '.join(_ALL)}")
     if asked.names == ["breakdown"]:
         print(breakdown.table(breakdown.measure()))
         return
+    if not asked.names or "budgets" in asked.names:
+        command.run(asked.part or command.PARTS, is_quick=asked.quick)
+    if asked.names == ["budgets"]:
+        return
     results = load() if asked.names else Results()
-    for name in asked.names or NAMES:
+    for name in [one for one in asked.names if one in NAMES] or NAMES:
         print(f"{name} …", file=sys.stderr, flush=True)
         start = time.monotonic()
         run_one(name, results, calls=asked.calls)

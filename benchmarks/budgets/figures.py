@@ -1,0 +1,89 @@
+"""What the benchmarks of budgets measured, in one value, kept in `figures.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.results import Environment
+
+FILE = Path(__file__).parent / "figures.json"
+
+
+class Spot(msgspec.Struct, kw_only=True, frozen=True):
+    """Wall time of one step, in µs.
+
+    Attributes:
+        p50: The lowest of the rounds' medians: the machine's other work makes them longer only.
+        p99: The median of the rounds' p99.
+        steps: Of all rounds.
+    """
+
+    p50: float
+    p99: float
+    steps: int
+
+
+class Holding(msgspec.Struct, kw_only=True, frozen=True):
+    """Match and hold at one place.
+
+    Attributes:
+        place: Who holds the money, as the tables name it.
+        touched: How many budgets each call touches.
+        threads: How many threads call; 0 for one that calls in a loop, without rest.
+        hold, close: Match and hold; price, store and settle. None for the control of threads.
+    """
+
+    place: str
+    touched: int
+    threads: int
+    hold: Spot
+    close: Spot | None = None
+
+
+class Growth(msgspec.Struct, kw_only=True, frozen=True):
+    """Match and hold at different sizes, measured in turn.
+
+    Attributes:
+        what: What grows, and who calls.
+        place: Who holds the money.
+        sizes: How many there are of what grows.
+        spots: Match and hold at each size.
+    """
+
+    what: str
+    place: str
+    sizes: list[int]
+    spots: list[Spot]
+
+    @property
+    def ratio(self) -> float:
+        """The dearest size's p50 by that of the smallest."""
+        return max(one.p50 for one in self.spots) / self.spots[0].p50
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """All of it; what did not run is empty.
+
+    Attributes:
+        seconds: How long it took.
+        load: Of the minute before, and at the end.
+    """
+
+    environment: Environment | None = None
+    is_quick: bool = False
+    seconds: float = 0.0
+    load: tuple[float, float] = (0.0, 0.0)
+    holding: list[Holding] = []
+    growth: list[Growth] = []
+
+
+def load(file: Path = FILE) -> Figures:
+    """Return the figures of the last run."""
+    return msgspec.json.decode(file.read_bytes(), type=Figures)
+
+
+def save(figures: Figures, file: Path = FILE) -> None:
+    """Keep the figures."""
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
