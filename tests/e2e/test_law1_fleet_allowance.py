@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import pytest
-
 from tests import harness
 from tests.e2e import fleet
 from tests.e2e.fleet import Fleet
@@ -23,8 +21,6 @@ from tests.fakes import FakeOpenAI
 from tests.services import Server
 from tollspan.budget import Account, Allowance
 from tollspan.usage import format_usd
-
-pytestmark = pytest.mark.alone
 
 pytestmark = pytest.mark.alone
 PROCESSES, THREADS = 4, 4
