@@ -20,6 +20,7 @@ from tollspan.budget import (
     MemoryAuthority,
     Refusal,
     Settlement,
+    Touch,
     Want,
 )
 from tollspan.usage import UsageEvent
@@ -111,6 +112,9 @@ class Auditor:
             for store in self.stores:
                 if call_id in store.events:
                     self._owe(store.events[call_id], -1)
+
+    def touch(self, touch: Touch) -> str:
+        return self.authority.touch(touch)
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         return self.authority.balances(accounts)

@@ -17,6 +17,7 @@ from tollspan.budget import (
     Lease,
     Refusal,
     Settlement,
+    Touch,
     Want,
 )
 from tollspan.usage import LedgerError, LedgerUnavailableError
@@ -32,6 +33,8 @@ class Far(Protocol):
     def give_back(self, lease: Lease, parts: Sequence[GivenBack]) -> float | None: ...
 
     def settle(self, settlements: Sequence[Settlement]) -> None: ...
+
+    def touch(self, touch: Touch) -> str: ...
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]: ...
 
@@ -78,6 +81,9 @@ class Link:
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         self._ask(partial(self._far.settle, tuple(settlements)))
+
+    def touch(self, touch: Touch) -> str:
+        return self._ask(partial(self._far.touch, touch))
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         return self._ask(partial(self._far.balances, tuple(accounts)))

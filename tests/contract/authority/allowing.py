@@ -23,6 +23,7 @@ from tollspan.budget import (
     Refusal,
     Settlement,
     SharedAuthority,
+    Touch,
     Want,
 )
 from tollspan.usage import Charge, DecisionEvent, LedgerUnavailableError, UsageEvent
@@ -59,6 +60,10 @@ class Way:
         self._authority.settle(settlements)
         self._arrive()
 
+    def touch(self, touch: Touch) -> str:
+        self._leave()
+        return self._authority.touch(touch)
+
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         self._leave()
         return self._authority.balances(accounts)
@@ -90,6 +95,9 @@ class Away:
 
     def release_soon(self, call_id: str) -> None:
         self.released.append(call_id)
+
+    def touch(self, touch: Touch) -> str:
+        raise LedgerUnavailableError(f"nobody names {touch.account.period}")
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         raise LedgerUnavailableError(f"nobody answers for {len(accounts)} accounts")

@@ -13,7 +13,7 @@ from tollspan.budget import SharedAuthority
 from tollspan.ledger import PostgresAuthority
 
 _NAME = "contract"
-_TABLES = ("authority", "accounts", "leases", "parts", "settled", "told")
+_TABLES = ("authority", "accounts", "leases", "parts", "settled", "told", "idle_periods")
 _BACK_UP = "DROP SCHEMA IF EXISTS copy CASCADE; CREATE SCHEMA copy" + "".join(
     f"; CREATE TABLE copy.{name} AS TABLE tollspan.{name}" for name in (*_TABLES, "serial")
 )
@@ -25,7 +25,8 @@ _RESTORE = (
     + "; SELECT setval('tollspan.serial', last_value, is_called) FROM copy.serial"
 )
 _FORGET = """
-TRUNCATE tollspan.accounts, tollspan.leases, tollspan.parts, tollspan.settled, tollspan.told;
+TRUNCATE tollspan.accounts, tollspan.leases, tollspan.parts, tollspan.settled, tollspan.told,
+    tollspan.idle_periods;
 ALTER SEQUENCE tollspan.serial RESTART;
 UPDATE tollspan.authority SET epoch = NULL, last_epoch = '', closed_why = NULL
 """

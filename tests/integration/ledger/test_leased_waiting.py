@@ -21,6 +21,7 @@ from tollspan.budget import (
     LeaseSettings,
     MemoryLedger,
     Refusal,
+    Touch,
     Want,
 )
 from tollspan.usage import LedgerUnavailableError
@@ -49,6 +50,9 @@ class Held:
 
     def give_back(self, lease: Lease, parts: Sequence[GivenBack]) -> float | None:
         return self.memory.give_back(lease, parts)
+
+    def touch(self, touch: Touch) -> str:
+        return self.memory.touch(touch)
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         return self.memory.balances(accounts)

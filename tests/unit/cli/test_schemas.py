@@ -117,6 +117,11 @@ windows = st.one_of(
                 "",
             )
         ]
+        + [
+            {"idle": text}
+            for text in ("9s", "10s", "86400s", "86401s", "1m", "24h", "25h", "1d", 60)
+        ]
+        + ["idle", {"idle": "30m", "every": "day"}, {"idle": "30m", "rolling": "60s"}]
         + ["rolling", {"rolling": "60s", "every": "day"}, {"rolling": ["60s"]}]
     ),
     st.fixed_dictionaries(

@@ -36,6 +36,10 @@ assign: {acme: {plan: pro, anchor: 2026-11-14}, beta: pro, "*": free}
             "limit: 1 USD, window: {rolling: 300s}",
             "at most 1.00 USD in any 5m, whenever they begin; over all calls",
         ),
+        (
+            "limit: 1 USD, per: session, window: {idle: 1800s}",
+            "at most 1.00 USD for each session until it was idle for 30m; over all calls",
+        ),
         ("limit: 1 USD, window: trace", "at most 1.00 USD in each trace; over all calls"),
         ("limit: 1 USD, window: year", "at most 1.00 USD in each calendar year (UTC);"),
         (

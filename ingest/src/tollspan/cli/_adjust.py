@@ -41,7 +41,8 @@ from tollspan.usage import (
 )
 
 from ._events import NOBODY
-from ._in_force import accounts_in_force
+from ._idle import in_force
+from ._in_force import Accounts, accounts_in_force
 from ._periods import period_words
 from ._terminal import Column, print_json, print_table
 
@@ -127,18 +128,21 @@ def history(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _accounts(settings: Settings, parsed: argparse.Namespace) -> tuple[Account, ...]:
+def _accounts(
+    settings: Settings, parsed: argparse.Namespace, accounts: Accounts
+) -> tuple[Account, ...]:
     """Name the account that the command line means; of a rolling window, all in force."""
     if settings.document is None:
         raise ConfigError("there are no rules here: set TOLLSPAN_CONFIG")
     rules = read_rules(settings.document)
-    return accounts_of(
+    named = accounts_of(
         rules,
         parsed.budget,
         _owner(rules, parsed.budget, parsed.owner),
         time.time_ns(),
         key=parsed.period,
     )
+    return in_force(named, accounts.touch)
 
 
 def _post(
@@ -153,7 +157,7 @@ def _post(
     """
     settings = settings_in_force()
     with accounts_in_force(settings) as accounts:
-        meant = _accounts(settings, parsed)
+        meant = _accounts(settings, parsed, accounts)
         charges = [
             Charge(
                 budget_id=one.account.budget_id,

@@ -6,9 +6,10 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from tollspan.budget import (
+    IDLE,
     OWN_AUTHORITIES,
     TRACE,
     Account,
@@ -39,6 +40,7 @@ from tollspan.usage import (
 from ._allowances import after_their_budgets, besides, is_idle, limit_in_force
 from ._event_line import unit_name
 from ._events import NOBODY
+from ._idle import are_past
 from ._in_force import accounts_in_force
 from ._periods import end_of, period_words
 from ._terminal import Bar, Cell, Column, Style, Value, print_json, print_table
@@ -67,8 +69,12 @@ def budgets(parsed: argparse.Namespace) -> int:
         if is_shared:
             named += besides(named, rules, document)
         standing = accounts.balances([one.account for one in named])
+        asked = () if parsed.all else [one.account for one in standing]
+        past = are_past(asked, accounts.touch)
     rows = [(one, _ends_at(one.account, rules)) for one in _at_once(standing, now)]
-    rows = [row for row in rows if parsed.all or (_is_open(*row, now) and not is_idle(row[0]))]
+    rows = [
+        row for row in rows if parsed.all or (_is_open(*row, now, past) and not is_idle(row[0]))
+    ]
     shown = after_their_budgets(rows)
     if parsed.json:
         # What is held at a shared authority is what hosts have leased there.
@@ -130,10 +136,15 @@ def _in_force(
     )
 
 
-def _is_open(balance: Balance, ends_at: int | None, now_unix_ns: int) -> bool:
+def _is_open(
+    balance: Balance, ends_at: int | None, now_unix_ns: int, past: Container[tuple[str, str, str]]
+) -> bool:
     """Say whether an account may be used still; traces come to an end that nobody tells."""
     if ends_at is None:
-        return not _TRACE.fullmatch(plain_period(balance.account.period))
+        account = balance.account
+        period = plain_period(account.period)
+        is_over = (account.budget_id, account.scope, period) in past
+        return not (is_over or _TRACE.fullmatch(period))
     return ends_at > now_unix_ns
 
 
@@ -143,7 +154,7 @@ def _untouched(
     """Make balances of the undivided budgets that no call has touched in this period."""
     touched = {(one.account.budget_id, one.account.period, one.account.unit) for one in balances}
     for budget in rules.values():
-        if budget.per or budget.window.every == TRACE:
+        if budget.per or budget.window.every in (TRACE, IDLE):
             continue
         keys, _ = periods(budget.window, now_unix_ns)
         if not touched.isdisjoint([(budget.id, key, budget.unit) for key in keys]):

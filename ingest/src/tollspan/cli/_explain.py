@@ -13,7 +13,6 @@ import msgspec
 from tollspan.budget import (
     Account,
     Balance,
-    Balances,
     BudgetGate,
     Looking,
     Matching,
@@ -100,8 +99,7 @@ def _attribution(parsed: argparse.Namespace) -> Attribution:
 
 
 def _explain(settings: Settings, rules: RuleSet, book: PriceBook, call: Call) -> Explanation:
-    with _standing(settings) as balances:
-        looking = Looking(balances)
+    with _standing(settings) as looking:
         gate = BudgetGate(rules, book, looking, mode=settings.mode)
         decision = gate.check(call, looking)
         accounts = gate.accounts(call)
@@ -128,13 +126,13 @@ def _touches(
 
 
 @contextlib.contextmanager
-def _standing(settings: Settings) -> Generator[Balances]:
+def _standing(settings: Settings) -> Generator[Looking]:
     """Say how accounts stand, at the authority that decides for programs here."""
     if settings.authority == "memory:":  # a program that starts now finds nothing
-        yield _nothing_counted
+        yield Looking(_nothing_counted)
         return
     with accounts_in_force(settings) as accounts:
-        yield accounts.balances
+        yield Looking(accounts.balances, touch=accounts.touch)
 
 
 def _nothing_counted(accounts: Sequence[Account]) -> tuple[Balance, ...]:

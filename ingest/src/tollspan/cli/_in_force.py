@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from tollspan.budget import OWN_AUTHORITIES, Account, Balance
+from tollspan.budget import OWN_AUTHORITIES, Account, Balance, Touch
 from tollspan.exporter import SettlingBooks
 from tollspan.launch import Settings, settings_in_force
 from tollspan.ledger import (
@@ -30,6 +30,10 @@ class Accounts(Protocol):
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand, in this order."""
+        ...
+
+    def touch(self, touch: Touch) -> str:
+        """Name the period of an idle window that an owner is in; it is only looked at."""
         ...
 
     def sweep(self) -> None:
@@ -62,6 +66,10 @@ class HostAccounts:
         if not self._path.exists():
             return tuple([Balance(account=account) for account in accounts])
         return self._reader.balances_at(accounts)
+
+    def touch(self, touch: Touch) -> str:
+        """Name the period that an owner is in; no file, no period."""
+        return self._reader.touch(touch) if self._path.exists() else touch.account.period
 
     def unresolved(self) -> tuple[OpenHold, ...]:
         """Return what dead processes leave open."""
@@ -110,6 +118,10 @@ class SharedAccounts:
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand over all hosts."""
         return self.authority.balances(accounts)
+
+    def touch(self, touch: Touch) -> str:
+        """Name the period that an owner is in over all hosts."""
+        return self.authority.touch(touch)
 
     def unresolved(self) -> tuple[OpenHold, ...]:
         """Return what ended leases of all hosts leave open, each by its lease."""

@@ -12,6 +12,7 @@ from tollspan.budget import (
     is_allowance,
     period,
     plain_period,
+    read_idle,
     read_rolling,
 )
 
@@ -28,9 +29,16 @@ _QUARTERS = ("1", "2", "3", "4")
 
 
 def period_words(key: str) -> str:
-    """Name a period for people: of a rolling window its length, `last 60s` say."""
+    """Name a period for people: of a rolling window its length, `last 60s` say.
+
+    Of an idle window it is when it began, in UTC: `since 2026-11-28 14:05`.
+    """
     if is_allowance(key):
         return f"{period_words(plain_period(key))} (allowance)"
+    idle = read_idle(key)
+    if idle is not None:
+        began = datetime.fromtimestamp(idle.began_at_us // 1_000_000, UTC)
+        return f"since {began:%Y-%m-%d %H:%M}"
     rolling = read_rolling(key)
     return key or "lifetime" if rolling is None else f"last {length_words(rolling.seconds)}"
 
@@ -42,13 +50,17 @@ def length_words(seconds: int) -> str:
 
 
 def end_of(key: str, timezone: str) -> int | None:
-    """Return when a period ends, nanoseconds since the epoch; None for a lifetime.
+    """Return when a period ends, nanoseconds since the epoch.
+
+    None for a lifetime, and of an idle window: no clock ends it.
 
     Args:
         key: As `tollspan.budget.period` names it.
         timezone: Of the budget's window.
     """
     key = plain_period(key)
+    if read_idle(key) is not None:
+        return None
     rolling = read_rolling(key)
     if rolling is not None:
         return rolling.ends_at_unix_ns

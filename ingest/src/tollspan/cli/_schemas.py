@@ -19,6 +19,7 @@ from tollspan.budget import (
     DEFAULTS_KEYS,
     DOCUMENT_KEYS,
     EVERY,
+    IDLE_KEYS,
     LOOP_KEYS,
     MOST_REPEATS,
     NO_OWN_UNITS,
@@ -211,6 +212,16 @@ _ROLLING_WINDOW: Schema = {
         "pattern": _STRETCH,
     }
 }
+# 10 seconds to 24 hours.
+_IDLE = _DAY.replace("[1-9][0-9]{0,3}|[1-7]", "[1-9][0-9]{1,3}|[1-7]", 1)
+_IDLE_WINDOW: Schema = {
+    "idle": {
+        "description": "Until its owner, a session say, made no call for so long: `30m`, "
+        "10s to 24h.",
+        "type": "string",
+        "pattern": _IDLE,
+    }
+}
 _TAG = r"^tag\.[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _WHOM: Schema = {"anyOf": [{"enum": list(OWNERS)}, {"type": "string", "pattern": _TAG}]}
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
@@ -281,6 +292,7 @@ _BUDGET: Schema = {
             _object(_PLAIN_WINDOW, _PLAIN_WINDOW, needed=("every",)),
             _object(WINDOW_KEYS, _ANCHORED_WINDOW, needed=("every", "anchor")),
             _object(ROLLING_KEYS, _ROLLING_WINDOW, needed=ROLLING_KEYS),
+            _object(IDLE_KEYS, _IDLE_WINDOW, needed=IDLE_KEYS),
         ],
     },
     "per": {

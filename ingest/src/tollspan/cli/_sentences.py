@@ -6,6 +6,7 @@ from collections import Counter
 
 from tollspan.budget import (
     EVERYBODY_ELSE,
+    IDLE,
     LETS_PASS,
     ROLLING,
     TRACE,
@@ -122,6 +123,8 @@ def _values(values: tuple[tuple[str, str], ...]) -> str:
 def _window(window: Window) -> str:
     if window.every == ROLLING:
         return f"in any {length_words(window.seconds)}, whenever they begin"
+    if window.every == IDLE:
+        return f"until it was idle for {length_words(window.seconds)}"
     zone = "" if window.every in ("lifetime", TRACE) else f" ({window.timezone})"
     if window.anchor is None:
         return f"{_WINDOWS[window.every]}{zone}"

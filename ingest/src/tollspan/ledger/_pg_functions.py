@@ -16,6 +16,7 @@ from typing import Final
 from tollspan.budget import ROOM_SHARE
 
 from ._pg_calls import CALL_FUNCTIONS
+from ._pg_idle import IDLE_FUNCTIONS
 
 OPENING_LOCK: Final = "1953459315, 1"
 """The advisory lock that keeps questions out while the authority is opened."""
@@ -378,6 +379,7 @@ ENTRANCES: Final = (
     "resolve",
     "balances",
     "is_first",
+    "touch",
     "epoch",
 )
 """What clients call; the rest is called by these, or by whoever owns the schema."""
@@ -387,4 +389,4 @@ _RIGHTS: Final = "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA tollspan FROM PUBLIC
     f"GRANT EXECUTE ON FUNCTION tollspan.{name}_v1(jsonb) TO PUBLIC;" for name in ENTRANCES
 )
 
-FUNCTIONS: Final = _COMMON + _LEASES + CALL_FUNCTIONS + _RIGHTS
+FUNCTIONS: Final = _COMMON + _LEASES + CALL_FUNCTIONS + IDLE_FUNCTIONS + _RIGHTS

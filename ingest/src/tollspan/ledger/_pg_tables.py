@@ -79,6 +79,15 @@ CREATE TABLE tollspan.settled (
 );
 CREATE INDEX settled_at ON tollspan.settled (at);
 
+-- Which period of an idle window an owner is in, by a digest of the budget and the owner.
+CREATE TABLE tollspan.idle_periods (
+    key     uuid PRIMARY KEY,
+    period  text COLLATE "C" NOT NULL,
+    account uuid, -- the key of the period's account, once somebody has said it
+    ends_at timestamptz NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX idle_periods_ends_at ON tollspan.idle_periods (ends_at);
+
 -- Shares of limits of which somebody was told that they are used.
 CREATE TABLE tollspan.told (
     key    uuid NOT NULL,

@@ -9,14 +9,17 @@ from functools import lru_cache
 from typing import Any, Final
 
 from tollspan.budget import (
+    IDLE_MEMORY_SECONDS,
     Account,
     Balance,
     GivenBack,
     Lease,
     Refusal,
     Settlement,
+    Touch,
     Unresolved,
     Want,
+    lasts_ns,
 )
 
 Words = dict[str, Any]
@@ -86,6 +89,21 @@ def given_words(parts: Sequence[GivenBack]) -> list[Words]:
         }
         for one in parts
     ]
+
+
+def touch_words(touch: Touch) -> Words:
+    """Put into words who is active."""
+    account = touch.account
+    return {
+        "key": digest(account.budget_id, account.scope),
+        "account": key(account),
+        "period": account.period,
+        "lasts": lasts_ns(touch.idle_seconds) / 1e9,
+        "ago": touch.ago_ns / 1e9,
+        "memory": IDLE_MEMORY_SECONDS,
+        "is_known": touch.is_known,
+        "is_look": touch.is_look,
+    }
 
 
 def settlement_words(settlements: Sequence[Settlement]) -> list[Words]:

@@ -9,14 +9,17 @@ from typing import cast
 import msgspec
 
 from tollspan.budget import (
+    IDLE_MEMORY_SECONDS,
     Account,
     Balance,
     GivenBack,
     Lease,
     Refusal,
     Settlement,
+    Touch,
     Unresolved,
     Want,
+    lasts_ns,
 )
 from tollspan.usage import BudgetUnit
 
@@ -67,6 +70,23 @@ def page(found: object) -> tuple[str, list[str]]:
 def name(account: Account) -> str:
     """Name an account, in ASCII whatever its owner is called."""
     return _encode_name([account.budget_id, account.scope, account.period, account.unit])
+
+
+def touch(one: Touch) -> list[Word]:
+    """Write who is active; the account's name is in two parts, the period comes between them."""
+    account = one.account
+    place = [account.budget_id, account.scope]
+    return [
+        _encode_name(place),
+        f'{_encode_name(place)[:-1]},"',
+        f'",{_encode_name(account.unit)}]',
+        account.period,
+        lasts_ns(one.idle_seconds) // 1_000_000,
+        IDLE_MEMORY_SECONDS * 1_000,
+        int(one.is_known),
+        int(one.is_look),
+        one.ago_ns // 1_000_000,
+    ]
 
 
 def lease(one: Lease) -> list[Word]:

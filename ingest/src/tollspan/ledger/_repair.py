@@ -26,6 +26,7 @@ from ._files import (
     keep_open,
     moved,
 )
+from ._idle import find_periods, keep_periods
 from ._rescue import NO_EVENT
 from ._salvage import Salvaged, salvage
 from ._session import (
@@ -113,6 +114,7 @@ def recompute(session: Session) -> None:
         "   FROM holds WHERE account_id = accounts.id AND state = 1))",
         (MOST_IN_ALL,),
     )
+    find_periods(session.connection)
 
 
 def carry_over(target: Session, origin: tuple[sqlite3.Connection, str]) -> None:
@@ -141,14 +143,7 @@ def carry_over(target: Session, origin: tuple[sqlite3.Connection, str]) -> None:
 
 def _copy_facts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Copy events, accounts, holds and sightings that are not there yet, as far as readable."""
-    for copy in (
-        _copy_accounts,
-        _copy_events,
-        _copy_holds,
-        _copy_jobs,
-        _copy_milestones,
-        _copy_sightings,
-    ):
+    for copy in _COPIES:
         try:
             copy(old, new)
         except sqlite3.DatabaseError as error:
@@ -241,6 +236,22 @@ def _copy_sightings(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
         "INSERT OR IGNORE INTO sightings VALUES (?, ?, ?, ?)",
         old.execute("SELECT kind, name, count, last_unix_ns FROM sightings"),
     )
+
+
+def _copy_periods(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    select = "SELECT budget_id, scope, period, ends_at_unix_ns FROM idle_periods"
+    keep_periods(new, old.execute(select).fetchall())
+
+
+_COPIES = (
+    _copy_accounts,
+    _copy_events,
+    _copy_holds,
+    _copy_jobs,
+    _copy_milestones,
+    _copy_periods,
+    _copy_sightings,
+)
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):

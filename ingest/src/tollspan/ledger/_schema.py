@@ -82,6 +82,17 @@ CREATE TABLE milestones (
     PRIMARY KEY (budget_id, scope, period, unit, share)
 ) WITHOUT ROWID;
 
+-- Which period of an idle window an owner is in, and until when it lasts if nobody says otherwise.
+CREATE TABLE idle_periods (
+    budget_id       TEXT NOT NULL,
+    scope           TEXT NOT NULL,
+    period          TEXT NOT NULL,
+    ends_at_unix_ns INTEGER NOT NULL,
+    PRIMARY KEY (budget_id, scope)
+) WITHOUT ROWID;
+
+CREATE INDEX idle_ends ON idle_periods (ends_at_unix_ns);
+
 -- What should not happen, counted: calls that went past the gate, our own failures.
 CREATE TABLE sightings (
     kind         TEXT NOT NULL,

@@ -30,6 +30,7 @@ from tollspan.budget import (
     LeaseSettings,
     Refusal,
     Settlement,
+    Touch,
     Unresolved,
     Want,
 )
@@ -135,11 +136,14 @@ class PostgresAuthority:
         if answer["is"] == "lost":
             raise LeaseLostError(f"lease {lease.id} is lost: {answer['why']}")
         if answer["is"] == "closed":
-            why = answer["why"] or "it was never opened"
-            raise LedgerUnavailableError(
-                f"{self._place} is not open: {why}; settle what was lost anew, then {NOT_OPEN}"
-            )
+            raise self._not_open(answer["why"])
         return answer
+
+    def _not_open(self, why: str | None) -> LedgerUnavailableError:
+        why = why or "it was never opened"
+        return LedgerUnavailableError(
+            f"{self._place} is not open: {why}; settle what was lost anew, then {NOT_OPEN}"
+        )
 
     # -- calls --
 
@@ -188,6 +192,17 @@ class PostgresAuthority:
             raise LedgerError(f"lease {lease_id} leaves nothing unresolved in that account")
 
     # -- the rest --
+
+    def touch(self, touch: Touch) -> str:
+        """Note that the owner of an account is active, and name its period.
+
+        Raises:
+            LedgerUnavailableError: No answer in time, or it is not open.
+        """
+        answer = self._ask("touch", words.touch_words(touch))
+        if answer["is"] != "done":
+            raise self._not_open(answer["why"])
+        return str(answer["period"])
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand, in this order.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tollspan.budget import Account, Balance
+from tollspan.budget import Account, Balance, Touch
 from tollspan.usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
@@ -26,6 +27,7 @@ from tollspan.usage import (
     is_tag,
 )
 
+from ._idle import LOOK, look_for, period_of
 from ._rescue import NO_EVENT
 from ._session import ledger_error
 
@@ -167,6 +169,11 @@ class LedgerReader:
             known = Balance(account=account) if row is None else _balance(row)
             found.append(msgspec.structs.replace(known, account=account))
         return tuple(found)
+
+    def touch(self, touch: Touch) -> str:
+        """Name the period that the owner of an account is in; nothing is noted."""
+        found = next(iter(self.rows(LOOK, look_for(touch))), None)
+        return period_of(found, touch, time.time_ns())
 
     def events(
         self,

@@ -25,6 +25,7 @@ from tollspan.budget import (
     LeaseSettings,
     Refusal,
     Settlement,
+    Touch,
     Unresolved,
     Want,
 )
@@ -136,10 +137,13 @@ class RedisAuthority:
         if answer.status == "lost":
             raise LeaseLostError(f"{self._place.shown} has lease {lease.id} no more: {answer.why}")
         if answer.status == "closed":
-            raise LedgerUnavailableError(
-                f"{self._place.shown} is not open: it is new, or has lost what it knew; settle what"
-                f" was lost anew, then run `tollspan authority open {self._place.shown}`"
-            )
+            raise self._not_open()
+
+    def _not_open(self) -> LedgerUnavailableError:
+        return LedgerUnavailableError(
+            f"{self._place.shown} is not open: it is new, or has lost what it knew; settle what"
+            f" was lost anew, then run `tollspan authority open {self._place.shown}`"
+        )
 
     # -- ends of leases --
 
@@ -192,6 +196,13 @@ class RedisAuthority:
             self._run("settle", words_of.settlements(some))
 
     # -- the rest --
+
+    def touch(self, touch: Touch) -> str:
+        """Note that the owner of an account is active, and name its period."""
+        answer = self._run("touch", words_of.touch(touch))
+        if answer.status == "closed":
+            raise self._not_open()
+        return answer.words[0]
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand."""

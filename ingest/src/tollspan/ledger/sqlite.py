@@ -27,12 +27,14 @@ from tollspan.budget import (
     Hold,
     Lease,
     Refusal,
+    Touch,
     Unresolved,
     Want,
 )
 from tollspan.usage import Adjustment, DecisionEvent, Event, LedgerError, UsageEvent
 
 from . import _files, _jobs, _processes
+from ._idle import touch_in
 from ._outbox import Outbox
 from ._owner import alone, is_alive
 from ._rescue import Rescue
@@ -59,6 +61,7 @@ class SQLiteLedger(SharedSession):
         wait_seconds: How long a hold may wait for other processes before it is given up.
         post_wait_seconds: The same for an event; longer, since the money is spent.
         is_durable: Survive power cuts too: every commit waits for the disk.
+        clock: Unix time in nanoseconds, by which idle windows end.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class SQLiteLedger(SharedSession):
         wait_seconds: float = 0.25,
         post_wait_seconds: float = 2.0,
         is_durable: bool = False,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         super().__init__(
             home,
@@ -78,6 +82,7 @@ class SQLiteLedger(SharedSession):
         self._wait_seconds = wait_seconds
         self.job_horizon_seconds = JOB_HORIZON_SECONDS
         """After so long, what is held for a job whose end nobody has seen is unresolved."""
+        self._clock = clock
         self._swept_at = 0.0
         self.on_unresolved: Callable[[Sequence[Unresolved]], None] | None = None
         """Is told what dead processes held, by whichever process turns it unresolved."""
@@ -123,6 +128,14 @@ class SQLiteLedger(SharedSession):
     def release_soon(self, call_id: str) -> None:
         """Give back what the call holds, in the writer thread."""
         self._writer.put(ReleaseWork(call_id))
+
+    def touch(self, touch: Touch) -> str:
+        """Note that the owner of an account is active, and name its period.
+
+        Raises:
+            LedgerError: The ledger can't be used.
+        """
+        return self._run(touch_in, (touch, self._clock()), self._wait_seconds)
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand; raises `LedgerError` when the file can't be read."""

@@ -212,7 +212,9 @@ def max_tokens(
 
     def ask(tokens: int) -> Sequence[Leg] | None:
         request = msgspec.structs.replace(call.request, max_output_tokens=tokens)
-        looking = Looking(lambda accounts: tuple(stood[account] for account in accounts))
+        looking = Looking(
+            lambda accounts: tuple(stood.get(one, Balance(account=one)) for one in accounts)
+        )
         installed.gate.check(msgspec.structs.replace(call, request=request), looking)
         asked = looking.hold_asked
         return None if asked is None else [leg for leg in asked.legs if not leg[0].is_soft]

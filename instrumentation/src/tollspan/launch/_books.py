@@ -5,27 +5,22 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from functools import partial
 
 import msgspec
 
 from tollspan import attribution
 from tollspan.budget import (
-    Account,
     Allowance,
     AllowedLedger,
     Authority,
-    Balance,
     Books,
     BudgetGate,
-    Busy,
-    Hold,
     JobCloser,
     LeasedLedger,
     LeaseState,
     Milestones,
-    Refusal,
+    NoAuthority,
     RuleSet,
     SharedAuthority,
     Standing,
@@ -35,7 +30,7 @@ from tollspan.budget import (
 from tollspan.exporter import SettlingBooks
 from tollspan.ledger import SQLiteLedger, name_of, open_authority
 from tollspan.pricing import PriceBook
-from tollspan.usage import ConfigError, LedgerUnavailableError, TollspanError
+from tollspan.usage import ConfigError, TollspanError
 
 from ._memory_books import MemoryBooks
 from ._settings import Settings
@@ -43,42 +38,6 @@ from ._shipping import shipper_of
 
 _LAST_SHIPPING_SECONDS = 2.0
 _logger = logging.getLogger("tollspan.launch")
-
-
-class NoAuthority:
-    """An authority that can't be had: `on_unavailable` decides.
-
-    Args:
-        problem: Why.
-    """
-
-    def __init__(self, problem: TollspanError) -> None:
-        self._problem = problem
-
-    def hold(self, hold: Hold) -> Refusal | None:  # noqa: ARG002 - the port's
-        """Hold nothing.
-
-        Raises:
-            LedgerUnavailableError: Always.
-        """
-        raise LedgerUnavailableError(str(self._problem))
-
-    def hold_now(self, hold: Hold) -> Refusal | Busy | None:
-        """Hold nothing; raises as `hold` does."""
-        return self.hold(hold)
-
-    def hold_soon(self, hold: Hold) -> Future[Refusal | None]:  # noqa: ARG002 - the port's
-        """Hold nothing."""
-        future: Future[Refusal | None] = Future()
-        future.set_exception(LedgerUnavailableError(str(self._problem)))
-        return future
-
-    def release_soon(self, call_id: str) -> None:
-        """Give nothing back: nothing is held."""
-
-    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:  # noqa: ARG002
-        """Say nothing; raises as `hold` does."""
-        raise LedgerUnavailableError(str(self._problem))
 
 
 class BooksInForce:
@@ -189,6 +148,7 @@ class BooksInForce:
             self.leases.tick()
         if self.allowed is not None:
             self.allowed.tick()
+        self.gate.tick()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the parent's leases stay the parent's, and so does what made it lease."""
@@ -218,6 +178,7 @@ class BooksInForce:
             self._shared.close()
         if self.shipper is not None:
             self.shipper.close(min(wait_seconds, _LAST_SHIPPING_SECONDS))
+        self.gate.close(wait_seconds)
         self.ledger.close()
 
     def _share(self, address: str) -> None:

@@ -10,6 +10,7 @@ from itertools import islice
 import msgspec
 
 from tollspan.budget import (
+    IDLE,
     TRACE,
     Account,
     Assignments,
@@ -121,7 +122,7 @@ class LedgerStates:
         return {
             (one.id, key): one
             for one in rules.budgets[:_MOST_BUDGETS]
-            if one.window.every != TRACE and (one.plan is None or self._dimensions)
+            if one.window.every not in (TRACE, IDLE) and (one.plan is None or self._dimensions)
             for window in assigned.windows(one)
             for key in periods(window, now)[0]
         }

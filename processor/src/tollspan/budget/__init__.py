@@ -17,10 +17,22 @@ from .document import (
 from .document_allowance import ALLOW_UP_TO, allowance_words
 from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS, parse_amount
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
-from .document_windows import ROLLING_KEYS, WINDOW_KEYS
+from .document_windows import IDLE_KEYS, LEAST_IDLE_SECONDS, ROLLING_KEYS, WINDOW_KEYS
 from .explaining import Matching, Seen, matchings
 from .gate import BudgetGate
 from .headroom import Headroom, headroom_of, most_output, tightest
+from .idle import (
+    IDLE_MEMORY_SECONDS,
+    IDLE_SLACK,
+    IdlePeriod,
+    IdleRows,
+    Touch,
+    current_key,
+    idle_key,
+    lasts_ns,
+    read_idle,
+    read_unnamed,
+)
 from .lease_figures import LeaseState, LeaseStock
 from .leased import LeasedLedger
 from .leases import (
@@ -50,6 +62,7 @@ from .money_warnings import (
     UnresolvedReason,
     UnresolvedWarning,
 )
+from .no_authority import NoAuthority
 from .on_exceed import CLAMP_KEYS, ON_EXCEED_KEYS
 from .plans import accounts_of, read_scope
 from .policies import TURN, Loop, OnViolation, Policy
@@ -105,6 +118,7 @@ from .windows import (
     ANCHORED,
     EVERY,
     FOREVER_UNIX_NS,
+    IDLE,
     LIFETIME,
     ROLLING,
     TRACE,
@@ -131,6 +145,11 @@ __all__ = [
     "EVERY",
     "EVERYBODY_ELSE",
     "FOREVER_UNIX_NS",
+    "IDLE",
+    "IDLE_KEYS",
+    "IDLE_MEMORY_SECONDS",
+    "IDLE_SLACK",
+    "LEAST_IDLE_SECONDS",
     "LETS_PASS",
     "LIFETIME",
     "LIMIT_SHARE",
@@ -187,6 +206,8 @@ __all__ = [
     "Grant",
     "Headroom",
     "Hold",
+    "IdlePeriod",
+    "IdleRows",
     "JobCloser",
     "Lease",
     "LeaseLostError",
@@ -205,6 +226,7 @@ __all__ = [
     "Milestones",
     "MoneyWarner",
     "MoneyWarning",
+    "NoAuthority",
     "OnExceed",
     "OnUnavailable",
     "OnUnbounded",
@@ -227,6 +249,7 @@ __all__ = [
     "Settlement",
     "SharedAuthority",
     "Standing",
+    "Touch",
     "Unresolved",
     "UnresolvedReason",
     "UnresolvedWarning",
@@ -238,14 +261,17 @@ __all__ = [
     "accounts_of",
     "allowance_words",
     "begins_at",
+    "current_key",
     "end_of",
     "ends_at",
     "find_problems",
     "fingerprint",
     "fullest",
     "headroom_of",
+    "idle_key",
     "is_allowance",
     "is_asyncio",
+    "lasts_ns",
     "matchings",
     "most_output",
     "note_turn",
@@ -255,9 +281,11 @@ __all__ = [
     "period",
     "periods",
     "plain_period",
+    "read_idle",
     "read_rolling",
     "read_rules",
     "read_scope",
+    "read_unnamed",
     "refused",
     "size",
     "tightest",

@@ -17,6 +17,7 @@ from tollspan.usage import DecisionEvent, LedgerError, UsageEvent, new_call_id
 from .allowances import Allowance
 from .deferring import DeferredHold
 from .errands import Errands
+from .idle import Touch
 from .leases import GivenBack, Lease, LeaseLostError, Lessor, Settlement
 from .ports import Authority, Books, Busy
 from .slices import IDLE_SECONDS, Slices
@@ -136,6 +137,10 @@ class AllowedLedger:
         """Give back what the call holds."""
         if not self._settle(call_id):
             self._authority.release_soon(call_id)
+
+    def touch(self, touch: Touch) -> str:
+        """Ask the authority."""
+        return self._authority.touch(touch)
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand."""

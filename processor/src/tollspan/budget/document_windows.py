@@ -1,23 +1,33 @@
-"""Reads the `window` of a budget: a word, a mapping with time zone and anchor, or a length."""
+"""Reads the `window` of a budget: a word, a mapping with time zone and anchor, or a length.
+
+That is of a rolling window, or of the silence that ends a period.
+"""
 
 from __future__ import annotations
 
 import re
 from datetime import date
+from typing import Final
 
 import yaml
 
 from tollspan.usage import DocumentReader
 
-from .durations import read_stretch
-from .windows import ANCHORED, EVERY, LIFETIME, ROLLING, TRACE, Every, Window, is_timezone
+from .durations import read_duration, read_stretch
+from .windows import ANCHORED, EVERY, IDLE, LIFETIME, ROLLING, TRACE, Every, Window, is_timezone
 
 WINDOW_KEYS = ("every", "timezone", "anchor")
 ROLLING_KEYS = (ROLLING,)
+IDLE_KEYS = (IDLE,)
+LEAST_IDLE_SECONDS: Final = 10
 _DAYS = re.compile(r"([1-9][0-9]{0,3}) days?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PLAIN: tuple[Every, ...] = (*EVERY, TRACE)
-_ROLLING = f"`{{{ROLLING}: 60s}}`"
+_LENGTHS: dict[str, str] = {ROLLING: f"`{{{ROLLING}: 60s}}`", IDLE: f"`{{{IDLE}: 30m}}`"}
+_WHY_ALONE: dict[str, str] = {
+    ROLLING: "looks back from each call",
+    IDLE: "begins with a call and ends with silence",
+}
 _WORDS = f"{', '.join(_PLAIN)}, or a number of days such as `30 days`"
 
 
@@ -30,8 +40,9 @@ def read_window(reader: DocumentReader, node: yaml.Node | None) -> Window:
     if node is None:
         return LIFETIME
     if not isinstance(node, yaml.MappingNode):
-        if reader.text(node, "window") == ROLLING:
-            reader.fail(node, f"`window` of `{ROLLING}` has no length; expected {_ROLLING}")
+        said = reader.text(node, "window")
+        if said in _LENGTHS:
+            reader.fail(node, f"`window` of `{said}` has no length; expected {_LENGTHS[said]}")
         every, count = _every(reader, node, "window")
         if count is not None:
             reader.fail(node, _no_anchor(count))
@@ -39,10 +50,14 @@ def read_window(reader: DocumentReader, node: yaml.Node | None) -> Window:
     keys = reader.mapping(node, "window")
     if ROLLING in keys:
         return _rolling(reader, keys)
+    if IDLE in keys:
+        return _idle(reader, keys)
     reader.only(keys, WINDOW_KEYS, "window")
     if "every" not in keys:
         reader.fail(
-            node, f"`window` has no `every`; expected one of {_WORDS}; or a length, {_ROLLING}"
+            node,
+            f"`window` has no `every`; expected one of {_WORDS}; or a length, "
+            f"{' or '.join(_LENGTHS.values())}",
         )
     every, count = _every(reader, keys["every"], "window.every")
     anchor = _anchor(reader, keys.get("anchor"), every, count)
@@ -73,16 +88,35 @@ def read_day(reader: DocumentReader, node: yaml.Node, name: str) -> date:
 
 def _rolling(reader: DocumentReader, keys: dict[str, yaml.Node]) -> Window:
     """Read a rolling window: its length is all that it has."""
+    _alone(reader, keys, ROLLING)
+    reader.only(keys, ROLLING_KEYS, "window")
+    seconds = read_stretch(reader, keys[ROLLING], f"window.{ROLLING}")
+    return Window(every=ROLLING, seconds=seconds)
+
+
+def _idle(reader: DocumentReader, keys: dict[str, yaml.Node]) -> Window:
+    """Read an idle window: the time of silence is all that it has."""
+    _alone(reader, keys, IDLE)
+    reader.only(keys, IDLE_KEYS, "window")
+    node, name = keys[IDLE], f"window.{IDLE}"
+    seconds = read_duration(reader, node, name) or 0
+    if seconds < LEAST_IDLE_SECONDS:
+        reader.fail(
+            node,
+            f"`{name}` is {reader.text(node, name)!r}; expected {LEAST_IDLE_SECONDS}s or more",
+        )
+    return Window(every=IDLE, seconds=seconds)
+
+
+def _alone(reader: DocumentReader, keys: dict[str, yaml.Node], length: str) -> None:
+    """Refuse what the calendar's windows have beside a length."""
     for key in WINDOW_KEYS:
         if key in keys:
             reader.fail(
                 keys[key],
-                f"`window.{key}` does not go with `{ROLLING}`, which looks back from each call; "
-                f"expected {_ROLLING} alone",
+                f"`window.{key}` does not go with `{length}`, which {_WHY_ALONE[length]}; "
+                f"expected {_LENGTHS[length]} alone",
             )
-    reader.only(keys, ROLLING_KEYS, "window")
-    seconds = read_stretch(reader, keys[ROLLING], f"window.{ROLLING}")
-    return Window(every=ROLLING, seconds=seconds)
 
 
 def _every(reader: DocumentReader, node: yaml.Node, name: str) -> tuple[Every, int | None]:

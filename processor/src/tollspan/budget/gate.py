@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from itertools import repeat
 
@@ -23,8 +23,12 @@ from .answering import Answers
 from .bounds import Bounds
 from .cooldowns import Cooldowns
 from .fitting import Fitter
+from .idle import Place, Touch
+from .idle_periods import IdlePeriods, PeriodUnknownError
 from .judging import Judge
+from .looked_periods import LookedPeriods, Periods
 from .looking import Looking
+from .no_authority import NoAuthority
 from .noting import never_held, note_of
 from .plans import InjectingPlan, ObservedPlan, Plan, Planner
 from .policing import PolicyIndex
@@ -74,7 +78,10 @@ class BudgetGate:
         self._has_room: Callable[[Hold], bool] | None = None
         self.typical = TypicalBounds(bounds)
         self._mode: Mode = mode
+        self._is_off = mode == "off"
         self._heeds_blocks = False
+        self._own_periods = IdlePeriods(self._touch, clock=clock, asks_first=mode != "off")
+        self._periods: Periods = self._own_periods
         self.use(rules)
 
     @property
@@ -157,6 +164,7 @@ class BudgetGate:
             judge=self._judge,
             cooldowns=self._cooldowns,
             answers=self._answers,
+            periods=self._periods,
             mode=self._mode,
         )
         self._refuses = self._preparer.refuses
@@ -169,7 +177,11 @@ class BudgetGate:
 
     def authorize(self, call: Call) -> Decision:
         """Decide on a call, waiting a bounded time for the authority."""
-        ready = self._prepare(call)
+        try:
+            ready = self._prepare(call)
+        except PeriodUnknownError as unknown:
+            problem = self._periods.learn(unknown)
+            return self._knowing(unknown.places, problem).authorize(call)
         if isinstance(ready, Decision):
             return ready
         hold, bound, plan = ready
@@ -185,7 +197,11 @@ class BudgetGate:
 
     async def authorize_async(self, call: Call) -> Decision:
         """Decide on a call; what would have to wait is done in another thread and awaited."""
-        ready = self._prepare(call)
+        try:
+            ready = self._prepare(call)
+        except PeriodUnknownError as unknown:
+            problem = await self._periods.learn_async(unknown, self._acquire_timeout_seconds)
+            return await self._knowing(unknown.places, problem).authorize_async(call)
         if isinstance(ready, Decision):
             return ready
         hold, bound, plan = ready
@@ -200,6 +216,22 @@ class BudgetGate:
         if refusal.is_held or not plan.may_fit:
             return plan.join(self._answers.short(refusal, call, hold, bound))
         return plan.join(await self._fit_async(refusal, call, hold, bound))
+
+    def _knowing(self, asked: Collection[Place], problem: LedgerError | None) -> BudgetGate:
+        """Return a gate for one call, of whose periods the authority was asked.
+
+        Args:
+            asked: Whose.
+            problem: Why it did not say; None when it did.
+        """
+        gate = copy(self)
+        gate._preparer = self._preparer.knowing(asked)  # noqa: SLF001 - a copy of this
+        if problem is not None:
+            gate._authority = NoAuthority(problem)  # noqa: SLF001 - a copy of this
+        return gate
+
+    def _touch(self, touch: Touch) -> str:
+        return self._authority.touch(touch)
 
     async def _hold_soon(self, hold: Hold) -> Refusal | None:
         """Await a hold that another thread makes; give up, and give back, when it takes long."""
@@ -223,6 +255,7 @@ class BudgetGate:
         """
         gate = copy(self)
         gate._judge = self._judge.looking()  # noqa: SLF001 - a copy of this
+        gate._periods = LookedPeriods(self._own_periods)  # noqa: SLF001 - a copy of this
         gate._go_by(self._planner)  # noqa: SLF001 - a copy of this
         looking = looking or Looking(self._authority.balances, self._has_room)
         gate._authority = looking  # noqa: SLF001 - a copy of this
@@ -260,6 +293,8 @@ class BudgetGate:
         plan = self._planner.every_call
         if not plan.since_unix_ns <= call.started_at_unix_ns < plan.until_unix_ns:
             plan = self._planner.plan(call)
+        if plan.is_idle:
+            plan = self._periods.assumed(call, plan)
         note = note_of(Bound(amount_nanousd=0), "allow", plan.rule_ids, mode=self._mode)
         return Decision(note=note, hold=never_held(call, plan))
 
@@ -275,7 +310,9 @@ class BudgetGate:
         """
         if self._refusing is not None and self._has_no_rules:
             raise self._refusing
-        named = self.spent(call).hold
+        gate = copy(self)
+        gate._periods = LookedPeriods(self._own_periods)  # noqa: SLF001 - a copy of this
+        named = gate.spent(call).hold
         if named is None:
             return ()
         return (*[account for account, _ in named.legs], *named.unasked)
@@ -291,6 +328,7 @@ class BudgetGate:
     def abandon(self, call_id: str) -> None:
         """Give back what a call holds that was never made."""
         self._judge.leave(call_id)
+        self._periods.leave(call_id)
         self._authority.release_soon(call_id)
 
     @property
@@ -298,10 +336,19 @@ class BudgetGate:
         """How many calls of this process are under way, of those that a policy counts."""
         return self._judge.in_flight
 
+    def tick(self) -> None:
+        """Do what is due about once a second; it waits for the authority, a bounded time."""
+        self._own_periods.tick()
+
     def forget(self) -> None:
         """Begin anew in a forked child: the calls under way are the parent's."""
         self._judge.forget()
         self._cooldowns.forget()
+        self._own_periods.forget()
+
+    def close(self, wait_seconds: float) -> None:
+        """End the threads that ask for calls."""
+        self._own_periods.close(wait_seconds)
 
     def _prepare(self, call: Call) -> Decision | Ready:
         """Bound the call and name its accounts, or decide at once."""
@@ -313,10 +360,7 @@ class BudgetGate:
         if self._refusing is not None and (
             plan.accounts or self._has_no_rules or plan.needs_prices
         ):
-            denial = denials.unreadable(call, self._refusing)
-            return self._answers.denied(
-                call, denial, plan=plan, is_unavailable=True, is_final=self._has_no_rules
-            )
+            return self._unreadable(call, plan, self._refusing)
         if not plan.accounts and plan.is_plain:
             return ALLOWED_UNTOUCHED
         request = call.request
@@ -335,9 +379,18 @@ class BudgetGate:
             return self._answers.denied(call, denials.no_bound(call, bound), bound, plan)
         legs = tuple(zip(plan.accounts, repeat(amount)))
         hold = Hold(call_id=call.id, started_at_unix_ns=at_unix_ns, legs=legs)
-        if self._mode == "off":
+        if self._is_off:
             return Decision(note=note_of(bound, "allow", plan.rule_ids, mode="off"), hold=hold)
         return hold, bound, plan
+
+    def _unreadable(self, call: Call, plan: Plan, problem: TollspanError) -> Decision:
+        """Decide on a call while the rules or the prices can't be read."""
+        if plan.is_idle:
+            plan = self._periods.assumed(call, plan)
+        denial = denials.unreadable(call, problem)
+        return self._answers.denied(
+            call, denial, plan=plan, is_unavailable=True, is_final=self._has_no_rules
+        )
 
     def _fit(self, refusal: Refusal, call: Call, hold: Hold, bound: Bound) -> Decision:
         """Change a call so that it fits, if the rules allow that; else refuse it."""
@@ -349,6 +402,9 @@ class BudgetGate:
                 step = steps.send(self._authority.hold(step))
         except StopIteration as done:
             return self._answers.fitted(done.value, fitter, call, bound)
+        except PeriodUnknownError as unknown:  # nothing is held: begin anew
+            problem = self._periods.learn(unknown)
+            return self._knowing(unknown.places, problem)._fit(refusal, call, hold, bound)  # noqa: SLF001
         except LedgerError as error:
             return self._answers.unavailable(call, hold, bound, error)
 
@@ -365,6 +421,10 @@ class BudgetGate:
                 step = steps.send(answer)
         except StopIteration as done:
             return self._answers.fitted(done.value, fitter, call, bound)
+        except PeriodUnknownError as unknown:  # nothing is held: begin anew
+            problem = await self._periods.learn_async(unknown, self._acquire_timeout_seconds)
+            gate = self._knowing(unknown.places, problem)
+            return await gate._fit_async(refusal, call, hold, bound)  # noqa: SLF001 - a copy
         except LedgerError as error:
             return self._answers.unavailable(call, hold, bound, error)
 

@@ -109,7 +109,9 @@ def most_output(
 
     def fits(tokens: int) -> bool:
         legs = ask(tokens)
-        return legs is not None and all(stood[account].fits(asked) for account, asked in legs)
+        return legs is not None and all(
+            stood.get(account, Balance(account=account)).fits(asked) for account, asked in legs
+        )
 
     most = _MOST_TOKENS if model_most is None else model_most
     if fits(most):

@@ -19,6 +19,7 @@ from tollspan.usage import DecisionEvent, LedgerError, LedgerUnavailableError, U
 from .deferring import DeferredHold
 from .errands import Errands
 from .escrow import Ask, Escrow, by_lease
+from .idle import Touch
 from .lease_figures import LeaseState
 from .leases import GivenBack, Grant, Lease, LeaseLostError, LeaseSettings, Lessor
 from .ports import BUSY, Authority, Books, Busy
@@ -179,6 +180,10 @@ class LeasedLedger:
         """Say whether the lease alone has enough for a call; holds nothing, and asks nobody."""
         with self._lock:
             return self._escrow.has_room(hold)
+
+    def touch(self, touch: Touch) -> str:
+        """Ask the authority, which knows what all holders do."""
+        return self._lessor.touch(touch)
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand: what other processes have leased counts as held.

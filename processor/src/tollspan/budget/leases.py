@@ -15,6 +15,7 @@ import msgspec
 
 from tollspan.usage import Charge, ConfigError, LedgerError
 
+from .idle import Touch
 from .ports import Busy
 from .values import Account, Balance, Refusal
 
@@ -159,6 +160,14 @@ class Lessor(Protocol):
         Raises:
             LeaseLostError: The lease is over: what it held is not the holder's to give back.
             LedgerError: The authority can't answer; told again, it counts once.
+        """
+        ...
+
+    def touch(self, touch: Touch) -> str:
+        """Note that the owner of an account is active, as `Authority.touch` does.
+
+        Raises:
+            LedgerError: The authority can't answer.
         """
         ...
 

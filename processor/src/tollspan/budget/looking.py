@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
+from .idle import Touch
 from .values import Account, Balance, Hold, Refusal
 
 Balances = Callable[[Sequence[Account]], tuple[Balance, ...]]
@@ -21,11 +22,19 @@ class Looking:
     Args:
         balances: How accounts stand there.
         has_room: Says of a hold whether it is not even asked there; None where all are.
+        touch: Says which periods of idle windows run there; else none does.
     """
 
-    def __init__(self, balances: Balances, has_room: Callable[[Hold], bool] | None = None) -> None:
+    def __init__(
+        self,
+        balances: Balances,
+        has_room: Callable[[Hold], bool] | None = None,
+        *,
+        touch: Callable[[Touch], str] = lambda one: one.account.period,
+    ) -> None:
         self._balances = balances
         self._has_room = has_room
+        self._touch = touch
         self.hold_asked: Hold | None = None
 
     def hold(self, hold: Hold) -> Refusal | None:
@@ -47,6 +56,10 @@ class Looking:
 
     def release_soon(self, call_id: str) -> None:
         """Give nothing back: nothing is held."""
+
+    def touch(self, touch: Touch) -> str:
+        """Name the period that runs."""
+        return self._touch(touch)
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand."""

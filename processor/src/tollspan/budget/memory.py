@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ import msgspec
 from tollspan.usage import DecisionEvent, UsageEvent
 
 from .deferring import DeferredHold
+from .idle import IdleRows, Touch
 from .leases import GivenBack, Grant, Lease, Want, size
 from .ports import Busy
 from .values import Account, Balance, Hold, Refusal
@@ -35,10 +37,18 @@ class MemoryLedger:
     Args:
         most_events: How many events are kept, the newest; one that comes again after as many others
             counts again. None for all.
+        clock: Nanoseconds, by which idle windows end.
     """
 
-    def __init__(self, *, most_events: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        most_events: int | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self._most_events = most_events
+        self._clock = clock
+        self._idle = IdleRows()
         self._lock = threading.Lock()
         self._rows: dict[_Key, _Row] = {}
         self._holds: dict[str, Hold] = {}
@@ -206,6 +216,17 @@ class MemoryLedger:
             self._draw((lease_id, _key(account)), drawn)
             self._row(account).held += drawn
         self._holds[hold.call_id] = msgspec.structs.replace(hold, legs=legs)
+
+    def touch(self, touch: Touch) -> str:
+        """Note that the owner of an account is active, and name the period."""
+        account = touch.account
+
+        def is_held(period: str) -> bool:
+            row = self._rows.get((account.budget_id, account.scope, period, account.unit))
+            return row is not None and row.held > 0
+
+        with self._lock:
+            return self._idle.touch(touch, self._clock(), is_held)
 
     def balance(self, account: Account) -> Balance:
         """Return how an account stands."""

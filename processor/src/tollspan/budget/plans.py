@@ -30,7 +30,7 @@ from .finishing import limit_for
 from .limits import Limits
 from .rules import CHANGES, LETS_PASS, OWNERS, SUBJECTS, Assignment, Budget, Condition, RuleSet
 from .values import Account, Change, Decision, Hold
-from .windows import FOREVER_UNIX_NS, TRACE, Window, periods
+from .windows import FOREVER_UNIX_NS, IDLE, TRACE, Window, periods
 
 if TYPE_CHECKING:
     from .policing import PolicyIndex, PolicyPlan
@@ -57,6 +57,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         change: What one call goes out as, whatever there is room for; None: as it was asked for.
         policies: What policies say of such calls; None when they let them be.
         cooling: The accounts that refuse calls for a while once they have refused one.
+        is_idle: Some account is of an idle window, and its period is to be named for each call.
         hard_units: What those of them count that refuse what does not fit.
         since_unix_ns, until_unix_ns: The plan holds from the one until just before the other.
     """
@@ -73,6 +74,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     change: Change | None = None
     policies: PolicyPlan | None = None
     cooling: tuple[Account, ...] = ()
+    is_idle: bool = False
 
     @property
     def needs_prices(self) -> bool:
@@ -217,12 +219,14 @@ class Planner:
         accounts: list[Account] = []
         until = FOREVER_UNIX_NS
         may_fit = self._injects
+        is_idle = False
         assignment = self._assigned.of(call.attribution.customer)
         for _, budget, tests, limits in self._near(call, assignment):
             if all(test(call) for test in tests):
                 keys, end = self._periods_of(window_of(budget, assignment), at_unix_ns)
                 if budget.window.every == TRACE:
                     keys = (call.attribution.trace or call.id,)
+                is_idle = is_idle or budget.window.every == IDLE
                 until = min(until, end)
                 whose = _values(budget, call.attribution)
                 may_fit = may_fit or budget.on_exceed in CHANGES
@@ -242,7 +246,7 @@ class Planner:
             is_money=is_money,
             is_plain=is_money
             and policies is None
-            and not (cooling or typical or (self._injects and accounts)),
+            and not (cooling or typical or is_idle or (self._injects and accounts)),
             typical=typical,
             may_fit=may_fit and not self._is_soft,
             hard_units=frozenset(hard),
@@ -250,6 +254,7 @@ class Planner:
             until_unix_ns=until,
             policies=policies,
             cooling=cooling,
+            is_idle=is_idle,
         )
 
     def _of_blocks(self, call: Call) -> list[Account]:
@@ -303,6 +308,8 @@ def accounts_of(
     key: str | None = None,
 ) -> tuple[Account, ...]:
     """Name the account that a budget has for somebody at a time; several of a rolling window.
+
+    Of an idle window, the authority knows which one that is: its period is unnamed.
 
     Args:
         rules: The rules.

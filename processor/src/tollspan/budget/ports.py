@@ -11,6 +11,7 @@ import msgspec
 
 from tollspan.usage import Call, DecisionEvent, Outcome, Request, Usage, UsageEvent
 
+from .idle import Touch
 from .values import Account, Balance, Decision, Hold, Refusal
 
 if TYPE_CHECKING:
@@ -63,6 +64,18 @@ class Authority(Protocol):
 
     def release_soon(self, call_id: str) -> None:
         """Give back what the call holds, later, in another thread; never blocks or raises."""
+        ...
+
+    def touch(self, touch: Touch) -> str:
+        """Note that the owner of an account of an idle window is active; name the period's key.
+
+        It is the same for every holder. It ends once nobody was said to be active for the idle time
+        and a tenth of it, by the authority's clock, and nothing is held in the account. Not for an
+        event loop's thread: it waits a bounded time.
+
+        Raises:
+            LedgerError: The authority can't answer; asked again, it says the same.
+        """
         ...
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from copy import copy
+
 import msgspec
 
 from tollspan.usage import Bound, BudgetUnit, Call, DecisionNote, Mode, Request
@@ -11,7 +14,10 @@ from .answering import Answers
 from .bounds import Bounds
 from .cooldowns import Cooldowns
 from .fitting import may_change
+from .idle import Place
+from .idle_plans import IdlePlan, follow
 from .judging import Judge
+from .looked_periods import Periods
 from .noting import note_of
 from .plans import Plan, Planner
 from .ports import OnUnpriced
@@ -22,7 +28,7 @@ from .verdicts import JudgedPlan
 
 ALLOWED_UNTOUCHED = Decision(note=DecisionNote())
 """The decision on a call that no rule touches."""
-Ready = tuple[Hold, Bound, Plan | JudgedPlan]
+Ready = tuple[Hold, Bound, Plan | JudgedPlan | IdlePlan]
 """What is to be held for a call, the most that it can cost, and its plan."""
 
 
@@ -35,10 +41,11 @@ class Preparer:
         bounds, typical: What calls can cost at most, and what they typically do.
         judge, cooldowns: What policies say of single calls, and who has to wait.
         answers: Denies calls.
+        periods: Names the periods of idle windows.
         mode: As the gate's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that one gate has
         self,
         rules: RuleSet,
         planner: Planner,
@@ -48,6 +55,7 @@ class Preparer:
         judge: Judge,
         cooldowns: Cooldowns,
         answers: Answers,
+        periods: Periods,
         mode: Mode,
     ) -> None:
         self._rules = rules
@@ -57,11 +65,35 @@ class Preparer:
         self._judge = judge
         self._cooldowns = cooldowns
         self._answers = answers
+        self._periods = periods
+        self._asked: Collection[Place] = ()
         self._mode: Mode = mode
         self.injects = rules.on_unbounded == "inject" and mode == "enforce"
 
+    def knowing(self, asked: Collection[Place]) -> Preparer:
+        """Return one that takes what is known of these periods, since they were asked for."""
+        preparer = copy(self)
+        preparer._asked = {*self._asked, *asked}  # noqa: SLF001 - a copy of this
+        return preparer
+
     def further(self, call: Call, plan: Plan, bound: Bound, on_unpriced: str) -> Decision | Ready:
-        """Do as the gate does where rules ask for more than a bound in each account."""
+        """Do as the gate does where rules ask for more than a bound in each account.
+
+        Raises:
+            PeriodUnknownError: The authority must say first which periods run.
+        """
+        if not plan.is_idle:
+            return self._further(call, plan, bound, on_unpriced)
+        plan = self._periods.settled(call, plan, self._asked)
+        ready = self._further(call, plan, bound, on_unpriced)
+        if isinstance(ready, Decision):
+            return follow(call.id, ready, self._periods)
+        hold, bound, of_call = ready
+        return hold, bound, IdlePlan(call.id, of_call, self._periods)
+
+    def _further(
+        self, call: Call, plan: Plan, bound: Bound, on_unpriced: str
+    ) -> Decision | tuple[Hold, Bound, Plan | JudgedPlan]:
         cooling = self._cooldowns.find(plan.cooling) if plan.cooling else None
         if cooling is not None and call.door != REPORT and self._mode == "enforce":
             account, wait_seconds = cooling
@@ -126,8 +158,14 @@ class Preparer:
         return hold, bound, plan
 
     def form(self, call: Call) -> Decision | tuple[Hold, Bound, Plan]:
-        """Bound another form of a call that was judged, and name its accounts."""
+        """Bound another form of a call that was judged, and name its accounts.
+
+        Raises:
+            PeriodUnknownError: As in `further`.
+        """
         plan = self._planner.plan(call)
+        if plan.is_idle:
+            plan = self._periods.settled(call, plan, self._asked)
         if plan.policies is not None:
             for violation in plan.policies.violations:
                 if violation.is_hard:

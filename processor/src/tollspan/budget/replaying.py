@@ -129,6 +129,7 @@ class Replay:
             self.refused_then += event.decision.action == "deny"
             return
         self.settle(event.call.started_at_unix_ns)
+        self._known.at_unix_ns = event.call.started_at_unix_ns
         self.calls += 1
         self.cost_nanousd += event.cost.amount_nanousd or 0
         self.unknown += event.cost.amount_nanousd is None
@@ -140,8 +141,9 @@ class Replay:
     def settle(self, until_unix_ns: int) -> None:
         """Settle the calls that ended until then."""
         while self._in_flight and self._in_flight[0][0] <= until_unix_ns:
-            _, _, event, decisions = heapq.heappop(self._in_flight)
+            ended_at, _, event, decisions = heapq.heappop(self._in_flight)
             self._known.event = event
+            self._known.at_unix_ns = ended_at
             for run, decision in zip(self._runs.values(), decisions, strict=True):
                 run.close(event, decision)
 
@@ -151,7 +153,7 @@ class _Run:
 
     def __init__(self, rules: RuleSet, bounds: Bounds, known: _Known) -> None:
         self.outlook = Outlook()
-        self._ledger = _Forgetful()
+        self._ledger = _Forgetful(clock=lambda: known.at_unix_ns)
         self._gate = BudgetGate(rules, bounds, self._ledger, clock=known.seconds)
         self._gate.heed_blocks()
         self._closer = Closer(known, self._ledger)
@@ -217,11 +219,12 @@ class _Known:
 
     def __init__(self, bounds: Bounds) -> None:
         self.event: UsageEvent
+        self.at_unix_ns = 0
         self._bounds = bounds
 
     def seconds(self) -> float:
-        """Return the time by the clock of the replay: when the call started."""
-        return self.event.call.started_at_unix_ns / _NS_PER_SECOND
+        """Return the time by the clock of the replay: when a call started, or ended."""
+        return self.at_unix_ns / _NS_PER_SECOND
 
     def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:
         """Return what the call cost; where nobody knows, its bound."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from tollspan.usage import Charge, LedgerError, LedgerUnavailableError, new_call_id
 
+from .idle import Touch
 from .leases import (
     GivenBack,
     Grant,
@@ -314,6 +315,15 @@ class MemoryAuthority:
             del has.parts[key]
 
     # -- the rest --
+
+    def touch(self, touch: Touch) -> str:
+        """Note that the owner of an account is active, and name the period."""
+        with self._lock:
+            now = self._clock()
+            if not touch.is_look:
+                self._opened()
+                self._end_some(now, most=_MOST_AT_ONCE)
+            return self._state.touch(touch, now)
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Return how accounts stand."""

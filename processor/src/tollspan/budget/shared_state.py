@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from tollspan.usage import BudgetUnit
 
+from .idle import IdleRows, Touch
 from .leases import Want
 from .values import Account, Balance
 
@@ -75,6 +76,7 @@ class State:
         open, ended: Leases by name; renewed, or ended, the longest ago first.
         settled: Calls, and when they were settled, Unix nanoseconds; oldest first.
         told: Which account was said to have passed which share.
+        idle: The periods of idle windows.
     """
 
     def __init__(self) -> None:
@@ -85,6 +87,7 @@ class State:
         self.ended: dict[str, Holding] = {}
         self.settled: dict[str, int] = {}
         self.told: set[tuple[Key, Decimal]] = set()
+        self.idle = IdleRows()
 
     def row(self, key: Key) -> Row:
         """Find an account's sums, or make them."""
@@ -97,6 +100,16 @@ class State:
         """Return how an account stands."""
         row = self.rows.get(key_of(account)) or Row()
         return Balance(account=account, posted=row.posted, held=row.held, unresolved=row.unresolved)
+
+    def touch(self, touch: Touch, now_unix_ns: int) -> str:
+        """Note that the owner of an account is active, and name the period."""
+        account = touch.account
+
+        def is_held(period: str) -> bool:
+            row = self.rows.get((account.budget_id, account.scope, period, account.unit))
+            return row is not None and row.held > 0
+
+        return self.idle.touch(touch, now_unix_ns, is_held)
 
 
 class Asked:

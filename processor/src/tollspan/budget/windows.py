@@ -13,12 +13,18 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from .idle import lasts_ns, read_idle, unnamed_key
 from .rolling import read_rolling, rolling_keys
 
-Every = Literal["lifetime", "hour", "day", "week", "month", "quarter", "year", "trace", "rolling"]
+Every = Literal[
+    "lifetime", "hour", "day", "week", "month", "quarter", "year", "trace", "rolling", "idle"
+]
 TRACE: Final = "trace"
 ROLLING: Final = "rolling"
-EVERY: tuple[Every, ...] = tuple([one for one in get_args(Every) if one not in (TRACE, ROLLING)])
+IDLE: Final = "idle"
+EVERY: tuple[Every, ...] = tuple(
+    [one for one in get_args(Every) if one not in (TRACE, ROLLING, IDLE)]
+)
 """The windows that go by the calendar."""
 ANCHORED: tuple[Every, ...] = ("week", "month", "quarter", "year")
 """Windows whose periods may begin on another day than the calendar's; so may numbers of days."""
@@ -39,12 +45,13 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         every: How long a period is; `trace` for one account for each trace, which no clock ends;
-            `rolling` for every stretch of time of a length, whenever it begins.
+            `rolling` for every stretch of time of a length, whenever it begins; `idle` for as long
+            as its owner is not silent for a time.
         timezone: Whose hours, days, weeks and months: an IANA name, `Europe/Berlin` say.
         anchor: A day on which a period begins, for `ANCHORED` windows and numbers of days; None for
             the calendar's own beginnings. A month that has no such day begins on its last.
         count: How many days a period has, with `day` and an anchor; else 1.
-        seconds: The length of a rolling window; else 0.
+        seconds: The length of a rolling window, or the idle time; else 0.
     """
 
     every: Every = "lifetime"
@@ -61,7 +68,8 @@ def periods(window: Window, unix_ns: int) -> tuple[tuple[str, ...], int]:
     """Name all periods that a moment falls into: one, but several of a rolling window.
 
     Returns:
-        Their keys, the one that began last first, and the moment until which these are all.
+        Their keys, the one that began last first, and the moment until which these are all. Of an
+        idle window, what stands for the key until the authority was asked.
     """
     if window.every == ROLLING:
         return rolling_keys(window.seconds, unix_ns)
@@ -84,6 +92,8 @@ def period(window: Window, unix_ns: int) -> tuple[str, int]:
     """
     if window.every in ("lifetime", TRACE):
         return "", FOREVER_UNIX_NS
+    if window.every == IDLE:
+        return unnamed_key(window.seconds), FOREVER_UNIX_NS
     if window.every == ROLLING:
         keys, until = rolling_keys(window.seconds, unix_ns)
         return keys[0], until
@@ -106,7 +116,7 @@ def ends_at(window: Window, unix_ns: int) -> datetime | None:
 
     Of a rolling window: when all is back that was spent until then.
     """
-    if window.every in ("lifetime", TRACE):
+    if window.every in ("lifetime", TRACE, IDLE):
         return None
     if window.every == ROLLING:
         return end_of(window, period(window, unix_ns)[0], unix_ns)
@@ -116,12 +126,16 @@ def ends_at(window: Window, unix_ns: int) -> datetime | None:
 def end_of(window: Window, key: str, unix_ns: int) -> datetime | None:
     """Return when the period of an account ends, aware UTC; None for a lifetime.
 
+    Of an idle window: if its owner was active at that moment, and is not any more.
+
     Args:
         window: The budget's window, whose anchor may be another than the account's.
         key: The account's period; with an anchor or of a rolling window, it says itself when it
             ends.
         unix_ns: A moment in it, nanoseconds since the epoch.
     """
+    if read_idle(key) is not None and window.every == IDLE:
+        return _EPOCH + timedelta(microseconds=(unix_ns + lasts_ns(window.seconds)) // 1_000)
     rolling = read_rolling(key)
     if rolling is not None:
         return _EPOCH + timedelta(microseconds=-(-rolling.ends_at_unix_ns // 1_000))

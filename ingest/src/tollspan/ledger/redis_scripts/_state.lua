@@ -8,6 +8,7 @@
 --   ended           leases that are over, by when their next step is due
 --   written_off     those whose horizon is over, by when they are forgotten
 --   calls:<bucket>  the calls that were settled
+--   idle:<name>     of who has accounts of idle windows: the period, and when it ends_at
 -- Names of accounts are JSON arrays. Every script has the key of `meta`, and as its first arguments
 -- the time ('' for this server's own), the epoch and the serial that its client saw last, and the
 -- milliseconds of the horizon, of the memory after it, and of a lease's life.
