@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 
 from tests.contract.ledger.making import account, charge, event, new_id
 from tests.unit.budget.test_loops import Clock
 from tollspan.budget import (
     Account,
+    Allowance,
     MoneyWarner,
     MoneyWarning,
     OverrunWarning,
@@ -107,6 +110,16 @@ def test_what_is_in_every_window_of_a_rolling_budget_is_counted_once() -> None:
     world.warner.left("lease", [left(account("fast", period=key), 5) for key in keys])
     (told,) = unresolved(world)
     assert (told.amount, told.accounts) == (5, 1)
+
+
+def test_what_is_left_of_its_allowance_is_counted_once_too_and_beside_it() -> None:
+    world = World()
+    keys, _ = periods(Window(every="rolling", seconds=60), 1_795_348_800_000_000_000)
+    budgets = [account("fast", period=key) for key in keys]
+    unasked = [Allowance(share=Decimal(1)).beside(one) for one in budgets]
+    world.warner.left("lease", [left(one, 5) for one in (*budgets, *unasked)])
+    (told,) = unresolved(world)
+    assert (told.amount, told.accounts) == (10, 2)
 
 
 def unresolved(world: World) -> list[UnresolvedWarning]:

@@ -273,8 +273,10 @@ def _each_once(holds: Sequence[OpenHold]) -> list[OpenHold]:
     found: dict[object, OpenHold] = {}
     for hold in holds:
         account = hold.account
-        rolling = read_rolling(account.period)
-        when = account.period if rolling is None else rolling.seconds
+        rolling = read_rolling(plain_period(account.period))
+        when = (
+            account.period if rolling is None else (rolling.seconds, is_allowance(account.period))
+        )
         place = (hold.call_id, account.budget_id, account.scope, account.unit, hold.amount, when)
         found.setdefault(place, hold)
     return list(found.values())

@@ -10,6 +10,7 @@ import msgspec
 
 from tollspan.usage import BudgetUnit, UsageEvent
 
+from .allowances import plain_period
 from .leases import Unresolved
 from .plans import read_scope
 from .rolling import read_rolling
@@ -164,7 +165,10 @@ def _amounts(found: Sequence[Unresolved]) -> dict[tuple[str, str], int]:
         sums[one.account] = sums.get(one.account, 0) + one.amount
     amounts: dict[tuple[str, str], int] = {}
     for account, amount in sums.items():
-        rolling = read_rolling(account.period)
-        place = (account.scope, account.period if rolling is None else f"{rolling.seconds}s")
+        plain = plain_period(account.period)
+        rolling = read_rolling(plain)
+        unasked = account.period[len(plain) :]  # counted beside the budget itself
+        window = account.period if rolling is None else f"{rolling.seconds}s{unasked}"
+        place = (account.scope, window)
         amounts[place] = max(amount, amounts.get(place, 0))
     return amounts
