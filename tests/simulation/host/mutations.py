@@ -94,7 +94,7 @@ def given_back_in_pieces(patch: pytest.MonkeyPatch) -> None:
 
 def all_goes_back(patch: pytest.MonkeyPatch) -> None:
     """When something goes back, everything does, what calls hold too."""
-    text = changed(_session._GIVE_BACK, "max(0, holds.amount - json_extract(value, '$[1]'))", "0")
+    text = changed(_session._GIVE_BACK, "max(0, holds.amount - json_extract(value, '$[2]'))", "0")
     patch.setattr(_session, "_GIVE_BACK", text)
 
 

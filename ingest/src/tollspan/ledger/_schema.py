@@ -167,7 +167,8 @@ WHEN NOT EXISTS (
     FROM json_each(new.legs) AS leg JOIN accounts
       ON budget_id = json_extract(leg.value, '$[0]') AND scope = json_extract(leg.value, '$[1]')
      AND period = json_extract(leg.value, '$[2]') AND unit = json_extract(leg.value, '$[3]')
-    WHERE new.lease_id <> '' AND holds.call_id = new.lease_id AND holds.account_id = accounts.id;
+    WHERE new.lease_id <> '' AND holds.call_id = iif(leg.key >= 0, new.lease_id, '')
+      AND holds.account_id = accounts.id;
     INSERT INTO holds (call_id, account_id, amount, owner, started_at_unix_ns, state)
     SELECT new.call_id, accounts.id, json_extract(leg.value, '$[4]'), '', new.started_at_unix_ns, 2
     FROM json_each(new.legs) AS leg JOIN accounts
@@ -179,6 +180,8 @@ END
     # A hold goes, or what an event says of its lease goes out of that, before anything is posted:
     # at no instant is it counted twice. The text is looked at before it is parsed for a lease: most
     # events have none. What one charge counts, and what a sum can reach, has an end: 63 bits.
+    # The lease's id is taken from the same row as the charge: so its holds are found one by one by
+    # their key, and not all of them, of every account that it has, are looked through.
     """
 CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind <> 'decision' BEGIN
     DELETE FROM holds WHERE call_id = new.id;
@@ -189,7 +192,8 @@ CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind <> 'decision' BEGIN
         AND call_id = json_extract(CAST(new.data AS TEXT), '$.call_id');
     UPDATE holds SET amount = max(0, holds.amount - spent.amount)
     FROM (
-        SELECT accounts.id AS account_id,
+        SELECT json_extract(json_each.json, '$.lease_id') AS lease_id,
+               accounts.id AS account_id,
                min(coalesce(
                    json_extract(value, '$.drawn'),
                    coalesce(json_extract(value, '$.posted'), 0)
@@ -203,8 +207,7 @@ CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind <> 'decision' BEGIN
         WHERE instr(new.data, CAST('"lease_id":"' AS BLOB))
     ) AS spent
     WHERE instr(new.data, CAST('"lease_id":"' AS BLOB))
-      AND holds.call_id = json_extract(CAST(new.data AS TEXT), '$.lease_id')
-      AND holds.account_id = spent.account_id;
+      AND holds.call_id = spent.lease_id AND holds.account_id = spent.account_id;
     INSERT INTO accounts
         (budget_id, scope, period, unit, most, posted, unresolved)
     SELECT json_extract(value, '$.budget_id'),

@@ -82,10 +82,11 @@ _GRANT = (
 # In one statement: what was told in part would be told again, and would go back twice. A part that
 # is given up is gone once nothing is in it; until then it is for events that are on their way.
 _GIVE_BACK = (
-    "UPDATE holds SET amount = max(0, holds.amount - json_extract(value, '$[1]')),"
-    " granted = CASE WHEN json_extract(value, '$[2]') THEN 0 ELSE granted END"
-    " FROM json_each(?) WHERE call_id = ? AND account_id = json_extract(value, '$[0]')"
-    " AND state = 0"
+    "UPDATE holds SET amount = max(0, holds.amount - json_extract(value, '$[2]')),"
+    " granted = CASE WHEN json_extract(value, '$[3]') THEN 0 ELSE granted END"
+    # The lease is named in each row, so that each hold is found by its key.
+    " FROM json_each(?) WHERE call_id = json_extract(value, '$[0]')"
+    " AND account_id = json_extract(value, '$[1]') AND state = 0"
 )
 _INSERT_EVENT = (
     "INSERT INTO events (id, kind, time_unix_ns, cost_nanousd, data)"
@@ -275,8 +276,8 @@ class Session:
             amount, is_last = back.get(number, (0, False))
             # Told late of a part that got nothing, the row may be another's by now.
             back[number] = (amount + one.amount, is_last or (one.is_last and one.known != 0))
-        rows = [(number, *what) for number, what in back.items()]
-        self._execute(_GIVE_BACK, (msgspec.json.encode(rows).decode(), lease.id))
+        rows = [(lease.id, number, *what) for number, what in back.items()]
+        self._execute(_GIVE_BACK, (msgspec.json.encode(rows).decode(),))
 
     def post(self, event: UsageEvent) -> None:
         """Store an event once, charge its accounts, and settle what its call held."""
