@@ -102,12 +102,12 @@ SERVICES: Final = _check(
 ALONE_TIERS: Final = ("integration", "e2e")
 OLDEST: Final = "integration/test_oldest_sdks.py"
 TESTS: Final = (
-    _tests("e2e", warm_minutes=6.5, fresh_minutes=8.5),
-    _tests("integration", but=OLDEST, warm_minutes=6.5, fresh_minutes=8.5),
+    _tests("e2e", warm_minutes=6.75, fresh_minutes=8.5),
+    _tests("integration", but=OLDEST, warm_minutes=7, fresh_minutes=8.5),
     _tests("contract", warm_minutes=4, fresh_minutes=5.5),
-    _tests("oldest", tier=OLDEST, warm_minutes=3.25, fresh_minutes=6),
+    _tests("oldest", tier=OLDEST, warm_minutes=2.75, fresh_minutes=6),
     _tests("simulation", warm_minutes=2.5, fresh_minutes=4),
-    _tests("unit", warm_minutes=2, fresh_minutes=3.5),
+    _tests("unit", warm_minutes=1.75, fresh_minutes=3.5),
     _tests("typing", warm_minutes=0.5, fresh_minutes=1.5),
     Stage(
         name="alone",

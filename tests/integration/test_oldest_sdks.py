@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache/oldest-sdks"
 OLDEST = ("openai==1.66.0", "anthropic==0.51.0", "mcp==2.0.0")
 # What the SDKs of that time were made with, and what the suite needs.
-BESIDE = ("httpx==0.28.1", "pytest>=9", "pytest-timeout>=2.4")
+BESIDE = ("httpx==0.28.1", "pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.170")
 SUITES = ("tests/contract/instrumentors", "tests/integration/tools/test_mcp.py")
 INSTALL_SECONDS = 240
 SUITE_SECONDS = 240
