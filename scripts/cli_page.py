@@ -109,7 +109,7 @@ Of a rolling window, that of the fullest of its accounts, which stands for the b
 | `unresolved` | Kept counted, since nobody knows whether it was spent. |
 | `remaining` | What is left: the limit less all of these. Below 0 after an overrun. |
 | `resets_at` | When the next period begins, of a rolling window when that account ends; null for \
-a lifetime. |
+a lifetime, and of an idle window, which no clock ends. |
 """
 
 
