@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 from tests.contract.ledger.making import account, hold
-from tollspan.budget import GivenBack, Lease, LeasedLedger, LeaseSettings, MemoryLedger
+from tollspan.budget import (
+    GivenBack,
+    Grant,
+    Lease,
+    LeasedLedger,
+    LeaseSettings,
+    MemoryLedger,
+    Refusal,
+    Want,
+)
 
 WIDE = account("wide", limit=100_000)
 
@@ -59,3 +69,43 @@ def test_at_its_end_a_process_gives_back_what_was_used_while_another_thread_gave
     ledger.close()
     ticking.join()
     assert lessor.balance(WIDE).held == lessor.balance(account("other")).held == 0
+
+
+def test_where_each_call_is_granted_by_itself_threads_take_turns() -> None:
+    lessor = PacedLessor()
+    ledger = leased(lessor, LeaseSettings(first=1, most=1))
+    made = [0, 0, 0, 0]
+    is_over = threading.Event()
+
+    def call_in_a_loop(number: int) -> None:
+        while not is_over.is_set():
+            wanted = hold((WIDE, 1))
+            assert ledger.hold(wanted) is None
+            made[number] += 1
+            ledger.release_soon(wanted.call_id)
+
+    threads = [threading.Thread(target=call_in_a_loop, args=(one,)) for one in range(len(made))]
+    for thread in threads:
+        thread.start()
+    lessor.has_answered.acquire(timeout=20)
+    is_over.set()
+    for thread in threads:
+        thread.join()
+    ledger.close()
+    assert max(made) - min(made) <= 5, made
+
+
+class PacedLessor(MemoryLedger):
+    """An authority a round trip away, that says when it has answered two hundred times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_answered = threading.Semaphore(0)
+        self._answers = 0
+
+    def grant(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal:
+        time.sleep(0.001)
+        self._answers += 1
+        if self._answers == 200:
+            self.has_answered.release()
+        return super().grant(lease, wants)

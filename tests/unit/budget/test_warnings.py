@@ -66,6 +66,16 @@ def test_each_share_is_told_once_when_it_is_reached() -> None:
     assert [world.spend(amount) for amount in (49, 1, 29, 1, 100)] == [[], [HALF], [], [MOST], []]
 
 
+def test_a_raised_limit_is_told_anew_by_its_own_shares() -> None:
+    world = World("limit: 100 tokens, warn_at: [0.5, 0.8]")
+    assert world.spend(80) == [HALF, MOST]
+    world.rules = parse_rules(
+        "version: 1\nbudgets: [{id: all, limit: 160 tokens, warn_at: [0.5, 0.8]}]"
+    )
+    assert [world.spend(amount) for amount in (1, 47, 1)] == [[HALF], [MOST], []]
+    assert [(one.limit, one.spent) for one in world.told[2:]] == [(160, 81), (160, 128)]
+
+
 def test_one_call_may_pass_several_shares() -> None:
     assert World("limit: 100 tokens, warn_at: [0.8, 0.5]").spend(90) == [HALF, MOST]
 

@@ -51,7 +51,7 @@ class Leftovers:
         first: list[Unresolved] = []
         try:
             for lease_id, left in found.items():
-                if self._authority.is_first(left[0].account, Decimal(left[0].since_unix_ns)):
+                if self._authority.is_first(left[0].account, _mark(left[0])):
                     first += left
                 self._seen[lease_id] = left[0].since_unix_ns
         finally:
@@ -60,3 +60,8 @@ class Leftovers:
         newest = max(self._seen.values(), default=0)
         self._since_unix_ns = max(self._since_unix_ns, newest - _OVERLAP_NS)
         self._seen = {id_: at for id_, at in self._seen.items() if at >= self._since_unix_ns}
+
+
+def _mark(one: Unresolved) -> Decimal:
+    """Name the end of a lease among what is told of an account; shares of limits are above 0."""
+    return Decimal(-one.since_unix_ns)

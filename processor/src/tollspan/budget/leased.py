@@ -33,10 +33,11 @@ _TURN_SECONDS = 5.0
 class _Waiter:
     """A call that waits while others ask for what it needs too; they may have asked in vain."""
 
-    __slots__ = ("answers", "ends_at", "failure", "hold", "is_served")
+    __slots__ = ("accounts", "answers", "ends_at", "failure", "hold", "is_served")
 
     def __init__(self, hold: Hold) -> None:
         self.hold = hold
+        self.accounts = frozenset([account for account, _ in hold.legs])
         self.is_served = False
         self.failure: LedgerError | None = None
         self.answers = -1
@@ -320,7 +321,9 @@ class LeasedLedger:
         try:
             while True:
                 with self._lock:
-                    ask = None if waiter.is_served else self._escrow.begin(hold)
+                    ask: Ask | Busy | None = None
+                    if not waiter.is_served:
+                        ask = BUSY if self._is_behind(waiter) else self._escrow.begin(hold)
                     if isinstance(ask, Busy):
                         self._wait(waiter, ends_at)
                         continue
@@ -337,6 +340,19 @@ class LeasedLedger:
             with self._lock:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
+                    self._changed.notify_all()  # whoever stood behind it may be the first now
+
+    def _is_behind(self, waiter: _Waiter) -> bool:
+        """Say whether somebody waits for longer for what a call needs too; with the lock.
+
+        Without turns, a thread that calls in a tight loop is back before one that waits has woken.
+        """
+        for one in self._waiters:
+            if one is waiter:
+                return False
+            if not one.accounts.isdisjoint(waiter.accounts):
+                return True
+        return False
 
     def _ask(self, hold: Hold, ask: Ask, ends_at: float) -> Refusal | Busy | None:
         """Ask the authority; `BUSY` when the lease was lost, and all must begin anew."""

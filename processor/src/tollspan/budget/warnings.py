@@ -31,8 +31,9 @@ class BudgetWarning(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         rule_id: The budget.
         reason: `share`: a share of the limit that `warn_at` names is used, told once in each
-            period, and of a rolling window at most once in its length. `exceeded`: a call did not
-            fit, and `on_exceed` is `warn`; told at most once a minute for each account.
+            period for each limit, and of a rolling window at most once in its length. `exceeded`: a
+            call did not fit, and `on_exceed` is `warn`; told at most once a minute for each
+            account.
         share: The share of the limit; None where a call did not fit.
         scope: Whose account it is, as (dimension, value) pairs.
         period: Key of the window, as in events.
@@ -74,6 +75,8 @@ class Milestones(Protocol):
     def is_first(self, account: Account, share: Decimal) -> bool:
         """Say whether nobody has told yet that an account passed a share, and note that now.
 
+        Any number may stand for what is told; only equal ones are the same.
+
         Raises:
             LedgerError: Nobody can say.
         """
@@ -106,7 +109,7 @@ class Warner:
         self._clock = clock
         self._seen: tuple[RuleSet | None, dict[str, Budget]] = (None, {})
         self._limits: dict[str, Limits] = {}
-        self._passed: set[tuple[str, str, str, BudgetUnit, Decimal]] = set()
+        self._passed: set[tuple[str, str, str, BudgetUnit, int, Decimal]] = set()
         self._told_at: dict[tuple[str, str], float] = {}
 
     def look(self, event: UsageEvent) -> None:
@@ -152,7 +155,8 @@ class Warner:
 
     def _tell_shares(self, budget: Budget, charges: list[Charge], call_id: str) -> None:
         oldest = charges[0]
-        place = (oldest.budget_id, oldest.scope, oldest.period, oldest.unit)
+        limit = self._limits[budget.id].of(dict(read_scope(oldest.scope)))
+        place = (oldest.budget_id, oldest.scope, oldest.period, oldest.unit, limit)
         ahead = [share for share in budget.warn_at if (*place, share) not in self._passed]
         if not ahead:
             return
@@ -161,7 +165,9 @@ class Warner:
         accounts = self._accounts(budget, charges)
         for share in _passed(ahead, used, balance.account.limit):
             # In windows that overlap it is told once: oldest first, and who loses one stops there.
-            is_first = all(self._milestones.is_first(one, share) for one in accounts)
+            is_first = all(
+                self._milestones.is_first(one, _milestone(share, limit)) for one in accounts
+            )
             if len(self._passed) >= _MOST_REMEMBERED:
                 self._passed.clear()
             self._passed.add((*place, share))
@@ -194,6 +200,11 @@ def _by_budget(charges: Iterable[Charge]) -> list[list[Charge]]:
         place = (charge.budget_id, charge.scope, charge.unit, when)
         found.setdefault(place, []).append(charge)
     return [sorted(one, key=lambda charge: charge.period) for one in found.values()]
+
+
+def _milestone(share: Decimal, limit: int) -> Decimal:
+    """Name a share of a limit in one number: that of another limit is another, told anew."""
+    return limit * 10 + share
 
 
 def _passed(shares: Iterable[Decimal], used: int, limit: int) -> list[Decimal]:
