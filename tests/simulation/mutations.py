@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from tollspan.budget import GivenBack, Lease, LeasedLedger, MemoryAuthority
+from tollspan.budget.account_rows import key_of
 from tollspan.budget.escrow import Ask, Escrow, Part
-from tollspan.budget.shared_state import Asked, Holding, key_of
+from tollspan.budget.shared_state import Asked, Holding
 from tollspan.budget.values import Balance
 from tollspan.usage import Charge, UsageEvent
 

@@ -13,7 +13,16 @@ from tollspan.budget import SharedAuthority
 from tollspan.ledger import PostgresAuthority
 
 _NAME = "contract"
-_TABLES = ("authority", "accounts", "leases", "parts", "settled", "told", "idle_periods")
+_TABLES = (
+    "authority",
+    "accounts",
+    "leases",
+    "parts",
+    "settled",
+    "told",
+    "idle_periods",
+    "folding",
+)
 _BACK_UP = "DROP SCHEMA IF EXISTS copy CASCADE; CREATE SCHEMA copy" + "".join(
     f"; CREATE TABLE copy.{name} AS TABLE tollspan.{name}" for name in (*_TABLES, "serial")
 )
@@ -28,6 +37,7 @@ _FORGET = """
 TRUNCATE tollspan.accounts, tollspan.leases, tollspan.parts, tollspan.settled, tollspan.told,
     tollspan.idle_periods;
 ALTER SEQUENCE tollspan.serial RESTART;
+UPDATE tollspan.folding SET state = '', cursor = NULL;
 UPDATE tollspan.authority SET epoch = NULL, last_epoch = '', closed_why = NULL
 """
 # In place of the machine's clock, which runs on while a test says what comes next.

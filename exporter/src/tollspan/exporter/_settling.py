@@ -13,8 +13,10 @@ from itertools import islice
 from typing import Final
 
 from tollspan.budget import (
+    FOLD_AFTER_SECONDS,
     Busy,
     DeferredHold,
+    Folder,
     Hold,
     Settlement,
     SharedAuthority,
@@ -50,6 +52,8 @@ class SettlingBooks:
         authority: Is told what is charged.
         name: Names the authority among those that this host has settled with; no secret in it.
         clock: Unix nanoseconds.
+        fold_after_seconds: How long an account is kept there after the end of its period; None for
+            ever.
     """
 
     def __init__(
@@ -59,11 +63,13 @@ class SettlingBooks:
         *,
         name: str,
         clock: Callable[[], int] = time.time_ns,
+        fold_after_seconds: int | None = FOLD_AFTER_SECONDS,
     ) -> None:
         self._ledger = ledger
         self._authority = authority
         self._name = name
         self._clock = clock
+        self._fold_after_seconds = fold_after_seconds
         self._guard = Guard("exporter.settling")
         self._leftovers: Leftovers | None = None
         self.after_fork_in_child()
@@ -76,6 +82,8 @@ class SettlingBooks:
         self._ending = threading.Event()
         self._logged_at = -_LOG_EVERY_SECONDS
         self._expired_at = 0.0
+        after = self._fold_after_seconds
+        self._folder = None if after is None else Folder(self._authority, after_seconds=after)
 
     def watch(self, tell: Callable[[Sequence[Unresolved]], None]) -> None:
         """Have it told what ended leases leave unresolved: each by one process of all hosts."""
@@ -220,10 +228,19 @@ class SettlingBooks:
                 try:
                     self.settle()
                     pause = 0.0
+                    self._fold_some()
                 except LedgerError as error:
                     self._say(error)
                     longer = max(0.5, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
                     pause = min(_LONGEST_PAUSE_SECONDS, longer)
+
+    def _fold_some(self) -> None:
+        """Fold a few accounts of closed periods; where that fails, nothing waits for it."""
+        try:
+            if self._folder is not None:
+                self._folder.step()
+        except LedgerError as error:
+            self._say(error)
 
     def _say(self, error: LedgerError) -> None:
         now = time.monotonic()

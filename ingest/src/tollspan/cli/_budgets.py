@@ -9,6 +9,7 @@ import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from tollspan.budget import (
+    FOLDED,
     IDLE,
     OWN_AUTHORITIES,
     TRACE,
@@ -119,7 +120,8 @@ def _in_force(
     account = balance.account
     budget = rules.get(account.budget_id)
     is_block = plain_period(account.period) == BLOCK_PERIOD
-    if budget is None or budget.unit != account.unit or is_block:
+    is_other = is_block or account.scope == FOLDED
+    if budget is None or budget.unit != account.unit or is_other:
         return balance
     limit = limits[budget.id].of(dict(read_scope(account.scope)))
     return Balance(
@@ -140,6 +142,8 @@ def _is_open(
     balance: Balance, ends_at: int | None, now_unix_ns: int, past: Container[tuple[str, str, str]]
 ) -> bool:
     """Say whether an account may be used still; traces come to an end that nobody tells."""
+    if balance.account.scope == FOLDED:
+        return False
     if ends_at is None:
         account = balance.account
         period = plain_period(account.period)

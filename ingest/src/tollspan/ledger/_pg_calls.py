@@ -74,7 +74,7 @@ BEGIN
     )
     UPDATE tollspan.accounts AS a
     SET posted = a.posted + s.posted, held = a.held + s.held,
-        unresolved = a.unresolved + s.unresolved
+        unresolved = a.unresolved + s.unresolved, mark = 0
     FROM summed AS s WHERE a.key = s.key;
     DELETE FROM tollspan.parts AS p
     USING jsonb_to_recordset(charges) AS said (lease text, key uuid), tollspan.leases AS l
@@ -142,7 +142,7 @@ BEGIN
         RETURN jsonb_build_object('is', 'nothing');
     END IF;
     UPDATE tollspan.accounts
-    SET unresolved = unresolved - amount_left, posted = posted + (q->>'spent')::numeric
+    SET unresolved = unresolved - amount_left, posted = posted + (q->>'spent')::numeric, mark = 0
     WHERE key = (q->>'key')::uuid;
     RETURN jsonb_build_object('is', 'done');
 END $$;

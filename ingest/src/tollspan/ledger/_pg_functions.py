@@ -16,6 +16,7 @@ from typing import Final
 from tollspan.budget import ROOM_SHARE
 
 from ._pg_calls import CALL_FUNCTIONS
+from ._pg_folding import FOLD_FUNCTIONS
 from ._pg_idle import IDLE_FUNCTIONS
 
 OPENING_LOCK: Final = "1953459315, 1"
@@ -81,7 +82,8 @@ CREATE FUNCTION tollspan.stamp_v1(answer jsonb, current_epoch text) RETURNS json
     )
 $$;
 
--- Lock accounts in the order of their keys; make those that are not there.
+-- Lock accounts in the order of their keys; make those that are not there, if they are named. One
+-- that is told by its key alone, of a lease that has something there, was folded: it has nothing.
 CREATE FUNCTION tollspan.lock_v1(named jsonb, until timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     one record;
@@ -93,7 +95,7 @@ BEGIN
     LOOP
         PERFORM tollspan.hurry_v1(until);
         PERFORM 1 FROM tollspan.accounts WHERE key = one.key FOR NO KEY UPDATE;
-        CONTINUE WHEN FOUND;
+        CONTINUE WHEN FOUND OR one.budget_id IS NULL;
         INSERT INTO tollspan.accounts (key, budget_id, scope, period, unit)
         VALUES (one.key, one.budget_id, one.scope, one.period, one.unit)
         ON CONFLICT DO NOTHING;
@@ -127,7 +129,8 @@ BEGIN
         UPDATE tollspan.accounts AS a
         SET held = a.held - had.was_held,
             unresolved = a.unresolved + had.was_held - had.was_unresolved,
-            posted = a.posted + had.was_unresolved
+            posted = a.posted + had.was_unresolved,
+            mark = 0
         FROM (
             SELECT p.key,
                    coalesce(sum(p.amount) FILTER (WHERE l.state = 0), 0) AS was_held,
@@ -280,8 +283,8 @@ BEGIN
     WITH standing AS MATERIALIZED (
         SELECT * FROM tollspan.standing_v1(q)
     ), holding AS (
-        UPDATE tollspan.accounts AS a SET held = a.held + s.gives
-        FROM standing AS s WHERE a.key = s.key AND s.gives > 0
+        UPDATE tollspan.accounts AS a SET held = a.held + s.gives, mark = 0
+        FROM standing AS s WHERE a.key = s.key
     ), granting AS (
         INSERT INTO tollspan.parts AS p (lease_id, key, number, amount, granted)
         SELECT has.id, s.key, s.part, s.gives, s.gives FROM standing AS s
@@ -353,7 +356,7 @@ BEGIN
             ON p.lease_id = has.id AND p.key = said.key AND p.number = said.part
         WHERE NOT p.is_given_up
     ), freeing AS (
-        UPDATE tollspan.accounts AS a SET held = a.held - g.taken
+        UPDATE tollspan.accounts AS a SET held = a.held - g.taken, mark = 0
         FROM gave AS g WHERE a.key = g.key AND g.taken > 0
     ), taking AS (
         UPDATE tollspan.parts AS p
@@ -381,6 +384,8 @@ ENTRANCES: Final = (
     "is_first",
     "touch",
     "epoch",
+    "look",
+    "fold",
 )
 """What clients call; the rest is called by these, or by whoever owns the schema."""
 
@@ -389,4 +394,4 @@ _RIGHTS: Final = "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA tollspan FROM PUBLIC
     f"GRANT EXECUTE ON FUNCTION tollspan.{name}_v1(jsonb) TO PUBLIC;" for name in ENTRANCES
 )
 
-FUNCTIONS: Final = _COMMON + _LEASES + CALL_FUNCTIONS + IDLE_FUNCTIONS + _RIGHTS
+FUNCTIONS: Final = _COMMON + _LEASES + CALL_FUNCTIONS + IDLE_FUNCTIONS + FOLD_FUNCTIONS + _RIGHTS

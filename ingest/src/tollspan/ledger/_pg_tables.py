@@ -46,7 +46,8 @@ CREATE TABLE tollspan.accounts (
     unit       text NOT NULL,
     posted     numeric NOT NULL DEFAULT 0,
     held       numeric NOT NULL DEFAULT 0,
-    unresolved numeric NOT NULL DEFAULT 0
+    unresolved numeric NOT NULL DEFAULT 0,
+    mark       bigint NOT NULL DEFAULT 0 -- of whoever folds: 0 since anything changed
 ) WITH (fillfactor = 50);
 
 CREATE TABLE tollspan.leases (
@@ -95,6 +96,14 @@ CREATE TABLE tollspan.told (
     teller uuid NOT NULL,
     PRIMARY KEY (key, share)
 );
+
+-- A single row: how far accounts were looked through.
+CREATE TABLE tollspan.folding (
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    state   text NOT NULL DEFAULT '',
+    cursor  uuid -- the last account that was shown
+);
+INSERT INTO tollspan.folding DEFAULT VALUES;
 """
 
 _MIGRATIONS: Final = (_TABLES + FUNCTIONS,)

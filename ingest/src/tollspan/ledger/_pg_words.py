@@ -12,6 +12,9 @@ from tollspan.budget import (
     IDLE_MEMORY_SECONDS,
     Account,
     Balance,
+    FoldLook,
+    FoldOrder,
+    FoldRow,
     GivenBack,
     Lease,
     Refusal,
@@ -147,6 +150,45 @@ def balance(account: Account, sums: Sequence[int]) -> Balance:
     """Return how an account stands, by what is posted, held and unresolved there."""
     posted, held, unresolved = sums
     return Balance(account=account, posted=posted, held=held, unresolved=unresolved)
+
+
+def look(answer: Words) -> FoldLook:
+    """Return the accounts that are shown."""
+    rows = [
+        FoldRow(
+            account=Account(budget_id=budget_id, scope=scope, period=period, unit=unit, limit=0),
+            posted=posted,
+            mark=mark,
+        )
+        for budget_id, scope, period, unit, posted, mark in answer["rows"]
+    ]
+    return FoldLook(
+        state=answer["state"],
+        now_unix_ns=answer["now"],
+        rows=tuple(rows),
+        cursor=answer["cursor"] or "",
+    )
+
+
+def order_words(order: FoldOrder) -> Words:
+    """Put into words what is to be folded; what has no next mark goes."""
+    marks = [{**_shown(row), "next_mark": mark} for row, mark in order.marks]
+    folds: list[Words] = []
+    for row, into in order.folds:
+        folds.append(_shown(row))
+        if into is not None:
+            named = _named(into.budget_id, into.scope, into.period, into.unit)
+            folds[-1] |= {**named, "into_key": named["key"], "key": key(row.account)}
+    return {
+        "was": order.was,
+        "state": order.state,
+        "cursor": order.cursor or None,
+        "orders": marks + folds,
+    }
+
+
+def _shown(row: FoldRow) -> Words:
+    return {"key": key(row.account), "posted": row.posted, "mark": row.mark}
 
 
 def left_open(row: Sequence[Any]) -> Unresolved:

@@ -12,6 +12,9 @@ from tollspan.budget import (
     IDLE_MEMORY_SECONDS,
     Account,
     Balance,
+    FoldLook,
+    FoldOrder,
+    FoldRow,
     GivenBack,
     Lease,
     Refusal,
@@ -159,6 +162,26 @@ def balances(accounts: Sequence[Account], words: Sequence[str]) -> tuple[Balance
 def _balance(account: Account, sums: Sequence[str]) -> Balance:
     posted, held, unresolved = [int(one) for one in sums]
     return Balance(account=account, posted=posted, held=held, unresolved=unresolved)
+
+
+def look(one: Answer) -> FoldLook:
+    """Read accounts that are shown: of each the name, what is posted, and its mark."""
+    state, now, cursor, *rest = one.words
+    rows = [
+        FoldRow(account=_account(rest[at]), posted=int(rest[at + 1]), mark=int(rest[at + 2]))
+        for at in range(0, len(rest), 3)
+    ]
+    return FoldLook(state=state, now_unix_ns=int(now) * 1_000_000, rows=tuple(rows), cursor=cursor)
+
+
+def order(one: FoldOrder) -> list[Word]:
+    """Write what is to be folded."""
+    words: list[Word] = [one.was, one.state, one.cursor, len(one.marks)]
+    for row, mark in one.marks:
+        words += (name(row.account), row.posted, row.mark, mark)
+    for row, into in one.folds:
+        words += (name(row.account), row.posted, row.mark, "" if into is None else name(into))
+    return words
 
 
 def unresolved(lease_id: str, fields: dict[str, str]) -> list[Unresolved]:

@@ -7,12 +7,14 @@ import itertools
 import logging
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from tollspan.budget import Account, fold_target
 from tollspan.usage import LedgerError, decode_fact
 
 from . import _schema
@@ -45,6 +47,11 @@ _INSERT_ACCOUNT = (
     " ON CONFLICT DO UPDATE SET most = excluded.most"
     " WHERE accounts.most = 0"
 )
+_INSERT_SUMS = (
+    "INSERT INTO accounts (budget_id, scope, period, unit, posted, unresolved, most)"
+    " VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (budget_id, scope, period, unit) DO UPDATE"
+    " SET posted = excluded.posted, unresolved = excluded.unresolved"
+)
 _INSERT_HOLD = (
     "INSERT OR IGNORE INTO holds (call_id, account_id, amount, owner,"
     " started_at_unix_ns, state, granted) SELECT ?, id, ?, ?, ?, ?, ? FROM accounts"
@@ -63,9 +70,9 @@ _INSERT_MILESTONE = "INSERT OR IGNORE INTO milestones VALUES (?, ?, ?, ?, ?)"
 # High and low halves are summed apart: SQLite's own sum fails beyond 63 bits.
 _CHARGES = f"""
 SELECT budget_id, scope, period, unit, sum(posted >> 32), sum(posted & 4294967295),
-       sum(unresolved >> 32), sum(unresolved & 4294967295)
+       sum(unresolved >> 32), sum(unresolved & 4294967295), max(time_unix_ns)
 FROM (
-    SELECT json_extract(c.value, '$.budget_id') AS budget_id,
+    SELECT events.time_unix_ns, json_extract(c.value, '$.budget_id') AS budget_id,
            coalesce(json_extract(c.value, '$.scope'), '') AS scope,
            coalesce(json_extract(c.value, '$.period'), '') AS period,
            coalesce(json_extract(c.value, '$.unit'), 'usd') AS unit,
@@ -91,20 +98,15 @@ def recompute(session: Session) -> None:
     execute(
         "UPDATE holds SET state = 1 WHERE state = 2 AND call_id NOT IN (SELECT call_id FROM jobs)"
     )
-    charges = [
-        (
-            *row[:4],
-            min((row[4] << 32) + row[5], MOST_IN_ALL),
-            min((row[6] << 32) + row[7], MOST_IN_ALL),
-        )
-        for row in execute(_CHARGES)
-    ]
     execute("UPDATE accounts SET posted = 0, held = 0, unresolved = 0")
+    folded: dict[Account, int] = {}
+    session.connection.executemany(_INSERT_SUMS, _sums(session.connection, folded))
     session.connection.executemany(
-        "INSERT INTO accounts (budget_id, scope, period, unit, posted, unresolved, most)"
-        " VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (budget_id, scope, period, unit) DO UPDATE"
-        " SET posted = excluded.posted, unresolved = excluded.unresolved",
-        charges,
+        _INSERT_SUMS,
+        [
+            (one.budget_id, one.scope, one.period, one.unit, _capped(posted), 0)
+            for one, posted in folded.items()
+        ],
     )
     execute(
         "UPDATE accounts SET"
@@ -115,6 +117,39 @@ def recompute(session: Session) -> None:
         (MOST_IN_ALL,),
     )
     find_periods(session.connection)
+
+
+def _sums(connection: sqlite3.Connection, folded: dict[Account, int]) -> Iterator[tuple[Any, ...]]:
+    """Yield what events charge each account that is there, or that can't have been folded.
+
+    Args:
+        connection: The ledger's.
+        folded: Gets what was charged to accounts that are not there because they were folded.
+    """
+    now = time.time_ns()
+    for *name, high, low, unresolved_high, unresolved_low, touched in connection.execute(_CHARGES):
+        posted = (high << 32) + low
+        unresolved = (unresolved_high << 32) + unresolved_low
+        if not unresolved and not _is_there(connection, name):
+            if not posted:
+                continue
+            account = Account(
+                budget_id=name[0], scope=name[1], period=name[2], unit=name[3], limit=0
+            )
+            into = fold_target(account, touched, now)
+            if into is not None:
+                folded[into] = folded.get(into, 0) + posted
+                continue
+        yield (*name, _capped(posted), _capped(unresolved))
+
+
+def _is_there(connection: sqlite3.Connection, name: list[str]) -> bool:
+    query = "SELECT 1 FROM accounts WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?"
+    return connection.execute(query, name).fetchone() is not None
+
+
+def _capped(total: int) -> int:
+    return min(total, MOST_IN_ALL)
 
 
 def carry_over(target: Session, origin: tuple[sqlite3.Connection, str]) -> None:
@@ -143,13 +178,36 @@ def carry_over(target: Session, origin: tuple[sqlite3.Connection, str]) -> None:
 
 def _copy_facts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Copy events, accounts, holds and sightings that are not there yet, as far as readable."""
+    _copy_readable(old, new, _copy_accounts)
+    newest = _newest_account(new)
     for copy in _COPIES:
-        try:
-            copy(old, new)
-        except sqlite3.DatabaseError as error:
-            if is_busy(error) or not is_corrupt(error):
-                raise
-            _logger.warning("tollspan can't read all of a damaged ledger: %s", error)
+        _copy_readable(old, new, copy)
+    _forget_made_by_events(new, newest)
+
+
+def _copy_readable(
+    old: sqlite3.Connection,
+    new: sqlite3.Connection,
+    copy: Callable[[sqlite3.Connection, sqlite3.Connection], None],
+) -> None:
+    try:
+        copy(old, new)
+    except sqlite3.DatabaseError as error:
+        if is_busy(error) or not is_corrupt(error):
+            raise
+        _logger.warning("tollspan can't read all of a damaged ledger: %s", error)
+
+
+def _newest_account(new: sqlite3.Connection) -> int:
+    (newest,) = new.execute("SELECT coalesce(max(id), 0) FROM accounts").fetchone()
+    return int(newest)
+
+
+def _forget_made_by_events(new: sqlite3.Connection, newest: int) -> None:
+    """Forget the accounts that old events have made beyond those that were there: folded ones."""
+    new.execute(
+        "DELETE FROM accounts WHERE id > ? AND id NOT IN (SELECT account_id FROM holds)", (newest,)
+    )
 
 
 def _copy_events(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
@@ -244,7 +302,6 @@ def _copy_periods(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
 
 
 _COPIES = (
-    _copy_accounts,
     _copy_events,
     _copy_holds,
     _copy_jobs,
@@ -389,11 +446,13 @@ def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
     """Store what was read out of a damaged file; return events kept and lost."""
     numbers = set(found.events.values())
     unreadable = set(numbers)
+    accounts = [account for _, account in sorted(found.accounts.items())]
+    fresh.connection.executemany(_INSERT_ACCOUNT, accounts)
+    newest = _newest_account(fresh.connection)
     for data, number in sorted(found.events.items(), key=itemgetter(1)):
         with contextlib.suppress(*NO_EVENT):
             fresh.store(decode_fact(data))
             unreadable.discard(number)
-    fresh.connection.executemany(_INSERT_ACCOUNT, found.accounts.values())
     known = [hold for hold in found.holds if hold[1] in found.accounts]
     if len(known) < len(found.holds):
         nameless = len(found.holds) - len(known)
@@ -406,6 +465,7 @@ def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
         ],
     )
     fresh.connection.executemany(_INSERT_JOB, found.jobs.values())
+    _forget_made_by_events(fresh.connection, newest)
     fresh.connection.executemany(_INSERT_MILESTONE, found.milestones)
     lost = max(numbers, default=0) - len(numbers)
     return _count(fresh.connection), len(unreadable) + max(0, lost)

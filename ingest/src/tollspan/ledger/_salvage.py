@@ -66,6 +66,7 @@ def salvage(path: Path) -> Salvaged:
                     int(),
                     int(),
                     int(),
+                    int(),
                 ):
                     found.accounts[rowid] = (budget, scope, period, unit, limit)
                 case _:

@@ -27,6 +27,7 @@ CREATE TABLE accounts (
     posted     INTEGER NOT NULL DEFAULT 0,
     held       INTEGER NOT NULL DEFAULT 0,
     unresolved INTEGER NOT NULL DEFAULT 0,
+    mark       INTEGER NOT NULL DEFAULT 0, -- of whoever folds: 0 since anything changed
     UNIQUE (budget_id, scope, period, unit)
 );
 
@@ -112,6 +113,14 @@ CREATE TABLE dead_letters (
     is_wanted   INTEGER NOT NULL DEFAULT 0, -- to be sent again
     PRIMARY KEY (destination, event_id)
 ) WITHOUT ROWID;
+
+-- A single row: how far accounts were looked through, and while that is done, what is to be folded.
+CREATE TABLE folding (
+    state  TEXT NOT NULL,
+    cursor INTEGER NOT NULL,
+    orders TEXT
+);
+INSERT INTO folding VALUES ('', 0, NULL);
 """
 
 
@@ -120,7 +129,8 @@ _TRIGGERS = (
 CREATE TRIGGER held AFTER INSERT ON holds BEGIN
     UPDATE accounts SET
         held = held + new.amount * (new.state <> 1),
-        unresolved = unresolved + new.amount * (new.state = 1)
+        unresolved = unresolved + new.amount * (new.state = 1),
+        mark = 0
     WHERE id = new.account_id;
 END
 """,
@@ -128,7 +138,8 @@ END
 CREATE TRIGGER settled AFTER DELETE ON holds BEGIN
     UPDATE accounts SET
         held = held - old.amount * (old.state <> 1),
-        unresolved = unresolved - old.amount * (old.state = 1)
+        unresolved = unresolved - old.amount * (old.state = 1),
+        mark = 0
     WHERE id = old.account_id;
 END
 """,
@@ -144,7 +155,8 @@ END
 CREATE TRIGGER changed AFTER UPDATE OF amount ON holds BEGIN
     UPDATE accounts SET
         held = held + (new.amount - old.amount) * (new.state <> 1),
-        unresolved = unresolved + (new.amount - old.amount) * (new.state = 1)
+        unresolved = unresolved + (new.amount - old.amount) * (new.state = 1),
+        mark = 0
     WHERE id = new.account_id;
     DELETE FROM holds
     WHERE call_id = new.call_id AND account_id = new.account_id
@@ -220,7 +232,52 @@ CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind <> 'decision' BEGIN
     FROM json_each(CAST(new.data AS TEXT), '$.charges') WHERE true
     ON CONFLICT (budget_id, scope, period, unit) DO UPDATE SET
         posted = min(posted + excluded.posted, 1 << 62),
-        unresolved = min(unresolved + excluded.unresolved, 1 << 62);
+        unresolved = min(unresolved + excluded.unresolved, 1 << 62),
+        mark = 0;
+END
+""",
+    # What goes is marked first, so that all that follows is about the same rows. The newest row
+    # never goes: no other account may ever get the number of one that is gone, which connections
+    # may still have in mind. A row in which nothing is held may have a hold of nothing.
+    """
+CREATE TRIGGER folded AFTER UPDATE OF orders ON folding WHEN new.orders IS NOT NULL BEGIN
+    UPDATE accounts SET mark = json_extract(told.value, '$[6]')
+    FROM json_each(new.orders) AS told
+    WHERE budget_id = json_extract(told.value, '$[0]')
+      AND scope = json_extract(told.value, '$[1]')
+      AND period = json_extract(told.value, '$[2]')
+      AND unit = json_extract(told.value, '$[3]')
+      AND posted = json_extract(told.value, '$[4]') AND held = 0 AND unresolved = 0
+      AND mark = json_extract(told.value, '$[5]')
+      AND (json_extract(told.value, '$[6]') > 0
+        OR accounts.id < (SELECT max(id) FROM accounts)
+           AND accounts.id NOT IN (SELECT account_id FROM holds WHERE amount = 0));
+    INSERT INTO accounts (budget_id, scope, period, unit, most, posted)
+    SELECT json_extract(told.value, '$[7]'), json_extract(told.value, '$[8]'),
+           json_extract(told.value, '$[9]'), unit, 0, posted
+    FROM json_each(new.orders) AS told JOIN accounts
+      ON budget_id = json_extract(told.value, '$[0]')
+     AND scope = json_extract(told.value, '$[1]')
+     AND period = json_extract(told.value, '$[2]')
+     AND unit = json_extract(told.value, '$[3]')
+    WHERE mark = -1 AND json_extract(told.value, '$[7]') IS NOT NULL
+    ON CONFLICT (budget_id, scope, period, unit) DO UPDATE SET
+        posted = min(posted + min(excluded.posted, (1 << 62) - 1), 1 << 62);
+    DELETE FROM milestones WHERE (budget_id, scope, period, unit) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+               json_extract(value, '$[2]'), json_extract(value, '$[3]')
+        FROM json_each(new.orders) WHERE json_extract(value, '$[6]') = -1
+    ) AND EXISTS (
+        SELECT 1 FROM accounts AS a
+        WHERE a.budget_id = milestones.budget_id AND a.scope = milestones.scope
+          AND a.period = milestones.period AND a.unit = milestones.unit AND a.mark = -1
+    );
+    DELETE FROM accounts WHERE mark = -1 AND (budget_id, scope, period, unit) IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+               json_extract(value, '$[2]'), json_extract(value, '$[3]')
+        FROM json_each(new.orders)
+    );
+    UPDATE folding SET orders = NULL;
 END
 """,
 )

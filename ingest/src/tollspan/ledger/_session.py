@@ -209,6 +209,7 @@ class Session:
                 return self._refuse(hold, hard)
             if short and self._holds(hold, self._past_soft(legs), owner):
                 return _refusal(short, is_held=True)
+            self.forget_accounts()
         # Others were quicker each time; what refuses is never a soft account.
         hard = [one for one in standing if not one[0].account.is_soft]
         return self._refuse(hold, hard or standing)
@@ -247,6 +248,7 @@ class Session:
                 totals = self._grants(asked, self._past_soft(legs), wants, owner)
                 if totals is not None:
                     return Grant(totals=totals, short=_refusal(short, is_held=True))
+            self.forget_accounts()
         hard = [one for one in standing if not one[0].account.is_soft]
         return _refusal(hard or standing)
 
@@ -415,7 +417,7 @@ class Session:
         return int(row)
 
     def forget_accounts(self) -> None:
-        """Look accounts up anew: after a rollback, a registration may be gone."""
+        """Look accounts up anew: one that was rolled back, or folded meanwhile, is not there."""
         self._ids.clear()
         self._accounts.clear()
 

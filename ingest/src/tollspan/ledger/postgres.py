@@ -23,6 +23,8 @@ from tollspan.budget import (
     Account,
     Balance,
     Busy,
+    FoldLook,
+    FoldOrder,
     GivenBack,
     Grant,
     Lease,
@@ -229,6 +231,22 @@ class PostgresAuthority:
         """
         question = {"key": words.key(account), "share": str(share), "teller": uuid.uuid4().hex}
         return bool(self._ask("is_first", question)["is_first"])
+
+    def look(self, most: int) -> FoldLook:
+        """Show accounts to whoever folds them.
+
+        Raises:
+            LedgerUnavailableError: No answer in time.
+        """
+        return words.look(self._ask("look", {"most": most}, _PATIENT_SECONDS))
+
+    def fold(self, order: FoldOrder) -> bool:
+        """Fold accounts; those that somebody has locked stay.
+
+        Raises:
+            LedgerUnavailableError: No answer in time; it may have been done.
+        """
+        return bool(self._ask("fold", words.order_words(order), _PATIENT_SECONDS)["is_done"])
 
     def epoch(self) -> str | None:
         """Name the epoch that it grants in; None while it is not open.

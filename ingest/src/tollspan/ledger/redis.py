@@ -18,6 +18,8 @@ from tollspan.budget import (
     Account,
     Balance,
     Busy,
+    FoldLook,
+    FoldOrder,
     GivenBack,
     Grant,
     Lease,
@@ -214,6 +216,14 @@ class RedisAuthority:
         key = self._key("account", words_of.name(account))
         words = ("HSETNX", key, f"told:{share.normalize():f}", "")
         return self._driven().command(*words, may_repeat=False) == 1
+
+    def look(self, most: int) -> FoldLook:
+        """Show accounts to whoever folds them; of a Redis with much else in it, less at once."""
+        return words_of.look(self._run("look", [most]))
+
+    def fold(self, order: FoldOrder) -> bool:
+        """Fold accounts."""
+        return self._run("fold", words_of.order(order), may_repeat=False).status == "folded"
 
     def epoch(self) -> str | None:
         """Name the epoch that it grants in; None while it is not open."""

@@ -18,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from tollspan.budget import (
+    FOLD_AFTER_SECONDS,
     Account,
     Balance,
     Busy,
     DeferredHold,
+    Folder,
+    FoldLook,
+    FoldOrder,
     GivenBack,
     Grant,
     Hold,
@@ -33,7 +37,7 @@ from tollspan.budget import (
 )
 from tollspan.usage import Adjustment, DecisionEvent, Event, LedgerError, UsageEvent
 
-from . import _files, _jobs, _processes
+from . import _files, _folding, _jobs, _processes
 from ._idle import touch_in
 from ._outbox import Outbox
 from ._owner import alone, is_alive
@@ -62,6 +66,7 @@ class SQLiteLedger(SharedSession):
         post_wait_seconds: The same for an event; longer, since the money is spent.
         is_durable: Survive power cuts too: every commit waits for the disk.
         clock: Unix time in nanoseconds, by which idle windows end.
+        fold_after_seconds: How long an account is kept after the end of its period; None for ever.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class SQLiteLedger(SharedSession):
         post_wait_seconds: float = 2.0,
         is_durable: bool = False,
         clock: Callable[[], int] = time.time_ns,
+        fold_after_seconds: int | None = FOLD_AFTER_SECONDS,
     ) -> None:
         super().__init__(
             home,
@@ -83,6 +89,7 @@ class SQLiteLedger(SharedSession):
         self.job_horizon_seconds = JOB_HORIZON_SECONDS
         """After so long, what is held for a job whose end nobody has seen is unresolved."""
         self._clock = clock
+        self._fold_after_seconds = fold_after_seconds
         self._swept_at = 0.0
         self.on_unresolved: Callable[[Sequence[Unresolved]], None] | None = None
         """Is told what dead processes held, by whichever process turns it unresolved."""
@@ -93,6 +100,9 @@ class SQLiteLedger(SharedSession):
         """Set up what belongs to this process alone: at the start, and anew in a forked child."""
         self._begin_session()
         self._rescue = Rescue(self.home)
+        self._folds = _folding.SessionFolds()
+        after = self._fold_after_seconds
+        self._folder = None if after is None else Folder(self._folds, after_seconds=after)
         self._writer = Writer(
             self._open_for_writer,
             self._keep_house,
@@ -311,6 +321,16 @@ class SQLiteLedger(SharedSession):
         except OSError as error:
             raise ledger_error(error, self.home) from error
 
+    # -- folding --
+
+    def look(self, most: int) -> FoldLook:
+        """Show accounts to whoever folds them; raises `LedgerError` when the file can't be read."""
+        return self._run(_folding.look, most, self._wait_seconds)
+
+    def fold(self, order: FoldOrder) -> bool:
+        """Fold accounts; raises `LedgerError` when the file can't be written."""
+        return self._run(_folding.fold, order, self._wait_seconds)
+
     # -- life --
 
     def open(self) -> None:
@@ -433,6 +453,9 @@ class SQLiteLedger(SharedSession):
         if now - self._swept_at >= _SWEEP_EVERY_SECONDS:
             self._swept_at = now
             self.sweep()
+        if self._folder is not None:
+            self._folds.session = session
+            self._folder.step()
         return True
 
     def _store_all(self, events: list[Event]) -> None:

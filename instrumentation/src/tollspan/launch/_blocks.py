@@ -72,7 +72,8 @@ def budget(budget_id: str, *, limit: str) -> BudgetBlock:
     Blocks nest: a call counts in all that it is made in, and is refused by any. Threads and tasks
     take part as they do in attribution: what starts inside of a block counts in it, threads by
     `bind`. The account is named by the id: whoever opens the same id, in another process too,
-    spends the same money, and it is never given back. Give each task an id of its own.
+    spends the same money; it is given back only when nobody has opened the id for 400 days. Give
+    each task an id of its own.
 
     Args:
         budget_id: 1 to 256 characters without control characters.

@@ -73,6 +73,7 @@ class BooksInForce:
         self.sink = JobCloser(book, self.ledger)
         self._shared: SharedAuthority | None = None
         self._settling: SettlingBooks | None = None
+        self._memory: MemoryBooks | None = None
         self.leases: LeasedLedger | None = None
         self._is_leasing = False
         self.allowed: AllowedLedger | None = None
@@ -82,7 +83,7 @@ class BooksInForce:
         self.standing: Standing = self.ledger
         self.milestones: Milestones = self.ledger
         if settings.authority == "memory:":
-            memory = MemoryBooks(self.ledger)
+            memory = self._memory = MemoryBooks(self.ledger)
             self.standing = self.milestones = memory
             self._decide_by(memory, memory)
         elif settings.authority != "sqlite:":
@@ -149,6 +150,8 @@ class BooksInForce:
         if self.allowed is not None:
             self.allowed.tick()
         self.gate.tick()
+        if self._memory is not None:
+            self._memory.tick()
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the parent's leases stay the parent's, and so does what made it lease."""

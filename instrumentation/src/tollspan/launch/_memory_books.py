@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from tollspan.budget import Busy, DeferredHold, Hold, MemoryLedger
+from tollspan.budget import Busy, DeferredHold, Folder, Hold, MemoryLedger
 from tollspan.ledger import SQLiteLedger
 from tollspan.usage import DecisionEvent, UsageEvent
 
@@ -20,6 +20,11 @@ class MemoryBooks(MemoryLedger):
     def __init__(self, ledger: SQLiteLedger) -> None:
         super().__init__(most_events=_MOST_EVENTS)
         self._ledger = ledger
+        self._folder = Folder(self)
+
+    def tick(self) -> None:
+        """Forget the accounts of those who are gone; call it about once a second."""
+        self._folder.step()
 
     def post(self, event: UsageEvent, hold: Hold | None) -> None:
         """Store the event and settle its hold.

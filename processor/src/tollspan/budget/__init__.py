@@ -19,6 +19,16 @@ from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS, parse_amount
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import IDLE_KEYS, LEAST_IDLE_SECONDS, ROLLING_KEYS, WINDOW_KEYS
 from .explaining import Matching, Seen, matchings
+from .folding import (
+    FOLD_AFTER_SECONDS,
+    FOLDED,
+    Foldable,
+    Folder,
+    FoldLook,
+    FoldOrder,
+    FoldRow,
+    fold_target,
+)
 from .gate import BudgetGate
 from .headroom import Headroom, headroom_of, most_output, tightest
 from .idle import (
@@ -144,6 +154,8 @@ __all__ = [
     "DOCUMENT_KEYS",
     "EVERY",
     "EVERYBODY_ELSE",
+    "FOLDED",
+    "FOLD_AFTER_SECONDS",
     "FOREVER_UNIX_NS",
     "IDLE",
     "IDLE_KEYS",
@@ -201,6 +213,11 @@ __all__ = [
     "Decision",
     "DeferredHold",
     "Every",
+    "FoldLook",
+    "FoldOrder",
+    "FoldRow",
+    "Foldable",
+    "Folder",
     "Gate",
     "GivenBack",
     "Grant",
@@ -266,6 +283,7 @@ __all__ = [
     "ends_at",
     "find_problems",
     "fingerprint",
+    "fold_target",
     "fullest",
     "headroom_of",
     "idle_key",

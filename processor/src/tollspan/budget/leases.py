@@ -15,6 +15,7 @@ import msgspec
 
 from tollspan.usage import Charge, ConfigError, LedgerError
 
+from .folding import Foldable
 from .idle import Touch
 from .ports import Busy
 from .values import Account, Balance, Refusal
@@ -196,7 +197,7 @@ class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
     since_unix_ns: int
 
 
-class SharedAuthority(Lessor, Protocol):
+class SharedAuthority(Lessor, Foldable, Protocol):
     """An authority for many hosts: it keeps accounts and leases, but no events.
 
     Leases expire there. What they still hold then becomes unresolved; when the horizon is over it

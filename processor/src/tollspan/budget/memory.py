@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from decimal import Decimal
@@ -12,20 +13,16 @@ import msgspec
 
 from tollspan.usage import DecisionEvent, UsageEvent
 
+from .account_rows import Key, Row, key_of
 from .deferring import DeferredHold
+from .folding import FoldLook, FoldOrder
+from .folding_memory import FoldMemory
 from .idle import IdleRows, Touch
 from .leases import GivenBack, Grant, Lease, Want, size
 from .ports import Busy
 from .values import Account, Balance, Hold, Refusal
 
-_Key = tuple[str, str, str, str]
-
-
-class _Row:
-    __slots__ = ("held", "posted", "unresolved")
-
-    def __init__(self) -> None:
-        self.posted = self.held = self.unresolved = 0
+_NOTHING = Row()
 
 
 class MemoryLedger:
@@ -38,6 +35,7 @@ class MemoryLedger:
         most_events: How many events are kept, the newest; one that comes again after as many others
             counts again. None for all.
         clock: Nanoseconds, by which idle windows end.
+        unix_clock: Unix time in nanoseconds, for folding alone.
     """
 
     def __init__(
@@ -45,18 +43,21 @@ class MemoryLedger:
         *,
         most_events: int | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        unix_clock: Callable[[], int] = time.time_ns,
     ) -> None:
+        self._unix_clock = unix_clock
         self._most_events = most_events
         self._clock = clock
         self._idle = IdleRows()
         self._lock = threading.Lock()
-        self._rows: dict[_Key, _Row] = {}
+        self._rows: dict[Key, Row] = {}
+        self._folding = FoldMemory(self._rows)
         self._holds: dict[str, Hold] = {}
-        self._leases: dict[tuple[str, _Key], int] = {}
+        self._leases: dict[tuple[str, Key], int] = {}
         self._events: dict[str, UsageEvent] = {}
         self._jobs: dict[tuple[str, str, int], DeferredHold] = {}
-        self._refusals: list[DecisionEvent] = []
-        self._milestones: set[tuple[str, str, str, str, Decimal]] = set()
+        self._refusals: deque[DecisionEvent] = deque(maxlen=most_events)
+        self._milestones: dict[Key, set[Decimal]] = {}
 
     def hold(self, hold: Hold) -> Refusal | None:
         """Hold in every account of it, or in none; again for the same call changes nothing."""
@@ -71,7 +72,7 @@ class MemoryLedger:
             hard = [(balance, asked) for balance, asked in short if not balance.account.is_soft]
             if not hard:
                 for account, amount in hold.legs:
-                    self._row(account).held += amount
+                    self._touched(key_of(account)).held += amount
                 self._holds[hold.call_id] = hold
             if not short:
                 return None
@@ -97,7 +98,14 @@ class MemoryLedger:
         with self._lock:
             hold = self._holds.pop(call_id, None)
             for account, amount in hold.legs if hold else ():
-                self._row(account).held -= amount
+                self._free(key_of(account), amount)
+
+    def _free(self, key: Key, amount: int) -> None:
+        """Give back what is held in an account, and forget one in which nothing is left."""
+        row = self._touched(key)
+        row.held -= amount
+        if not (row.posted or row.held or row.unresolved):
+            del self._rows[key]
 
     def grant(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal:
         """Grant in every account or in none. An answer can't get lost here."""
@@ -111,8 +119,8 @@ class MemoryLedger:
             for want, balance in standing:
                 room = want.account.limit - balance.counted
                 granted = size(need=want.need, wish=want.wish, room=room)
-                self._row(want.account).held += granted
-                place = (lease.id, _key(want.account))
+                self._touched(key_of(want.account)).held += granted
+                place = (lease.id, key_of(want.account))
                 self._leases[place] = self._leases.get(place, 0) + granted
                 totals.append(want.known + granted)
             return Grant(
@@ -127,18 +135,19 @@ class MemoryLedger:
         """Take back what a lease does not need."""
         with self._lock:
             for part in parts:
-                self._draw((lease.id, _key(part.account)), part.amount)
+                place = (lease.id, key_of(part.account))
+                self._draw(place, part.amount)
                 if part.is_last:
-                    self._leases.pop((lease.id, _key(part.account)), None)
+                    self._leases.pop(place, None)
         return None
 
-    def _draw(self, place: tuple[str, _Key], amount: int) -> None:
+    def _draw(self, place: tuple[str, Key], amount: int) -> None:
         """Take out of a lease what is spent or goes back; never more than is in it."""
         held = self._leases.get(place, 0)
         taken = min(held, amount)
         if taken:
             self._leases[place] = held - taken
-            self._rows[place[1]].held -= taken
+            self._free(place[1], taken)
 
     def post(self, event: UsageEvent, hold: Hold | None) -> None:  # noqa: ARG002 - the port's
         """Keep the event once and settle its hold."""
@@ -154,10 +163,10 @@ class MemoryLedger:
                 del self._events[next(iter(self._events))]
             held = self._holds.pop(event.call.id, None)
             for account, amount in held.legs if held else ():
-                self._row(account).held -= amount
+                self._free(key_of(account), amount)
             for charge in event.charges:
                 key = (charge.budget_id, charge.scope, charge.period, charge.unit)
-                row = self._rows.setdefault(key, _Row())
+                row = self._touched(key)
                 row.posted += charge.posted
                 row.unresolved += charge.unresolved
                 if event.lease_id is not None:
@@ -213,8 +222,8 @@ class MemoryLedger:
             [(leg[0], drawn) for leg, drawn in zip(hold.legs, deferred.drawn, strict=True)]
         )
         for account, drawn in legs:
-            self._draw((lease_id, _key(account)), drawn)
-            self._row(account).held += drawn
+            self._draw((lease_id, key_of(account)), drawn)
+            self._touched(key_of(account)).held += drawn
         self._holds[hold.call_id] = msgspec.structs.replace(hold, legs=legs)
 
     def touch(self, touch: Touch) -> str:
@@ -240,36 +249,46 @@ class MemoryLedger:
 
     def is_first(self, account: Account, share: Decimal) -> bool:
         """Say whether nobody has told yet that an account passed a share, and note it."""
-        key = (account.budget_id, account.scope, account.period, account.unit, share)
         with self._lock:
-            is_first = key not in self._milestones
-            self._milestones.add(key)
+            told = self._milestones.setdefault(key_of(account), set())
+            is_first = share not in told
+            told.add(share)
             return is_first
+
+    def look(self, most: int) -> FoldLook:
+        """Show accounts to whoever folds them."""
+        with self._lock:
+            return self._folding.look(most, self._unix_clock())
+
+    def fold(self, order: FoldOrder) -> bool:
+        """Fold accounts; what was told of them is forgotten."""
+        with self._lock:
+            gone = self._folding.fold(order)
+            for key in gone or ():
+                self._milestones.pop(key, None)
+            return gone is not None
 
     def events(self) -> tuple[UsageEvent, ...]:
         """Return every event, in the order in which they were posted."""
         with self._lock:
             return tuple(self._events.values())
 
-    def _row(self, account: Account) -> _Row:
-        key = _key(account)
+    def _touched(self, key: Key) -> Row:
+        """Find an account's sums, or make them, to change them."""
         row = self._rows.get(key)
         if row is None:
-            row = self._rows[key] = _Row()
+            row = self._rows[key] = Row()
+        row.mark = 0
         return row
 
     def _balance(self, account: Account) -> Balance:
-        row = self._row(account)
+        row = self._rows.get(key_of(account)) or _NOTHING
         return Balance(
             account=account,
             posted=row.posted,
             held=row.held,
             unresolved=row.unresolved,
         )
-
-
-def _key(account: Account) -> _Key:
-    return account.budget_id, account.scope, account.period, account.unit
 
 
 def _refusal(short: Sequence[tuple[Want, Balance]], *, is_held: bool = False) -> Refusal:

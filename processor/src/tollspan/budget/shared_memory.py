@@ -15,6 +15,8 @@ from typing import Final
 
 from tollspan.usage import Charge, LedgerError, LedgerUnavailableError, new_call_id
 
+from .account_rows import key_of
+from .folding import FoldLook, FoldOrder
 from .idle import Touch
 from .leases import (
     GivenBack,
@@ -28,7 +30,7 @@ from .leases import (
     size,
 )
 from .ports import Busy
-from .shared_state import Asked, Holding, LeasePart, State, key_of
+from .shared_state import Asked, Holding, LeasePart, State
 from .values import Account, Balance, Refusal
 
 _NANO: Final = 1_000_000_000
@@ -333,10 +335,23 @@ class MemoryAuthority:
     def is_first(self, account: Account, share: Decimal) -> bool:
         """Say whether no host has told yet that an account passed a share; note that now."""
         with self._lock:
-            milestone = (key_of(account), share)
-            is_first = milestone not in self._state.told
-            self._state.told.add(milestone)
+            told = self._state.told.setdefault(key_of(account), set())
+            is_first = share not in told
+            told.add(share)
             return is_first
+
+    def look(self, most: int) -> FoldLook:
+        """Show accounts to whoever folds them."""
+        with self._lock:
+            return self._state.folding.look(most, self._clock())
+
+    def fold(self, order: FoldOrder) -> bool:
+        """Fold accounts; what was told of them is forgotten."""
+        with self._lock:
+            gone = self._state.folding.fold(order)
+            for key in gone or ():
+                self._state.told.pop(key, None)
+            return gone is not None
 
     def epoch(self) -> str | None:
         """Name the epoch that it grants in; None while it is not open."""

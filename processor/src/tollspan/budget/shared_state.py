@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tollspan.usage import BudgetUnit
-
+from .account_rows import Key, Row, key_of
+from .folding_memory import FoldMemory
 from .idle import IdleRows, Touch
 from .leases import Want
 from .values import Account, Balance
-
-Key = tuple[str, str, str, BudgetUnit]
-"""Names an account: budget, scope, period, unit."""
-
-
-class Row:
-    """An account's sums."""
-
-    __slots__ = ("held", "posted", "unresolved")
-
-    def __init__(self) -> None:
-        self.posted = self.held = self.unresolved = 0
 
 
 class LeasePart:
@@ -75,8 +63,9 @@ class State:
         rows: Accounts.
         open, ended: Leases by name; renewed, or ended, the longest ago first.
         settled: Calls, and when they were settled, Unix nanoseconds; oldest first.
-        told: Which account was said to have passed which share.
+        told: Which account was said to have passed which shares.
         idle: The periods of idle windows.
+        folding: How far accounts were looked through.
     """
 
     def __init__(self) -> None:
@@ -86,14 +75,16 @@ class State:
         self.open: dict[str, Holding] = {}
         self.ended: dict[str, Holding] = {}
         self.settled: dict[str, int] = {}
-        self.told: set[tuple[Key, Decimal]] = set()
+        self.told: dict[Key, set[Decimal]] = {}
         self.idle = IdleRows()
+        self.folding = FoldMemory(self.rows)
 
     def row(self, key: Key) -> Row:
-        """Find an account's sums, or make them."""
+        """Find an account's sums, or make them, to change them."""
         row = self.rows.get(key)
         if row is None:
             row = self.rows[key] = Row()
+        row.mark = 0
         return row
 
     def balance(self, account: Account) -> Balance:
@@ -126,8 +117,3 @@ class Asked:
         self.need = max(0, want.need - surplus)
         self.is_told_again = surplus > 0 and self.need == 0
         self.fits = want.account.limit > 0 if self.is_told_again else balance.fits(self.need)
-
-
-def key_of(account: Account) -> Key:
-    """Name an account."""
-    return account.budget_id, account.scope, account.period, account.unit

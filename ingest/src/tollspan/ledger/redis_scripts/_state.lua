@@ -1,6 +1,7 @@
 -- What an authority keeps, all under one hash tag, so that a cluster has it in one slot:
---   meta            epoch, last_epoch; serial, which counts changes
---   account:<name>  posted, held, unresolved; told:<share>
+--   meta            epoch, last_epoch; serial, which counts changes; folding, folding_cursor: how far
+--                   accounts were looked through
+--   account:<name>  posted, held, unresolved; told:<share>; mark, of whoever folds: 0 since anything changed
 --   lease:<id>      grants, given_up; once it is over: ended_at, state, cursor;
 --                   and by account what it has there, see `parse`
 --   open            leases by when they end, Unix milliseconds
@@ -81,14 +82,20 @@ end
 -- Accounts --
 
 local function account_of(name)
-  local sums = redis.call('HMGET', PREFIX .. 'account:' .. name, 'posted', 'held', 'unresolved')
-  return {name = name, posted = number(sums[1]), held = number(sums[2]), unresolved = number(sums[3])}
+  local sums = redis.call('HMGET', PREFIX .. 'account:' .. name, 'posted', 'held', 'unresolved', 'mark')
+  return {
+    name = name,
+    posted = number(sums[1]),
+    held = number(sums[2]),
+    unresolved = number(sums[3]),
+    mark = tonumber(sums[4] or '0'),
+  }
 end
 
 local function write_account(account)
   redis.call(
     'HSET', PREFIX .. 'account:' .. account.name, 'posted', text(account.posted),
-    'held', text(account.held), 'unresolved', text(account.unresolved)
+    'held', text(account.held), 'unresolved', text(account.unresolved), 'mark', '0'
   )
 end
 
@@ -96,9 +103,10 @@ local function counted(account)
   return add(add(account.posted, account.held), account.unresolved)
 end
 
--- Takes out of one of an account's sums, which is never negative.
+-- Takes out of one of an account's sums; what is posted alone may be less than nothing.
 local function take(account, sum, amount)
-  account[sum] = most(ZERO, minus(account[sum], amount))
+  local left = minus(account[sum], amount)
+  account[sum] = sum == 'posted' and left or most(ZERO, left)
 end
 
 -- Leases --
