@@ -77,7 +77,7 @@ def resolve(parsed: argparse.Namespace) -> int:
                 f"nothing of {parsed.id} is unresolved; see `tollspan budgets --unresolved`"
             )
         charges = tuple([_resolved(one.account, one.amount, parsed) for one in found])
-        accounts.store(_adjustment("resolve", parsed.reason, charges, lease_id=parsed.id))
+        accounts.store(adjustment("resolve", parsed.reason, charges, lease_id=parsed.id))
     spent = [
         f"{to_decimal(one.posted, one.unit)} {unit_word(one.unit)} in {one.budget_id}"
         for one in charges
@@ -168,7 +168,7 @@ def _post(
             )
             for one in accounts.balances(meant)
         ]
-        accounts.store(_adjustment(action, parsed.reason, charges))
+        accounts.store(adjustment(action, parsed.reason, charges))
         balance = fullest(accounts.balances(meant))[0]
     account = balance.account
     whose = "".join(f" of {key} {value or NOBODY}" for key, value in read_scope(account.scope))
@@ -180,13 +180,23 @@ def _post(
     return 0
 
 
-def _adjustment(
+def adjustment(
     action: AdjustmentAction,
     reason: str,
     charges: Sequence[Charge],
     *,
     lease_id: str | None = None,
+    call_id: str | None = None,
 ) -> Adjustment:
+    """Make a posting of whoever asks, now.
+
+    Args:
+        action: What he asks for.
+        reason: Why.
+        charges: What it posts.
+        lease_id: As in `Adjustment`.
+        call_id: The same.
+    """
     now = time.time_ns()
     return Adjustment(
         id=new_call_id(now),
@@ -196,6 +206,7 @@ def _adjustment(
         reason=reason,
         charges=tuple(charges),
         lease_id=lease_id,
+        call_id=call_id,
     )
 
 

@@ -83,6 +83,7 @@ class HostAccounts:
         """
         self._reader.highest_number()  # says so
         with self._ledger() as ledger, contextlib.suppress(LedgerError):
+            ledger.job_horizon_seconds = self._settings.job_horizon_seconds
             ledger.sweep()
 
     def store(self, adjustment: Adjustment) -> None:

@@ -12,6 +12,7 @@ from . import _arguments
 from ._authority_parser import add_authority
 from ._budget_parser import add_budget
 from ._config_parser import add_config
+from ._jobs_parser import add_jobs
 from ._outbox_parser import add_outbox
 from ._parser import Parser, run
 from ._prices_parser import add_prices
@@ -77,6 +78,7 @@ def make_parser() -> Parser:
     _add_budgets(parser)
     add_budget(parser)
     _add_doctor(parser)
+    add_jobs(parser)
     add_config(parser)
     add_prices(parser)
     add_authority(parser)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tollspan.budget import Account, Balance, Touch
+from tollspan.budget import Account, Balance, DeferredHold, Touch
 from tollspan.usage import (
     INPUT_BUCKETS,
     OUTPUT_BUCKETS,
@@ -28,6 +28,7 @@ from tollspan.usage import (
 )
 
 from ._idle import LOOK, look_for, period_of
+from ._jobs import decode_deferred
 from ._rescue import NO_EVENT
 from ._session import ledger_error
 
@@ -383,6 +384,11 @@ class LedgerReader:
                 " FROM holds JOIN accounts ON accounts.id = account_id ORDER BY call_id"
             )
         )
+
+    def jobs(self) -> tuple[DeferredHold, ...]:
+        """Return what is kept for jobs whose end nobody has seen, oldest first."""
+        query = "SELECT data FROM jobs ORDER BY deferred_at_unix_ns, call_id"
+        return tuple([decode_deferred(data) for (data,) in self.rows(query)])
 
     def _decoded(self, data: bytes) -> Event:
         try:

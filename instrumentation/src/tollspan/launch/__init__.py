@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._decisions import CallDecision, decision_of
     from ._install import SDKS, Installed, install, install_or_raise, uninstall
     from ._instrumentors import AnthropicInstrumentor, MCPInstrumentor, OpenAIInstrumentor
+    from ._jobs import JobsInCode, PendingJob, jobs
     from ._pipeline import BudgetSpanProcessor, UsageEventExporter
     from ._prices import PINNED_BOOK, UPDATED_BOOK, book_in_force, load_prices
     from ._rules import (
@@ -43,8 +44,10 @@ __all__ = [
     "Check",
     "GateInCode",
     "Installed",
+    "JobsInCode",
     "MCPInstrumentor",
     "OpenAIInstrumentor",
+    "PendingJob",
     "Setting",
     "Settings",
     "UsageEventExporter",
@@ -58,6 +61,7 @@ __all__ = [
     "install",
     "install_or_raise",
     "is_within_limit",
+    "jobs",
     "ledger_home_in_force",
     "load_prices",
     "max_tokens",
@@ -90,6 +94,7 @@ _MODULES = {
     "_decisions": ("CallDecision", "decision_of"),
     "_install": ("SDKS", "Installed", "install", "install_or_raise", "uninstall"),
     "_instrumentors": ("AnthropicInstrumentor", "MCPInstrumentor", "OpenAIInstrumentor"),
+    "_jobs": ("JobsInCode", "PendingJob", "jobs"),
     "_pipeline": ("BudgetSpanProcessor", "UsageEventExporter"),
     "_prices": ("PINNED_BOOK", "UPDATED_BOOK", "book_in_force", "load_prices"),
     "_rules": (

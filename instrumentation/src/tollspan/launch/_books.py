@@ -62,6 +62,7 @@ class BooksInForce:
             wait_seconds=settings.acquire_timeout_seconds,
             is_durable=settings.is_durable,
         )
+        self.ledger.job_horizon_seconds = settings.job_horizon_seconds
         self.gate = BudgetGate(
             RuleSet(),
             book,

@@ -75,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         names_authority: The environment says so, and the rules' document does not matter.
         leases: When calls are decided from leases.
         lease: How leases are sized and kept.
+        job_horizon_seconds: After so long, what is held for a job is unresolved.
         is_durable: Wait for the disk at each event.
         log_level: Name of a level of `logging`.
         is_strict: Refuse to start rather than start without a gate.
@@ -104,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     names_authority: bool
     leases: Leases
     lease: LeaseSettings
+    job_horizon_seconds: float
     is_durable: bool
     log_level: str
     is_strict: bool
@@ -156,6 +158,7 @@ def read_settings(
         names_authority=env.is_set("TOLLSPAN_AUTHORITY"),
         leases=env.choice("TOLLSPAN_LEASES", get_args(Leases)),
         lease=env.lease(acquire_timeout_seconds),
+        job_horizon_seconds=env.days("TOLLSPAN_JOB_HORIZON", 35.0) * 86_400.0,
         is_durable=env.choice("TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
         log_level=env.choice(
             "TOLLSPAN_LOG_LEVEL", ("WARNING", "DEBUG", "INFO", "ERROR", "CRITICAL")
@@ -268,6 +271,20 @@ class _Environment:
             self._wrong(f"{name} is {value!r}; expected seconds from 0 to 3600, such as 0.25")
             return default
         return seconds
+
+    def days(self, name: str, default: float) -> float:
+        """Return a longer span of time."""
+        value = self._env.get(name)
+        if not value:
+            return default
+        try:
+            days = float(value)
+        except ValueError:
+            days = -1.0
+        if not 0 < days <= 3650:
+            self._wrong(f"{name} is {value!r}; expected days, more than 0 and up to 3650")
+            return default
+        return days
 
     def is_set(self, name: str) -> bool:
         """Say whether a setting says anything."""

@@ -89,6 +89,11 @@ SETTINGS = (
         "left. Name those that differ.",
     ),
     Setting(
+        "TOLLSPAN_JOB_HORIZON",
+        "`35`",
+        "Days after which what is held for a job, whose end nobody has seen, is unresolved.",
+    ),
+    Setting(
         "TOLLSPAN_LEASES",
         "`auto`",
         "Whether calls are decided from what the process was granted before. `auto`: once other "
