@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -63,6 +64,34 @@ class Growth(msgspec.Struct, kw_only=True, frozen=True):
         return max(one.p50 for one in self.spots) / self.spots[0].p50
 
 
+Kind = Literal["maximum given", "no maximum"]
+
+
+class Stranding(msgspec.Struct, kw_only=True, frozen=True):
+    """What one set of lease settings led to; means of several runs.
+
+    Attributes:
+        name: The settings, in words.
+        kind: Whether calls have a maximum of output.
+        rate: Calls a second of each of the processes.
+        runs: How many.
+        leased: Share of the limit that leases kept at the first denial: neither spent nor held for
+            a call.
+        held: Share that calls in flight held then beyond what they came to cost.
+        left: Share that was left in the end, after others had tried for a while.
+        asked: How often the authority was asked for each 1,000 calls before the first denial.
+    """
+
+    name: str
+    kind: Kind
+    rate: float
+    runs: int
+    leased: float
+    held: float
+    left: float
+    asked: float
+
+
 class Figures(msgspec.Struct, kw_only=True):
     """All of it; what did not run is empty.
 
@@ -77,6 +106,7 @@ class Figures(msgspec.Struct, kw_only=True):
     load: tuple[float, float] = (0.0, 0.0)
     holding: list[Holding] = []
     growth: list[Growth] = []
+    stranding: list[Stranding] = []
 
 
 def load(file: Path = FILE) -> Figures:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.budgets import command, figures, growth, holding, page, places
+from benchmarks.budgets import command, figures, growth, holding, page, places, stranding
 from benchmarks.budgets.chart import Axis, Line, draw, linear_axis, log_axis
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -22,6 +22,7 @@ def test_a_quick_run_measures_every_place_and_writes_all_there_is(tmp_path: Path
         (name, number) for name in (*places.NAMES, holding.CONTROL) for number in holding.THREADS
     }
     assert all(0 < one.hold.p50 <= one.hold.p99 for one in found.holding)
+    assert {one.name for one in found.stranding} >= {name for name, _ in stranding.variants()}
     assert figures.load(tmp_path / "figures.json") == found
     for name, text in page.files(found).items():
         assert (tmp_path / name).read_text() == text
@@ -40,6 +41,15 @@ def test_growth_with_budgets_and_accounts_was_measured_to_be_flat() -> None:
     assert max(max(one.sizes) for one in found if one.what.startswith("accounts")) == 1_000_000
     grown = {(one.what, one.place): one.ratio for one in found}
     assert {key: ratio for key, ratio in grown.items() if ratio > growth.MOST_GROWTH} == {}
+
+
+def test_leases_were_measured_to_keep_no_more_than_the_goal_and_to_ask_seldom() -> None:
+    found = [one for one in figures.load().stranding if one.kind == "maximum given"]
+    (usual,) = [one for one in found if (one.name, one.rate) == (stranding.DEFAULTS, 2.0)]
+    (single,) = [one for one in found if one.name == "each call by itself"]
+    assert usual.leased + usual.held <= 0.03
+    assert usual.asked < single.asked / 5
+    assert usual.leased - single.leased < 0.002
 
 
 @pytest.mark.parametrize(

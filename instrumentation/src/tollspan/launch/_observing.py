@@ -11,6 +11,7 @@ from tollspan.budget import (
     PolicyWarner,
     RuleSet,
     Standing,
+    UnresolvedWarning,
     Warner,
 )
 from tollspan.instrumentation import AnyWarning, Listeners, warning_text
@@ -68,7 +69,13 @@ class AfterCalls:
 
     def warn(self, warning: AnyWarning) -> None:
         """Log a warning, count it, and tell the program."""
-        _logger.warning("tollspan: %s", warning_text(warning))
+        _logger.log(_level(warning), "tollspan: %s", warning_text(warning))
         for tell in self.warned:
             tell(warning)
         self._listeners.warn(warning)
+
+
+def _level(warning: AnyWarning) -> int:
+    """Choose how loud a warning is: a stream that is left is no trouble in most programs."""
+    is_of_a_call = isinstance(warning, UnresolvedWarning) and warning.reason == "call"
+    return logging.INFO if is_of_a_call else logging.WARNING

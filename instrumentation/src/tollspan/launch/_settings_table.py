@@ -81,7 +81,7 @@ SETTINGS = (
     ),
     Setting(
         "TOLLSPAN_LEASE",
-        "`first=4,most=256,life=30,idle=2,renew=0.25,drift=1,hurry=0.5,horizon=86400`",
+        "`first=4,most=256,life=30,idle=10,renew=0.25,drift=1,hurry=0.5,horizon=86400`",
         "Leases: for how many calls at `first` and at `most`; seconds that they live at a shared "
         "authority, that they lie idle before they go back, that clocks may drift apart, within "
         "which one that is used up is doubled (`hurry`), and after which what an ended one leaves "

@@ -307,7 +307,7 @@ class LeaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     first: int = 4
     most: int = 256
     hurry_seconds: float = 0.5
-    idle_seconds: float = 2.0
+    idle_seconds: float = 10.0
     renew_share: float = 0.25
     life_seconds: float = 30.0
     horizon_seconds: float = 86_400.0
