@@ -200,22 +200,6 @@ def test_the_resource_names_the_service_and_the_environment(tmp_path: Path) -> N
     assert named.service == "b"
 
 
-@pytest.mark.parametrize(
-    ("env", "place"),
-    [
-        ({"OTEL_SERVICE_NAME": "a\nb"}, "OTEL_SERVICE_NAME"),
-        ({"OTEL_SERVICE_NAME": "a" * 257}, "OTEL_SERVICE_NAME"),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=a\tb"}, "service.name"),
-        ({"OTEL_RESOURCE_ATTRIBUTES": f"deployment.environment={'a' * 257}"}, "deployment"),
-    ],
-)
-def test_a_service_is_checked_as_other_dimensions_are(env: dict[str, str], place: str) -> None:
-    wrong: list[ConfigError] = []
-    attribution = read_settings(env, on_wrong=wrong.append).attribution
-    assert (attribution.service, attribution.environment) == (None, None)
-    assert [place in str(one) for one in wrong] == [True]
-
-
 @pytest.mark.parametrize("signal", ["TRACES", "METRICS", "LOGS"])
 @pytest.mark.parametrize(
     ("env", "is_wanted"),

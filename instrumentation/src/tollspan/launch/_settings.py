@@ -34,8 +34,6 @@ ForeignSpans = Literal["gate", "meter", "off"]
 Leases = Literal["auto", "always", "never"]
 OnColdStart = Literal["deny", "allow"]
 _HTTP = ("https://", "http://")
-_RESOURCE = "OTEL_RESOURCE_ATTRIBUTES: "
-_ENVIRONMENT_NAMES = ("deployment.environment.name", "deployment.environment")
 _LEASE_CALLS = ("first", "most")
 _LEASE_NAMES = {
     "first": "first",
@@ -362,27 +360,13 @@ class _Environment:
             for pair in self._env.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
             if "=" in pair
         )
-        service = ("OTEL_SERVICE_NAME", self._env.get("OTEL_SERVICE_NAME"))
-        return msgspec.structs.replace(
-            stated,
-            service=self._of_resource(
-                service, (f"{_RESOURCE}service.name", resource.get("service.name"))
-            ),
-            environment=self._of_resource(
-                *[(f"{_RESOURCE}{name}", resource.get(name)) for name in _ENVIRONMENT_NAMES]
-            ),
+        service = self._env.get("OTEL_SERVICE_NAME") or resource.get("service.name")
+        environment = resource.get("deployment.environment.name") or resource.get(
+            "deployment.environment"
         )
-
-    def _of_resource(self, *said: tuple[str, str | None]) -> str | None:
-        """Return the first value that is said, by its name; one that is wrong is left out."""
-        for name, value in said:
-            if value:
-                try:
-                    return check_value(name, value)
-                except AttributionError as error:
-                    self._on_wrong(error)
-                    return None
-        return None
+        return msgspec.structs.replace(
+            stated, service=service or None, environment=environment or None
+        )
 
     def baggage(self) -> Baggage | None:
         """Return how attribution travels between services; None for not at all."""
