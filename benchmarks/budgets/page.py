@@ -208,6 +208,7 @@ The limit is 1,000 bounds in the mean; a call with a maximum of output uses half
 mean. Without one the model's own most is held, 20 times as much, of which a twentieth is used.
 Figures are means of {stranding.RUNS} runs, at the first call that is denied, in shares of the
 limit.
-The goal is at most 3 % kept by leases and calls together, where calls have a maximum.
+The goal is at most 3 % kept by leases and calls together, where calls have a maximum; at 20 calls a
+second of each process, and without a maximum, calls in flight alone hold far more of such a limit.
 *Questions* are grants and returns; settling is told in batches beside them.
 """
