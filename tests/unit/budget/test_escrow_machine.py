@@ -165,7 +165,7 @@ class Lives(RuleBasedStateMachine):
         for event in [*self.told, *self.stored]:
             for charge in event.charges:
                 drawn = charge.posted if charge.drawn is None else charge.drawn
-                beyond[charge.budget_id] += charge.posted - drawn
+                beyond[charge.budget_id] += max(0, charge.posted - drawn)
         for where, balance in zip(ACCOUNTS, self.authority.balances(ACCOUNTS), strict=True):
             assert min(balance.posted, balance.held, balance.unresolved) >= 0
             if not where.is_soft:
