@@ -29,6 +29,7 @@ class FakeIngest(LoopbackServer):
         most: How many events it takes at once.
         refuses: Says why an event is refused for good; None for no reason.
         stored: What it has, by id, in the order in which it came.
+        asked: How many requests came, for whatever.
         batches: How many events each batch had, whatever became of it.
     """
 
@@ -41,6 +42,7 @@ class FakeIngest(LoopbackServer):
         self.most = 10_000
         self.refuses: Callable[[Fact], str | None] = lambda _: None
         self.stored: dict[str, Fact] = {}
+        self.asked = 0
         self.batches: list[int] = []
         self.times: list[float] = []
         self.go_on = threading.Event()
@@ -53,6 +55,7 @@ class FakeIngest(LoopbackServer):
 
     def answer(self, connection: Connection, request: HttpRequest) -> bool:
         """Answer a question for the key, or a batch."""
+        self.asked += 1
         if request.headers.get("authorization") != f"Bearer {self.key}":
             return self._send(connection, 401, _error("unauthorized"))
         if request.path == "/v1/key":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import threading
+import time
 from typing import Literal
 
 from tests.fakes.shell import LoopbackServer
@@ -20,6 +21,8 @@ class FakeRules(LoopbackServer):
         text: The document.
         mood: How it answers.
         status: With what, when in a good mood.
+        pause_seconds: How long it takes.
+        tells_etag: It names what it has.
         asked: The requests that came.
     """
 
@@ -27,6 +30,8 @@ class FakeRules(LoopbackServer):
         self.text = text
         self.mood: Mood = "good"
         self.status = 200
+        self.pause_seconds = 0.0
+        self.tells_etag = True
         self.asked: list[HttpRequest] = []
         self.go_on = threading.Event()
         super().__init__("fake-rules")
@@ -44,36 +49,42 @@ class FakeRules(LoopbackServer):
     def answer(self, connection: Connection, request: HttpRequest) -> bool:
         """Answer as the mood is."""
         self.asked.append(request)
+        time.sleep(self.pause_seconds)
         body = self.text.encode()
         etag = f'"{hashlib.sha256(body).hexdigest()[:8]}"'
-        headers = {"content-length": str(len(body)), "etag": etag, "content-type": "text/yaml"}
+        headers = {"content-length": str(len(body)), "content-type": "text/yaml"}
+        if self.tells_etag:
+            headers["etag"] = etag
         match self.mood:
             case "silent":
                 self.go_on.wait(60)
                 return False
-            case "drip":
-                return self._drip(connection, headers)
             case "reset":
                 return False
-            case "html":
-                body, status = b"<html>please log in</html>", 200
-                headers = {"content-length": str(len(body)), "content-type": "text/html"}
-            case "redirect":
-                body, status = b"", 302
-                headers = {"content-length": "0", "location": "https://login.example/x"}
-            case "huge":
-                body, status = b"#" * (8 << 20), 200
-                headers |= {"content-length": str(len(body))}
-            case "bomb":
-                body, status = gzip.compress(b"#" * (64 << 20)), 200
-                headers |= {"content-length": str(len(body)), "content-encoding": "gzip"}
+            case "drip":
+                return self._drip(connection, headers)
             case "good":
                 status = self.status
                 if status == 200 and request.headers.get("if-none-match") == etag:
                     body, status, headers = b"", 304, {"etag": etag}
+            case "html" | "redirect" | "huge" | "bomb":
+                status, body, headers = self._nonsense()
+                headers["content-length"] = str(len(body))
         connection.write(head(status, headers) + body)
         connection.flush()
         return True
+
+    def _nonsense(self) -> tuple[int, bytes, dict[str, str]]:
+        """Return an answer that is no document: its status, body and headers."""
+        match self.mood:
+            case "html":
+                return 200, b"<html>please log in</html>", {"content-type": "text/html"}
+            case "redirect":
+                return 302, b"", {"location": "https://login.example/x"}
+            case "huge":
+                return 200, b"#" * (8 << 20), {}
+            case _:
+                return 200, gzip.compress(b"#" * (64 << 20)), {"content-encoding": "gzip"}
 
     def _drip(self, connection: Connection, headers: dict[str, str]) -> bool:
         connection.write(head(200, headers))

@@ -7,6 +7,7 @@ import logging
 import stat
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,33 @@ def test_who_has_asked_lately_does_not_ask_again_whoever_it_was(
     for _ in range(3):
         RuleFetcher(rules.url, tmp_path, every_seconds=0).refresh()
     assert [one.headers.get("if-none-match") is None for one in rules.asked] == [True] + [False] * 3
+
+
+def test_processes_that_start_together_for_the_first_time_all_have_the_rules(
+    rules: FakeRules, tmp_path: Path
+) -> None:
+    rules.pause_seconds = 0.5
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(RuleFetcher(rules.url, tmp_path).refresh) for _ in range(4)]:
+            done.result()
+    assert len(rules.asked) == 1
+
+
+def test_a_server_that_names_no_version_changes_no_copy_until_it_has_other_rules(
+    rules: FakeRules, tmp_path: Path
+) -> None:
+    rules.tells_etag = False
+    fetcher = RuleFetcher(rules.url, tmp_path, every_seconds=0)
+    fetcher.refresh()
+    copy = copy_of(rules.url, tmp_path)
+    before, known = copy.stat(), fetcher.known()
+    fetcher.refresh()
+    assert (copy.stat().st_ino, copy.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert fetcher.known().changed_at_unix_ns == known.changed_at_unix_ns > 0
+    rules.text = document("7")
+    fetcher.refresh()
+    assert copy.read_text() == rules.text
+    assert fetcher.known().changed_at_unix_ns > known.changed_at_unix_ns
 
 
 def test_a_thread_asks_again_and_again_until_the_end(rules: FakeRules, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -16,8 +18,9 @@ from tests.contract.ledger.making import account, charge, event, new_id, refused
 from tests.fakes import FakeOpenAI
 from tests.fakes.ingest import FakeIngest, Mood
 from tollspan.exporter import Shipper
+from tollspan.exporter._batches import RefusedError
 from tollspan.ledger import LedgerReader, SQLiteLedger
-from tollspan.usage import Fact, LedgerError, TollspanError, UsageEvent
+from tollspan.usage import Fact, LedgerCorruptError, LedgerError, TollspanError, UsageEvent
 
 ORG = account("org", limit=10**15)
 
@@ -160,6 +163,66 @@ def test_an_event_that_is_too_large_by_itself_is_refused_and_the_rest_goes_on(
     shipper.ship()
     dead = list(ledger.outbox.dead_letters(shipper.destination))
     assert [one.reason for one in dead] == ["too_large"] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7", 7),
+        ("99999999", 3600),
+        ("Thu, 01 Jan 2015 00:00:00 GMT", 0),
+        ("Mon, 99 Nov 2026 25:61:00 GMT", None),
+        ("Mon, 01 Jan 99999 00:00:00 GMT", None),
+        ("soon", None),
+        ("-1", None),
+        ("inf", None),
+        ("nan", None),
+        ("", None),
+    ],
+)
+def test_a_wait_that_makes_no_sense_is_none(
+    ingest: FakeIngest, ledger: SQLiteLedger, said: str, seconds: float | None
+) -> None:
+    ids = fill(ledger, 1)
+    ingest.status, ingest.headers = 503, {"retry-after": said}
+    with pytest.raises(RefusedError) as caught:
+        shipper_to(ingest, ledger).ship()
+    assert caught.value.wait_seconds == seconds
+    ingest.status = 200
+    shipper_to(ingest, ledger).ship()
+    assert list(ingest.stored) == ids
+
+
+def test_a_server_is_asked_nothing_while_nothing_waits(
+    ingest: FakeIngest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "new"
+    ledger = SQLiteLedger(home)
+    shipper = shipper_to(ingest, ledger)
+    assert shipper.ship() == 0
+    shipper.close(5)
+    assert not home.exists()
+    fill(ledger, 1)
+    assert shipper_to(ingest, ledger).ship() == 1
+    asked = ingest.asked
+    assert shipper_to(ingest, ledger).ship() == 0
+    assert (ingest.asked, caplog.text) == (asked, "")
+    ledger.close()
+
+
+def test_a_refused_event_that_is_damaged_since_says_the_way_out(
+    ingest: FakeIngest, ledger: SQLiteLedger
+) -> None:
+    (name,) = fill(ledger, 1)
+    ingest.refuses = lambda _: "invalid"
+    shipper = shipper_to(ingest, ledger)
+    shipper.ship()
+    ledger.outbox.replay(shipper.destination, [name])
+    with contextlib.closing(sqlite3.connect(ledger.path)) as file:
+        file.execute("UPDATE events SET data = x'7b'")
+        file.commit()
+    with pytest.raises(LedgerCorruptError, match="tollspan ledger rebuild"):
+        shipper.ship()
 
 
 def test_one_process_at_a_time_sends(ingest: FakeIngest, ledger: SQLiteLedger) -> None:

@@ -201,6 +201,19 @@ def test_whatever_arrives_is_an_event_or_refused(body: bytes) -> None:
         decode_cloud_event(body)
 
 
+@pytest.mark.parametrize("service", ["a\udcff", "\ud83d", " ", "a/b?c", "é"])
+def test_an_event_of_a_service_with_an_odd_name_is_sent_all_the_same(service: str) -> None:
+    request = Request(provider="openai", operation="chat", model="gpt-4o")
+    call = Call(
+        id="1", started_at_unix_ns=1, request=request, attribution=Attribution(service=service)
+    )
+    written = encode_cloud_event(DecisionEvent(call=call, decision=DecisionNote(), error_type="e"))
+    assert json.loads(written)["source"].isascii()
+    read = decode_cloud_event(written)
+    assert isinstance(read, DecisionEvent)
+    assert read.call.attribution.service == service.encode("utf-8", "replace").decode()
+
+
 @pytest.mark.parametrize("word", ["null", "true", "1", "1e3", "NaN"])
 def test_a_name_that_looks_like_another_value_is_a_name(word: str) -> None:
     request = Request(provider=word, operation=word, model=word, region=word, server=word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from ._http import Answer, HttpClient, HttpError
 
 MOST_BYTES: Final = 1 << 20
 _LONGEST_WAIT_SECONDS: Final = 3600.0
+_SECONDS: Final = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _GZIP_WINDOW: Final = 31
 _TOO_MUCH: Final = 413
 _WRONG: Final = 400
@@ -161,18 +163,15 @@ def _is_ours(answer: Answer) -> bool:
 
 
 def _wait(said: str | None) -> float | None:
-    """Read `Retry-After`: seconds or a date; an hour at most."""
+    """Read `Retry-After`: seconds or a date; an hour at most. None where it says neither."""
     if said is None:
         return None
     try:
-        seconds = float(said)
-    except ValueError:
-        moment = email.utils.parsedate_to_datetime(said) if _is_date(said) else None
-        if moment is None:
-            return None
-        seconds = moment.timestamp() - time.time()
-    return min(max(0.0, seconds), _LONGEST_WAIT_SECONDS) if seconds == seconds else None  # noqa: PLR0124 - NaN
+        seconds = float(said) if _SECONDS.fullmatch(said) else _seconds_until(said)
+    except (ValueError, TypeError, OverflowError):  # as the parser fails with odd dates
+        return None
+    return min(max(0.0, seconds), _LONGEST_WAIT_SECONDS)
 
 
-def _is_date(said: str) -> bool:
-    return email.utils.parsedate_tz(said) is not None
+def _seconds_until(date: str) -> float:
+    return email.utils.parsedate_to_datetime(date).timestamp() - time.time()

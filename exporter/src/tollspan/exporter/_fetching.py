@@ -6,6 +6,7 @@ together about once in `every_seconds`. So a start needs no network once the hos
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS: Final = 10.0
 _TIMEOUT_SECONDS: Final = 5.0
+_WAIT_SECONDS: Final = 0.05
 _MOST_BYTES: Final = 4 << 20
 _LOG_EVERY_SECONDS: Final = 60.0
 _UNCHANGED: Final = 304
@@ -89,10 +91,14 @@ class RuleFetcher:
         self._copy = copy_of(url, home)
         self._state = self._copy.with_suffix(".json")
         self._guard = Guard("exporter.fetching")
+        self._logged_at = -_LOG_EVERY_SECONDS
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: the parent's thread is not here, and `start` has to be called again."""
         self._starting = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
-        self._logged_at = -_LOG_EVERY_SECONDS
 
     # -- asking --
 
@@ -106,20 +112,30 @@ class RuleFetcher:
     def refresh(self) -> None:
         """Ask whether there are other rules, unless some process of the host has just done so.
 
-        Rules that can't be used leave the copy as it is. It takes some seconds at most.
+        Where none are here yet and another process asks, its answer is waited for. Rules that can't
+        be used leave the copy as it is. It takes some seconds at most.
 
         Raises:
             ConfigError: There is no copy, and none was to be had.
         """
+        ends_at = time.monotonic() + 2 * _TIMEOUT_SECONDS
         try:
-            with alone(self._home, f"{self._copy.stem}.rules") as is_alone:
-                if is_alone and self._is_due():
-                    self._look()
+            while not self._look_alone() and not self._copy.exists():
+                if time.monotonic() >= ends_at:
+                    break
+                time.sleep(_WAIT_SECONDS)
         except OSError as error:
             self._fail(f"{self._copy} can't be written ({error.strerror or error})")
         if not self._copy.exists():
             why = self.known().problem or "nobody has asked yet"
             raise ConfigError(f"there are no rules from {shown(self._url)}: {why}")
+
+    def _look_alone(self) -> bool:
+        """Ask if it is time to; False where another process of the host is at it."""
+        with alone(self._home, f"{self._copy.stem}.rules") as is_alone:
+            if is_alone and self._is_due():
+                self._look()
+            return is_alone
 
     def _is_due(self) -> bool:
         since = self._clock() - self.known().looked_at_unix_ns
@@ -165,8 +181,18 @@ class RuleFetcher:
             return msgspec.structs.replace(
                 known, etag=etag, looked_at_unix_ns=now, unanswered=None, wrong=why
             )
-        self._write(self._copy, answer.body)
-        return Fetched(etag=etag, looked_at_unix_ns=now, changed_at_unix_ns=now)
+        changed_at = known.changed_at_unix_ns
+        if not self._has(answer.body):  # a server that knows no ETag sends the same each time
+            self._write(self._copy, answer.body)
+            changed_at = now
+        return Fetched(etag=etag, looked_at_unix_ns=now, changed_at_unix_ns=changed_at or now)
+
+    def _has(self, rules: bytes) -> bool:
+        """Say whether these are the ones that are here."""
+        try:
+            return self._copy.read_bytes() == rules
+        except OSError:
+            return False
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file so that whoever reads it finds the old or the new one, whole."""
@@ -199,7 +225,7 @@ class RuleFetcher:
                     name="tollspan-rules",
                     daemon=True,
                 )
-                with self._guard:  # where there is none to be had, the copy is gone by
+                with contextlib.suppress(RuntimeError):  # none to be had: the copy is gone by
                     thread.start()
                     self._thread = thread
         return asked
@@ -214,11 +240,6 @@ class RuleFetcher:
             asked.set()
             pause = self._every_ns / 1e9 if self._copy.exists() else 1.0
             ending.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-
-    def after_fork_in_child(self) -> None:
-        """Begin anew: the parent's thread is not here, and `start` has to be called again."""
-        self._starting = threading.Lock()
-        self._thread = None
 
     def close(self) -> None:
         """Ask no more."""

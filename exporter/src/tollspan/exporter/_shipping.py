@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import random
 import threading
@@ -32,6 +33,7 @@ MOST_EVENTS: Final = 500
 _LOOK_EVERY_SECONDS: Final = 1.0
 _TIMEOUT_SECONDS: Final = 10.0
 _SHORTEST_SECONDS: Final = 0.1
+_ANSWER_SHARE: Final = 0.75
 _LONGEST_ANSWER: Final = 4 << 20
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -64,6 +66,20 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _kept = msgspec.json.Decoder(_Kept)
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    """What is to be sent next.
+
+    Attributes:
+        facts: In their order.
+        numbers: Theirs in the ledger; None for what was refused before.
+        inode: Of the file that has them.
+    """
+
+    facts: Sequence[Fact]
+    numbers: Sequence[int] | None
+    inode: int
 
 
 class WrongTenantError(TollspanError):
@@ -108,6 +124,7 @@ class Shipper:
         self._starting = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
+        self._stop_at = math.inf
         self._logged_at = -_LOG_EVERY_SECONDS
 
     @property
@@ -117,64 +134,68 @@ class Shipper:
 
     # -- sending --
 
-    def ship(self, *, most_seconds: float = float("inf")) -> int:
+    def ship(self) -> int:
         """Send what waits; return how many events the server has taken.
 
-        Another process of the host that is at it sends for all; then nothing is done here.
-
-        Args:
-            most_seconds: After so long no further batch is begun.
+        Another process of the host that is at it sends for all; then nothing is done here. After
+        `close` no further batch is begun once its time is over.
 
         Raises:
             HttpError: The server does not take them now.
             WrongTenantError: The key is another tenant's.
             LedgerError: The ledger can't be read.
         """
-        from ._http import HttpClient  # noqa: PLC0415 - only who sends pays for HTTP
-
-        ends_at = time.monotonic() + most_seconds
+        if not self._outbox.inode():
+            return 0  # nothing ran yet
         with self._ledger.alone("shipping") as is_alone:
             if not is_alone:
                 return 0
-            client = HttpClient(
-                self._key,
-                timeout_seconds=min(_TIMEOUT_SECONDS, max(_SHORTEST_SECONDS, most_seconds)),
-                most_bytes=_LONGEST_ANSWER,
-            )
             try:
-                done = 0
-                while time.monotonic() < ends_at and (sent := self._next(client)) is not None:
-                    done += sent
+                done = self._ship_all()
             except TollspanError as error:
                 self._keep(str(error))
                 raise
-            else:
-                self._keep(None, has_sent=done > 0)
-                return done
-            finally:
-                client.close()
+            self._keep(None, has_sent=done > 0)
+            return done
 
-    def _next(self, client: HttpClient) -> int | None:
-        """Send one batch; None when nothing waits."""
+    def _ship_all(self) -> int:
+        """Send batch by batch; the server is asked nothing while nothing waits."""
+        batch = self._waiting()
+        if batch is None:
+            return 0
+        from ._http import HttpClient  # noqa: PLC0415 - only who sends pays for HTTP
+
+        # At the end there is to be time left to say why.
+        left = max(_SHORTEST_SECONDS, (self._stop_at - time.monotonic()) * _ANSWER_SHARE)
+        client = HttpClient(
+            self._key, timeout_seconds=min(_TIMEOUT_SECONDS, left), most_bytes=_LONGEST_ANSWER
+        )
+        done = 0
+        try:
+            while batch is not None and time.monotonic() < self._stop_at:
+                done += self._send(client, batch)
+                batch = self._waiting()
+        finally:
+            client.close()
+        return done
+
+    def _waiting(self) -> _Waiting | None:
+        """Return what is to be sent next: what was refused and is wanted again, then the rest."""
         inode = self._outbox.inode()
         wanted = self._outbox.wanted(self.destination, self._most)
         if wanted:
-            return self._send(client, wanted, None, inode)
+            return _Waiting(wanted, None, inode)
         numbered = self._outbox.next_facts(self.destination, self._most)
         if not numbered:
             return None
-        return self._send(
-            client, [fact for _, fact in numbered], [number for number, _ in numbered], inode
-        )
+        return _Waiting([fact for _, fact in numbered], [number for number, _ in numbered], inode)
 
-    def _send(
-        self, client: HttpClient, facts: Sequence[Fact], numbers: Sequence[int] | None, inode: int
-    ) -> int:
-        """Send what fits into a batch; note what became of it."""
+    def _send(self, client: HttpClient, waiting: _Waiting) -> int:
+        """Send what fits into a batch, and note what became of it; return how many were taken."""
         from ._batches import TooMuchError, Verdict, cut, send  # noqa: PLC0415 - as above
 
         tenant = self._whose(client)
-        batch = cut(facts, self._most)
+        batch = cut(waiting.facts, self._most)
         try:
             verdicts = send(client, self._endpoint, tenant, batch)
             self._most = min(self._most_allowed, self._most * 2)
@@ -183,17 +204,11 @@ class Shipper:
                 self._most = len(batch) // 2
                 return 0
             verdicts = (Verdict(status="rejected", reason=error.reason, message=str(error)),)
-        self._note(batch, verdicts, numbers, inode)
+        self._note([event_id(fact) for fact, _ in batch], verdicts, waiting)
         return sum(one.status != "rejected" for one in verdicts)
 
-    def _note(
-        self,
-        batch: Sequence[tuple[Fact, bytes]],
-        verdicts: Sequence[Verdict],
-        numbers: Sequence[int] | None,
-        inode: int,
-    ) -> None:
-        ids = [event_id(fact) for fact, _ in batch]
+    def _note(self, ids: Sequence[str], verdicts: Sequence[Verdict], waiting: _Waiting) -> None:
+        """Note what became of each event of a batch."""
         dead = tuple(
             DeadLetter(
                 destination=self.destination,
@@ -208,12 +223,13 @@ class Shipper:
         for one in dead[:1]:
             self._say(f"it refuses an event for good ({one.reason}: {one.message})")
         refused = {one.event_id for one in dead}
+        is_replay = waiting.numbers is None
         self._outbox.note(
             Shipment(
                 destination=self.destination,
-                number=None if numbers is None else numbers[len(batch) - 1],
-                inode=inode,
-                taken=tuple(name for name in ids if name not in refused) if numbers is None else (),
+                number=None if waiting.numbers is None else waiting.numbers[len(ids) - 1],
+                inode=waiting.inode,
+                taken=tuple(name for name in ids if name not in refused) if is_replay else (),
                 dead=dead,
             )
         )
@@ -301,11 +317,10 @@ class Shipper:
         """Send from here on, in a thread; again, it does nothing."""
         with self._starting:
             if self._thread is None:
-                ending = self._ending = threading.Event()
                 thread = threading.Thread(
-                    target=self._run, args=(ending,), name="tollspan-shipping", daemon=True
+                    target=self._run, args=(self._ending,), name="tollspan-shipping", daemon=True
                 )
-                with self._guard:  # where there is none to be had, the next process sends
+                with contextlib.suppress(RuntimeError):  # none to be had: the next process sends
                     thread.start()
                     self._thread = thread
 
@@ -314,6 +329,11 @@ class Shipper:
         while not ending.wait(self._look_every_seconds + pause):
             with self._guard:
                 pause = self._try(pause)
+        self._ship_last()
+
+    def _ship_last(self) -> None:
+        with self._guard, contextlib.suppress(TollspanError):  # it was said
+            self.ship()
 
     def _try(self, pause: float) -> float:
         """Send what waits; return how much longer to wait before the next time."""
@@ -332,14 +352,16 @@ class Shipper:
         self._begin()
 
     def close(self, wait_seconds: float) -> None:
-        """Send what is left, for a bounded time; the next process of this host sends the rest."""
-        ends_at = time.monotonic() + wait_seconds
+        """Send what is left, for a bounded time; the next process of this host sends the rest.
+
+        It is sent in the thread, which looking up a name may keep for longer than that.
+        """
+        self._stop_at = time.monotonic() + wait_seconds
+        self.start()  # a program that ends at once has had no tick
         self._ending.set()
         with self._starting:
             thread, self._thread = self._thread, None
-        if thread is not None:
+        if thread is None:
+            self._ship_last()
+        else:
             thread.join(wait_seconds)
-            if thread.is_alive():
-                return  # it waits for a server, and whoever comes next sends again
-        with self._guard, contextlib.suppress(TollspanError):  # it was said
-            self.ship(most_seconds=ends_at - time.monotonic())

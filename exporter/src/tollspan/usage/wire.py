@@ -81,7 +81,7 @@ def encode_cloud_event(fact: Fact) -> bytes:
     envelope: dict[str, object] = {
         "specversion": "1.0",
         "id": event_id(fact),
-        "source": f"//{quote(_service(fact) or 'tollspan', safe='')}",
+        "source": f"//{quote(_service(fact) or 'tollspan', safe='', errors='replace')}",
         "type": _type(fact),
         "subject": None if isinstance(fact, Adjustment) else fact.call.attribution.customer,
         "time": rfc3339(event_time(fact)),

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from tollspan.usage import Fact, decode_fact
+from tollspan.usage import Fact
 
 from ._session import Session
 from .reading import LedgerReader
@@ -117,11 +117,8 @@ class Outbox:
 
     def wanted(self, destination: str, most: int) -> list[Fact]:
         """Return dead letters that are to be sent again."""
-        query = (
-            "SELECT data FROM dead_letters JOIN events ON events.id = event_id"
-            " WHERE destination = ? AND is_wanted LIMIT ?"
-        )
-        return [decode_fact(data) for (data,) in self._reader.rows(query, (destination, most))]
+        condition = "id IN (SELECT event_id FROM dead_letters WHERE destination = ? AND is_wanted)"
+        return [fact for _, fact in islice(self._reader.facts(condition, (destination,)), most)]
 
     def dead_letters(self, destination: str) -> Iterator[DeadLetter]:
         """Yield what was refused there, oldest first."""

@@ -78,6 +78,9 @@ def alone(home: Path, what: str) -> Generator[bool]:
         except BlockingIOError:
             yield False
         else:
-            yield True
+            try:
+                yield True
+            finally:  # a child that was forked meanwhile has the file open too
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)

@@ -264,15 +264,20 @@ class LedgerReader:
             after: A number; see `numbered_events`.
             since_unix_ns: Leave out what is from before this.
         """
-        yield from self._facts("seq > ? AND time_unix_ns >= ?", (after, since_unix_ns))
+        yield from self.facts("seq > ? AND time_unix_ns >= ?", (after, since_unix_ns))
 
     def adjustments(self) -> Iterator[Adjustment]:
         """Yield what operators have posted, oldest first."""
-        for _, fact in self._facts("kind = 'adjustment'", ()):
+        for _, fact in self.facts("kind = 'adjustment'", ()):
             if isinstance(fact, Adjustment):
                 yield fact
 
-    def _facts(self, condition: str, values: tuple[object, ...]) -> Iterator[tuple[int, Fact]]:
+    def facts(self, condition: str, values: tuple[object, ...]) -> Iterator[tuple[int, Fact]]:
+        """Yield what meets a condition of this room's words, in the order in which it was stored.
+
+        Raises:
+            LedgerCorruptError: Some event can't be read.
+        """
         query = f"SELECT seq, data FROM events WHERE {condition} ORDER BY seq"  # noqa: S608 - ours
         for number, data in self.rows(query, values):
             try:
