@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 
 from tests.simulation.auditor import Auditor, Key
+from tests.simulation.course import Course, failure
 from tests.simulation.plan import Plan, plan
 from tests.simulation.process import Process
-from tests.simulation.rules import NARROW, SOFT, Rules
+from tests.simulation.rules import SOFT
 from tests.simulation.store import Store, settlement
 from tests.simulation.world import NANO, NOON_UNIX_NS, Clock, LawBrokenError, World
 from tollspan.budget import Account, MemoryAuthority
@@ -17,7 +17,7 @@ from tollspan.budget.shared_state import State
 from tollspan.usage import BudgetUnit
 
 
-class Simulation:
+class Simulation(Course):
     """A world with hosts, processes, one authority, and everything that goes wrong.
 
     Args:
@@ -29,6 +29,7 @@ class Simulation:
         self.world = World(seed)
         self._jumped = 0.0
         self._rate = 1.0 + self._skew()
+        super().__init__(self.world, mean=self.plan.mean, calls_that_fit=self.plan.calls_that_fit)
         self.authority = MemoryAuthority(
             self.plan.settings, clock=self.authority_clock, new_name=self._new_epoch
         )
@@ -44,8 +45,6 @@ class Simulation:
         self._epochs = 0
         self._names = 0
         self._backup: State | None = None
-        self.rules = self._first_rules()
-        self._is_ending = False
 
     def authority_clock(self) -> int:
         """Tell the authority's time."""
@@ -63,12 +62,10 @@ class Simulation:
         self._epochs += 1
         return f"{unix_ns:020d}-{self._epochs}"
 
-    def _first_rules(self) -> Rules:
-        tightest = self.plan.mean * self.plan.calls_that_fit
-        limits = {name: int(tightest * self.world.chance.uniform(1, 4)) for name in NARROW}
-        limits["calls"] = self.plan.calls_that_fit * 3
-        limits["org"] = tightest * 4
-        return Rules(limits, self.plan.mean)
+    @property
+    def counting(self) -> Auditor:
+        """Who hears of limits."""
+        return self.auditor
 
     @property
     def processes(self) -> list[Process]:
@@ -86,7 +83,7 @@ class Simulation:
             LawBrokenError: A law did not hold.
         """
         world, chance = self.world, self.world.chance
-        self._announce(self.rules)
+        self.announce(self.rules)
         self.authority.open_epoch()
         world.after_each = self.auditor.check
         for _ in range(self.plan.processes):
@@ -95,7 +92,7 @@ class Simulation:
             (self.plan.cuts, self._cut),
             (self.plan.crashes, self._crash),
             (self.plan.forks, self._fork),
-            (self.plan.changes, self._change_a_limit),
+            (self.plan.changes, self.change_a_limit),
             (0.2, self._fill_a_disk),
             (0.2, self._end_one),
             (2.0, self.authority.expire),
@@ -103,21 +100,13 @@ class Simulation:
             (0.2 if self.plan.clocks == "wild" else 0.0, self._disturb_a_clock),
         ):
             if rate:
-                self._again_and_again(rate, fault)
+                self.again_and_again(rate, fault)
         for _ in range(self.plan.restores):
             at = chance.uniform(0, self.plan.seconds)
             world.at(at, self._back_up)
             world.at(at + chance.choice([0.1, 1.0, 5.0]), self._restore)
         world.wait(self.plan.seconds)
         self._end()
-
-    def _again_and_again(self, rate: float, fault: Callable[[], object]) -> None:
-        def happen() -> None:
-            if not self._is_ending:
-                self.world.at(self.world.chance.expovariate(rate), happen)
-                fault()
-
-        self.world.at(self.world.chance.expovariate(rate), happen)
 
     def _start(self, store: Store) -> None:
         self._names += 1
@@ -131,11 +120,6 @@ class Simulation:
             clock=Clock(self.world, rate=1.0 + self._skew()),
         )
         self.auditor.holders.append(process)
-
-    def _announce(self, rules: Rules) -> None:
-        self.rules = rules
-        for name, limit in rules.limits.items():
-            self.auditor.highest[name] = max(self.auditor.highest[name], limit)
 
     # -- what goes wrong --
 
@@ -168,21 +152,6 @@ class Simulation:
             clock = Clock(self.world, rate=1.0 + self._skew())
             parent = self.world.chance.choice(self.processes)
             self.auditor.holders.append(parent.fork(f"p{self._names}", clock))
-
-    def _change_a_limit(self) -> None:
-        """Lower or raise a limit; processes hear of it by and by."""
-        chance = self.world.chance
-        name = chance.choice(list(self.rules.limits))
-        self._announce(self.rules.changed(name, chance.choice([0.0, 0.5, 0.9, 1.1, 2.0])))
-        if self.rules.limits[name] == 0:
-            self.world.at(1.0, partial(self._restore_limit, name))
-        self.world.happens("the limit of %s is %s", name, self.rules.limits[name])
-        for process in self.processes:
-            self.world.at(chance.uniform(0, 1), partial(setattr, process, "rules", self.rules))
-
-    def _restore_limit(self, name: str) -> None:
-        limit = self.auditor.highest[name]
-        self._announce(Rules({**self.rules.limits, name: limit}, self.rules.mean))
 
     def _fill_a_disk(self) -> None:
         store = self.world.chance.choice(self.stores)
@@ -259,13 +228,13 @@ class Simulation:
     def _end(self) -> None:
         """Let everything come to its end, and check that it adds up."""
         world, auditor = self.world, self.auditor
-        self._is_ending = True
+        self.is_ending = True
         for process in self.processes:
             process.is_ending = True
             process.link.mend()
         world.wait(9.0)  # late messages, the last calls
-        self._until(lambda: auditor.is_true, lambda: None)
-        self._until(lambda: not auditor.holders, self._send_all_home)
+        self.until(lambda: auditor.is_true, lambda: None)
+        self.until(lambda: not auditor.holders, self._send_all_home)
         everyone = Process(
             world,
             self.plan,
@@ -278,7 +247,7 @@ class Simulation:
         everyone.is_ending = True
         everyone.link.mend()
         for store in self.stores:
-            self._until(partial(_is_told, store), partial(store.tell, everyone.link, most=100))
+            self.until(partial(_is_told, store), partial(store.tell, everyone.link, most=100))
         auditor.check()
         if self.plan.is_calm:
             self._law_of_calm()
@@ -291,15 +260,6 @@ class Simulation:
     def _send_all_home(self) -> None:
         for process in self.processes:
             process._run(process.leave)
-
-    def _until(self, is_done: Callable[[], bool], step: Callable[[], None]) -> None:
-        """Do something again and again, a second between, until it is done."""
-        for _ in range(100):
-            if is_done():
-                return
-            step()
-            self.world.wait(1.0)
-        raise LawBrokenError("it comes to no end")
 
     def _law_of_calm(self) -> None:
         """Where nothing went wrong, nothing is held or unresolved that no event says.
@@ -363,10 +323,8 @@ def simulate(seed: int) -> Simulation:
     try:
         simulation.run()
     except Exception as error:
-        world = simulation.world
-        raise AssertionError(
-            f"seed {seed}, after {world.steps} steps, {world.now:.3f} s: {error!r}\n"
-            f"{world.told()}\n{simulation.plan}\n"
-            f"replay: .venv/bin/python -m tests.simulation {seed}"
-        ) from error
+        text = failure(
+            simulation, error, seed=seed, plan=simulation.plan, module="tests.simulation"
+        )
+        raise AssertionError(text) from error
     return simulation

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tollspan.budget import ROOM_SHARE, GivenBack, Lease, LeasedLedger
+from tests.simulation.mutations import fork_keeps_the_lease
+from tollspan.budget import ROOM_SHARE, GivenBack, Lease
 from tollspan.ledger import SQLiteLedger, _rescue, _schema, _session
 from tollspan.ledger import sqlite as ledger_module
 from tollspan.ledger._rescue import Rescue
@@ -124,19 +125,6 @@ def fork_keeps_the_name(patch: pytest.MonkeyPatch) -> None:
         self._owner = owner
 
     patch.setattr(SQLiteLedger, "after_fork_in_child", after_fork_in_child)
-
-
-def fork_keeps_the_lease(patch: pytest.MonkeyPatch) -> None:
-    """A forked child goes on with its parent's lease."""
-    real = LeasedLedger.forget
-
-    def forget(self: LeasedLedger) -> None:
-        kept = getattr(self, "_escrow", None)
-        real(self)
-        if kept is not None:
-            self._escrow = kept
-
-    patch.setattr(LeasedLedger, "forget", forget)
 
 
 def a_locked_file_loses_events(patch: pytest.MonkeyPatch) -> None:

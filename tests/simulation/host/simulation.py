@@ -6,22 +6,21 @@ import contextlib
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
+from tests.simulation.course import Course, failure
 from tests.simulation.host.auditor import Auditor
 from tests.simulation.host.ground import Actor, standing_on
 from tests.simulation.host.plan import Plan, plan
 from tests.simulation.host.process import Disk, Process
-from tests.simulation.rules import NARROW, SOFT, Rules
-from tests.simulation.world import LawBrokenError, World
+from tests.simulation.rules import SOFT
+from tests.simulation.world import World
 from tollspan.ledger import LEDGER_FILE, _processes
 
 _MEMORY = Path("/dev/shm")
 
 
-class Simulation:
+class Simulation(Course):
     """A host.
 
     Args:
@@ -31,20 +30,19 @@ class Simulation:
 
     def __init__(self, seed: int, home: Path) -> None:
         self.plan: Plan = plan(seed)
-        self.world = World(seed)
+        super().__init__(World(seed), mean=self.plan.mean, calls_that_fit=self.plan.calls_that_fit)
         self.home = home
         self.auditor = Auditor(self.world, home, SOFT)
         self.disk = Disk()
         self._running: list[Actor] = []
         self._names = 0
         self._everybody: list[Process] = []
-        self._is_ending = False
         self._taker: sqlite3.Connection | None = None
-        tightest = self.plan.mean * self.plan.calls_that_fit
-        limits = {name: int(tightest * self.world.chance.uniform(1, 4)) for name in NARROW}
-        limits["calls"] = self.plan.calls_that_fit * 3
-        limits["org"] = tightest * 4
-        self.rules = Rules(limits, self.plan.mean)
+
+    @property
+    def counting(self) -> Auditor:
+        """Who hears of limits."""
+        return self.auditor
 
     @property
     def processes(self) -> list[Process]:
@@ -77,7 +75,7 @@ class Simulation:
 
     def _live(self) -> None:
         world = self.world
-        self._announce(self.rules)
+        self.announce(self.rules)
         for _ in range(self.plan.processes):
             self._start()
         world.after_each = self.auditor.check
@@ -85,21 +83,13 @@ class Simulation:
             (self.plan.locks, self.take_the_file),
             (self.plan.crashes, self._crash_one),
             (self.plan.forks, self._fork),
-            (self.plan.changes, self._change_a_limit),
+            (self.plan.changes, self.change_a_limit),
             (self.plan.disks, self._fill_the_disk),
             (0.2, self._end_one),
         ):
             if rate:
-                self._again_and_again(rate, fault)
+                self.again_and_again(rate, fault)
         world.wait(self.plan.seconds)
-
-    def _again_and_again(self, rate: float, fault: Callable[[], object]) -> None:
-        def happen() -> None:
-            if not self._is_ending:
-                self.world.at(self.world.chance.expovariate(rate), happen)
-                fault()
-
-        self.world.at(self.world.chance.expovariate(rate), happen)
 
     def _start(self) -> None:
         self._names += 1
@@ -120,18 +110,13 @@ class Simulation:
         self.auditor.holders.append(process)
         process.begin(self)
 
-    def _announce(self, rules: Rules) -> None:
-        self.rules = rules
-        for name, limit in rules.limits.items():
-            self.auditor.highest[name] = max(self.auditor.highest[name], limit)
-
     # -- what goes wrong --
 
     def take_the_file(self) -> None:
         """Have the file for a while, as a program that copies or repairs it."""
         if self._taker is None:
             self._taker = sqlite3.connect(self.home / LEDGER_FILE, timeout=0, isolation_level=None)
-        if self._taker.in_transaction or self._is_ending:
+        if self._taker.in_transaction or self.is_ending:
             return
         self._taker.execute("BEGIN IMMEDIATE")
         self.world.happens("the file is taken")
@@ -149,7 +134,7 @@ class Simulation:
 
     def crash(self, process: Process) -> None:
         """Kill a process, and start another."""
-        if not self._is_ending:
+        if not self.is_ending:
             process.die()
             self._start()
 
@@ -165,21 +150,6 @@ class Simulation:
             self._names += 1
             self._let_live(self.world.chance.choice(able).fork(f"p{self._names}"))
 
-    def _change_a_limit(self) -> None:
-        """Lower or raise a limit; processes hear of it by and by."""
-        chance = self.world.chance
-        name = chance.choice(list(self.rules.limits))
-        self._announce(self.rules.changed(name, chance.choice([0.0, 0.5, 0.9, 1.1, 2.0])))
-        if self.rules.limits[name] == 0:
-            self.world.at(1.0, partial(self._restore_limit, name))
-        self.world.happens("the limit of %s is %s", name, self.rules.limits[name])
-        for process in self.processes:
-            self.world.at(chance.uniform(0, 1), partial(setattr, process, "rules", self.rules))
-
-    def _restore_limit(self, name: str) -> None:
-        limit = self.auditor.highest[name]
-        self._announce(Rules({**self.rules.limits, name: limit}, self.rules.mean))
-
     def _fill_the_disk(self) -> None:
         self.world.happens("the disk is full")
         self.disk.is_full = True
@@ -193,34 +163,25 @@ class Simulation:
 
     def _end(self) -> None:
         """Let everything come to its end, and check that it adds up."""
-        self._is_ending = True
+        self.is_ending = True
         for process in self.processes:
             process.is_ending = True
         self.world.wait(9.0)
         self._give_the_file_back()
         self.disk.is_full = False
-        self._until(lambda: not self.auditor.holders, self._send_all_home)
+        self.until(lambda: not self.auditor.holders, self._send_all_home)
         self._start()
         (last,) = self.processes
         last.is_ending = True
         self.world.wait(1.5)
         last.run(last.ledger.take_rescued)
         last.run(last.ledger.sweep)
-        self._until(lambda: not self.auditor.holders, self._send_all_home)
+        self.until(lambda: not self.auditor.holders, self._send_all_home)
         self.auditor.check_the_end(is_calm=self.plan.is_calm)
 
     def _send_all_home(self) -> None:
         for process in self.processes:
             process.run(process.leave)
-
-    def _until(self, is_done: Callable[[], bool], step: Callable[[], None]) -> None:
-        """Do something again and again, a second between, until it is done."""
-        for _ in range(100):
-            if is_done():
-                return
-            step()
-            self.world.wait(1.0)
-        raise LawBrokenError("it comes to no end")
 
 
 def simulate(seed: int) -> Simulation:
@@ -236,12 +197,10 @@ def simulate(seed: int) -> Simulation:
     try:
         simulation.run()
     except Exception as error:
-        world = simulation.world
-        raise AssertionError(
-            f"seed {seed}, after {world.steps} steps, {world.now:.3f} s: {error!r}\n"
-            f"{world.told()}\n{simulation.plan}\n"
-            f"replay: .venv/bin/python -m tests.simulation.host {seed}"
-        ) from error
+        text = failure(
+            simulation, error, seed=seed, plan=simulation.plan, module="tests.simulation.host"
+        )
+        raise AssertionError(text) from error
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(home)
