@@ -7,11 +7,20 @@ import re
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from tollspan.usage import BATCH_MEDIA_TYPE, Fact, encode_batch, encode_cloud_event, event_id
+from tollspan.usage import (
+    BATCH_MEDIA_TYPE,
+    EventVerdict,
+    EventVerdicts,
+    Fact,
+    KeyInfo,
+    encode_batch,
+    encode_cloud_event,
+    event_id,
+)
 
 from ._http import Answer, HttpClient, HttpError
 
@@ -27,35 +36,6 @@ _WORDS: Final[Mapping[int, str]] = {
     404: "there is no ingest API at TOLLSPAN_ENDPOINT",
     429: "it wants us to wait",
 }
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server says of one event.
-
-    Attributes:
-        id: The event's; None where the server could not read it.
-        status: `accepted`: stored now; `duplicate`: it was there; `rejected`: it never will be.
-        reason: In a word for machines, why.
-        message: For people, why.
-    """
-
-    id: str | None = None
-    status: Literal["accepted", "duplicate", "rejected"]
-    reason: str = ""
-    message: str = ""
-
-
-class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a batch, event by event, in its order."""
-
-    results: tuple[Verdict, ...]
-
-
-class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose a key is, and what it may."""
-
-    tenant: str
-    scopes: tuple[str, ...] = ()
 
 
 class RefusedError(HttpError):
@@ -79,7 +59,7 @@ class _Problem(msgspec.Struct):
 
 
 _problem = msgspec.json.Decoder(_Problem)
-_verdicts = msgspec.json.Decoder(Verdicts)
+_verdicts = msgspec.json.Decoder(EventVerdicts)
 _key_info = msgspec.json.Decoder(KeyInfo)
 
 
@@ -98,7 +78,7 @@ def cut(facts: Sequence[Fact], most_events: int) -> list[tuple[Fact, bytes]]:
 
 def send(
     client: HttpClient, endpoint: str, tenant: str, batch: Sequence[tuple[Fact, bytes]]
-) -> tuple[Verdict, ...]:
+) -> tuple[EventVerdict, ...]:
     """Send a batch; return what became of each event.
 
     Raises:

@@ -21,12 +21,11 @@ import msgspec
 
 from tollspan.ledger import DeadLetter, Shipment, SQLiteLedger, Waits
 from tollspan.safety import Guard
-from tollspan.usage import Fact, LedgerError, TollspanError, event_id
+from tollspan.usage import EventVerdict, Fact, LedgerError, TollspanError, event_id
 
 from ._addresses import shown
 
 if TYPE_CHECKING:
-    from ._batches import Verdict
     from ._http import HttpClient
 
 MOST_EVENTS: Final = 500
@@ -192,7 +191,7 @@ class Shipper:
 
     def _send(self, client: HttpClient, waiting: _Waiting) -> int:
         """Send what fits into a batch, and note what became of it; return how many were taken."""
-        from ._batches import TooMuchError, Verdict, cut, send  # noqa: PLC0415 - as above
+        from ._batches import TooMuchError, cut, send  # noqa: PLC0415 - as above
 
         tenant = self._whose(client)
         batch = cut(waiting.facts, self._most)
@@ -203,11 +202,13 @@ class Shipper:
             if len(batch) > 1:
                 self._most = len(batch) // 2
                 return 0
-            verdicts = (Verdict(status="rejected", reason=error.reason, message=str(error)),)
+            verdicts = (EventVerdict(status="rejected", reason=error.reason, message=str(error)),)
         self._note([event_id(fact) for fact, _ in batch], verdicts, waiting)
         return sum(one.status != "rejected" for one in verdicts)
 
-    def _note(self, ids: Sequence[str], verdicts: Sequence[Verdict], waiting: _Waiting) -> None:
+    def _note(
+        self, ids: Sequence[str], verdicts: Sequence[EventVerdict], waiting: _Waiting
+    ) -> None:
         """Note what became of each event of a batch."""
         dead = tuple(
             DeadLetter(

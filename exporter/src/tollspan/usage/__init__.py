@@ -1,6 +1,7 @@
 """The values that move through tollspan, and every exception. No I/O, no OpenTelemetry."""
 
 from .amounts import format_amount, to_decimal, unit_word
+from .answers import EventVerdict, EventVerdicts, KeyInfo
 from .blocks import BLOCK_PERIOD, BlockBudget
 from .call import LOCAL_TENANT, TOOL_PROVIDER, Attribution, Call, Request
 from .cost import (
@@ -171,10 +172,13 @@ __all__ = [
     "Dialect",
     "DocumentReader",
     "Event",
+    "EventVerdict",
+    "EventVerdicts",
     "Fact",
     "ForeignSpan",
     "GateUnavailableError",
     "Iteration",
+    "KeyInfo",
     "LedgerCorruptError",
     "LedgerError",
     "LedgerUnavailableError",
