@@ -26,6 +26,7 @@ class FakeIngest(LoopbackServer):
         mood: How it answers batches.
         status: With what it answers in a good mood.
         headers: What it sends besides.
+        tells: What it says beside its verdicts.
         most: How many events it takes at once.
         refuses: Says why an event is refused for good; None for no reason.
         stored: What it has, by id, in the order in which it came.
@@ -39,6 +40,7 @@ class FakeIngest(LoopbackServer):
         self.mood: Mood = "good"
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.tells: dict[str, object] = {}
         self.most = 10_000
         self.refuses: Callable[[Fact], str | None] = lambda _: None
         self.stored: dict[str, Fact] = {}
@@ -86,7 +88,8 @@ class FakeIngest(LoopbackServer):
                 results = self._store(events[: len(events) // 2])
             case "good":
                 results = self._store(events)
-        return self._send(connection, 200, json.dumps({"results": results}).encode())
+        body = {"results": results, **self.tells}
+        return self._send(connection, 200, json.dumps(body).encode())
 
     def _break_off(self, connection: Connection, events: list[bytes]) -> bool:
         """Give no answer, or half of one, whether the events were stored or not."""

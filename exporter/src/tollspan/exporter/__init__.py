@@ -10,6 +10,7 @@ from ._books import Books
 
 if TYPE_CHECKING:
     from ._fetching import Fetched, RuleFetcher
+    from ._heeding import Heeder
     from ._settling import SettlingBooks
     from ._shipping import Shipper, ShippingStatus
     from ._spans import UsageEventExporter
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Books",
     "Fetched",
+    "Heeder",
     "RuleFetcher",
     "SettlingBooks",
     "Shipper",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 _MODULES = {
     "Fetched": "_fetching",
+    "Heeder": "_heeding",
     "RuleFetcher": "_fetching",
     "SettlingBooks": "_settling",
     "Shipper": "_shipping",

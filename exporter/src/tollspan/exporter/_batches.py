@@ -14,7 +14,6 @@ import msgspec
 from tollspan.usage import (
     BATCH_MEDIA_TYPE,
     EventVerdict,
-    EventVerdicts,
     Fact,
     KeyInfo,
     encode_batch,
@@ -54,12 +53,30 @@ class TooMuchError(HttpError):
     reason: str = "too_large"
 
 
+class _Verdicts(msgspec.Struct):
+    """The verdicts of an answer, whatever else is in it."""
+
+    results: tuple[EventVerdict, ...]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What a server made of a batch.
+
+    Attributes:
+        verdicts: Event by event.
+        answer: The whole of what it said; empty where it said nothing.
+    """
+
+    verdicts: tuple[EventVerdict, ...]
+    answer: bytes = b""
+
+
 class _Problem(msgspec.Struct):
     error: dict[str, str]
 
 
 _problem = msgspec.json.Decoder(_Problem)
-_verdicts = msgspec.json.Decoder(EventVerdicts)
+_verdicts = msgspec.json.Decoder(_Verdicts)
 _key_info = msgspec.json.Decoder(KeyInfo)
 
 
@@ -78,7 +95,7 @@ def cut(facts: Sequence[Fact], most_events: int) -> list[tuple[Fact, bytes]]:
 
 def send(
     client: HttpClient, endpoint: str, tenant: str, batch: Sequence[tuple[Fact, bytes]]
-) -> tuple[EventVerdict, ...]:
+) -> Taken:
     """Send a batch; return what became of each event.
 
     Raises:
@@ -103,7 +120,7 @@ def send(
     ids = [event_id(fact) for fact, _ in batch]
     if [one.id for one in results] != ids:
         raise HttpError(f"it answers with verdicts for {len(results)} events, but not for ours")
-    return results
+    return Taken(results, answer.body)
 
 
 def whose(client: HttpClient, endpoint: str) -> str:

@@ -130,10 +130,23 @@ class RuleFetcher:
             why = self.known().problem or "nobody has asked yet"
             raise ConfigError(f"there are no rules from {shown(self._url)}: {why}")
 
-    def _look_alone(self) -> bool:
+    def fetch_now(self) -> bool:
+        """Ask whether it is time to or not; False where another process of the host is at it.
+
+        Raises:
+            ConfigError: What was found can't be kept.
+        """
+        try:
+            return self._look_alone(is_due=True)
+        except OSError as error:
+            why = f"{self._copy} can't be written ({error.strerror or error})"
+            self._fail(why)
+            raise ConfigError(why) from error
+
+    def _look_alone(self, *, is_due: bool = False) -> bool:
         """Ask if it is time to; False where another process of the host is at it."""
         with alone(self._home, f"{self._copy.stem}.rules") as is_alone:
-            if is_alone and self._is_due():
+            if is_alone and (is_due or self._is_due()):
                 self._look()
             return is_alone
 

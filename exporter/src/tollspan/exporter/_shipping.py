@@ -26,6 +26,7 @@ from tollspan.usage import EventVerdict, Fact, LedgerError, TollspanError, event
 from ._addresses import shown
 
 if TYPE_CHECKING:
+    from ._heeding import Heeder
     from ._http import HttpClient
 
 MOST_EVENTS: Final = 500
@@ -49,12 +50,14 @@ class ShippingStatus(msgspec.Struct, frozen=True, kw_only=True):
         waits: What is left to send; None where the ledger can't say.
         problem: Why the last batch was not taken; None when all is well.
         sent_at_unix_ns: When a batch was taken last; 0 for never.
+        exceeded: How many accounts are used up there.
     """
 
     destination: str
     waits: Waits | None = None
     problem: str | None = None
     sent_at_unix_ns: int = 0
+    exceeded: int = 0
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +98,7 @@ class Shipper:
         most_events: How many one batch has at most.
         look_every_seconds: How long an event may wait for others to go with.
         clock: Unix nanoseconds.
+        heeder: Takes what the server tells besides; None to pass over that.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Shipper:
         endpoint: str,
         key: str,
         *,
+        heeder: Heeder | None = None,
         most_events: int = MOST_EVENTS,
         look_every_seconds: float = _LOOK_EVERY_SECONDS,
         clock: Callable[[], int] = time.time_ns,
@@ -114,6 +119,7 @@ class Shipper:
         self._most_allowed = self._most = most_events
         self._look_every_seconds = look_every_seconds
         self._clock = clock
+        self.heeder = heeder
         self._state = ledger.home / "run" / "shipping.json"
         self._guard = Guard("exporter.shipping")
         self._tenant: str | None = None
@@ -191,20 +197,29 @@ class Shipper:
 
     def _send(self, client: HttpClient, waiting: _Waiting) -> int:
         """Send what fits into a batch, and note what became of it; return how many were taken."""
-        from ._batches import TooMuchError, cut, send  # noqa: PLC0415 - as above
+        from ._batches import Taken, TooMuchError, cut, send  # noqa: PLC0415 - as above
 
         tenant = self._whose(client)
         batch = cut(waiting.facts, self._most)
         try:
-            verdicts = send(client, self._endpoint, tenant, batch)
+            taken = send(client, self._endpoint, tenant, batch)
             self._most = min(self._most_allowed, self._most * 2)
         except TooMuchError as error:
             if len(batch) > 1:
                 self._most = len(batch) // 2
                 return 0
-            verdicts = (EventVerdict(status="rejected", reason=error.reason, message=str(error)),)
-        self._note([event_id(fact) for fact, _ in batch], verdicts, waiting)
-        return sum(one.status != "rejected" for one in verdicts)
+            refused = EventVerdict(status="rejected", reason=error.reason, message=str(error))
+            taken = Taken((refused,))
+        self._note([event_id(fact) for fact, _ in batch], taken.verdicts, waiting)
+        self._heed(taken.answer)
+        return sum(one.status != "rejected" for one in taken.verdicts)
+
+    def _heed(self, answer: bytes) -> None:
+        """Take what the server tells besides; at the end of a process nothing follows from it."""
+        if answer and self.heeder is not None and not self._ending.is_set():
+            wrong = self.heeder.heed(answer)
+            if wrong is not None:
+                self._say(wrong)
 
     def _note(
         self, ids: Sequence[str], verdicts: Sequence[EventVerdict], waiting: _Waiting
@@ -286,6 +301,7 @@ class Shipper:
             waits=waits,
             problem=kept.problem,
             sent_at_unix_ns=kept.sent_at_unix_ns,
+            exceeded=0 if self.heeder is None else self.heeder.exceeded(),
         )
 
     def _keep(self, problem: str | None, *, has_sent: bool = False) -> None:

@@ -1,7 +1,7 @@
 """The values that move through tollspan, and every exception. No I/O, no OpenTelemetry."""
 
 from .amounts import format_amount, to_decimal, unit_word
-from .answers import EventVerdict, EventVerdicts, KeyInfo
+from .answers import EventVerdict, EventVerdicts, ExceededAccount, KeyInfo, ServerState
 from .blocks import BLOCK_PERIOD, BlockBudget
 from .call import LOCAL_TENANT, TOOL_PROVIDER, Attribution, Call, Request
 from .cost import (
@@ -116,6 +116,7 @@ from .wire import (
     decode_cloud_event,
     encode_batch,
     encode_cloud_event,
+    encode_verdicts,
     event_id,
     event_time,
     split_batch,
@@ -174,6 +175,7 @@ __all__ = [
     "Event",
     "EventVerdict",
     "EventVerdicts",
+    "ExceededAccount",
     "Fact",
     "ForeignSpan",
     "GateUnavailableError",
@@ -193,6 +195,7 @@ __all__ = [
     "Recovery",
     "Request",
     "Response",
+    "ServerState",
     "SessionLimitExceededError",
     "SettledBy",
     "TagBudgetExceededError",
@@ -215,6 +218,7 @@ __all__ = [
     "encode_batch",
     "encode_cloud_event",
     "encode_event",
+    "encode_verdicts",
     "estimate_input_tokens",
     "estimate_tokens",
     "event_id",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
+
+from .units import BudgetUnit
 
 
 class EventVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,7 +26,38 @@ class EventVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     message: str = ""
 
 
-class EventVerdicts(msgspec.Struct, frozen=True, kw_only=True):
+class ExceededAccount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An account that is used up, by the server's books. Amounts are strings on the wire.
+
+    Attributes:
+        budget_id, scope, period, unit: The account, named as the charges of events name it.
+        limit, spent, held: How it stands, in its unit.
+        resets_at: When its period ends; None for never.
+    """
+
+    budget_id: str
+    scope: str = ""
+    period: str = ""
+    unit: BudgetUnit = "usd"
+    limit: int
+    spent: int
+    held: int = 0
+    resets_at: datetime | None = None
+
+
+class ServerState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a server tells of itself beside its verdicts.
+
+    Attributes:
+        rules: The ETag of the rules in force there; None where it does not say.
+        exceeded: Every account of the tenant that is used up there; None where it does not say.
+    """
+
+    rules: str | None = None
+    exceeded: tuple[ExceededAccount, ...] | None = None
+
+
+class EventVerdicts(ServerState, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to a batch, event by event, in its order."""
 
     results: tuple[EventVerdict, ...]

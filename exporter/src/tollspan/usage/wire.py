@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from .answers import EventVerdicts
 from .errors import TollspanError
 from .events import (
     DECISION_TYPE,
@@ -99,6 +100,11 @@ def encode_cloud_event(fact: Fact) -> bytes:
 def encode_batch(events: Sequence[bytes]) -> bytes:
     """Join written events to one batch."""
     return b"[" + b",".join(events) + b"]"
+
+
+def encode_verdicts(answer: EventVerdicts) -> bytes:
+    """Write a server's answer to a batch."""
+    return _encode(_with_strings(msgspec.to_builtins(answer)))
 
 
 def split_batch(body: bytes) -> list[bytes]:

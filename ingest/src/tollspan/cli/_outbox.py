@@ -45,6 +45,7 @@ def list_(parsed: argparse.Namespace) -> int:
                 "oldest": _time(None if waits is None else waits.oldest_unix_ns),
                 "sent_at": _time(status.sent_at_unix_ns or None),
                 "problem": status.problem,
+                "exceeded": status.exceeded,
                 "dead_letters": [_as_json(one) for one in dead],
             }
         )
@@ -55,6 +56,9 @@ def list_(parsed: argparse.Namespace) -> int:
         print_line(f"the oldest is of {rfc3339(waits.oldest_unix_ns)}")
     if status.problem is not None:
         print_line(f"why they wait: {status.problem}")
+    if status.exceeded:
+        found = many(status.exceeded, "account")
+        print_line(f"{found} used up there: calls that touch one are denied")
     if dead:
         print_line()
         print_line(f"{many(len(dead), 'event')} that it refused for good:")

@@ -142,10 +142,18 @@ class BooksInForce:
             self.allowed.use(allowance)
         self.gate.use(rules, no_prices=no_prices if rule != "allow" else None)
 
+    def heed(self) -> None:
+        """Refuse what the server to which events go says is used up, if that has changed."""
+        heeder = None if self.shipper is None else self.shipper.heeder
+        flags = None if heeder is None else heeder.look()
+        if flags is not None:
+            self.gate.flag(flags)
+
     def tick(self) -> None:
         """Do what is due about once a second."""
         if self.shipper is not None:
             self.shipper.start()
+            self.heed()
         if self.leases is not None:
             self.leases.tick()
         if self.allowed is not None:

@@ -1,15 +1,29 @@
-"""Sets up what sends events to the ingest API."""
+"""Sets up what sends events to the ingest API, and what is made of its answers."""
 
 from __future__ import annotations
 
-from tollspan.exporter import Shipper
+from tollspan.exporter import Heeder, Shipper, shown
 from tollspan.ledger import SQLiteLedger
 
+from ._rules import fetcher_of
 from ._settings import Settings
 
 
 def shipper_of(settings: Settings, ledger: SQLiteLedger) -> Shipper | None:
     """Return what sends the ledger's events; None where they stay."""
-    if settings.endpoint is None or settings.api_key is None:
+    endpoint = settings.endpoint
+    if endpoint is None or settings.api_key is None:
         return None
-    return Shipper(ledger, settings.endpoint, settings.api_key)
+    heeder = Heeder(
+        ledger.home,
+        shown(endpoint.rstrip("/")),
+        fetcher=fetcher_of(settings) if _serves_rules(settings, endpoint) else None,
+        document=settings.document,
+    )
+    return Shipper(ledger, endpoint, settings.api_key, heeder=heeder)
+
+
+def _serves_rules(settings: Settings, endpoint: str) -> bool:
+    """Say whether the rules come from the server to which events are sent."""
+    url = settings.rules_url
+    return url is not None and url.startswith(f"{endpoint.rstrip('/')}/")

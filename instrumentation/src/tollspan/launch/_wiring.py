@@ -172,7 +172,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         ),
         worker=worker,
     )
-    _attach(lifecycle, books, telemetry, after)
+    _attach(lifecycle, books, telemetry, after, watcher)
     funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
     door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
     use(rules)
@@ -196,9 +196,14 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
 
 
 def _attach(
-    lifecycle: Lifecycle, books: BooksInForce, telemetry: Telemetry, after: AfterCalls
+    lifecycle: Lifecycle,
+    books: BooksInForce,
+    telemetry: Telemetry,
+    after: AfterCalls,
+    watcher: RuleWatcher,
 ) -> None:
-    """Set up what accounts for jobs, and what programs ask of their calls."""
+    """Set up what accounts for jobs, what programs ask of their calls, and what servers tell."""
+    _hear(books, watcher, lifecycle.worker)
     lifecycle.desk = JobDesk(
         books.sink, lifecycle.spans, lifecycle.worker, telling(telemetry, after)
     )
@@ -211,6 +216,18 @@ def _after(books: BooksInForce) -> AfterCalls:
     after.watch(lambda: books.gate.rules, books.standing, books.milestones)
     after.seen.append(books.gate.typical.learn)
     return after
+
+
+def _hear(books: BooksInForce, watcher: RuleWatcher, worker: Worker) -> None:
+    """Have what the server to which events go says in force at once, here; others look by time."""
+
+    def heed() -> None:
+        watcher.look()
+        books.heed()
+
+    if books.shipper is not None and books.shipper.heeder is not None:
+        books.shipper.heeder.on_change = lambda: worker.do(heed)
+        books.heed()
 
 
 def _tell_warnings(

@@ -19,6 +19,7 @@ from .document_limits import NO_OWN_UNITS, OWN_UNIT, UNIT_WORDS, parse_amount
 from .document_plans import ASSIGN_KEYS, PLAN_KEYS, PLAN_NAME
 from .document_windows import IDLE_KEYS, LEAST_IDLE_SECONDS, ROLLING_KEYS, WINDOW_KEYS
 from .explaining import Matching, Seen, matchings
+from .flagged import AccountName, Flag, FlaggedAuthority, Flags
 from .folding import (
     FOLD_AFTER_SECONDS,
     FOLDED,
@@ -189,6 +190,7 @@ __all__ = [
     "UNIT_WORDS",
     "WINDOW_KEYS",
     "Account",
+    "AccountName",
     "Allowance",
     "AllowedLedger",
     "Allowing",
@@ -213,6 +215,9 @@ __all__ = [
     "Decision",
     "DeferredHold",
     "Every",
+    "Flag",
+    "FlaggedAuthority",
+    "Flags",
     "FoldLook",
     "FoldOrder",
     "FoldRow",

@@ -114,6 +114,8 @@ def exceeded(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> Cal
     )
     if budget is not None and budget.finish_reserve and not call.attribution.finishing:
         text += f"; {percent(budget.finish_reserve)} of the budget are kept for finishing"
+    if refusal.source == "ingest_flag":
+        text += "; so says the ingest API"
     message = budget.message if budget else None
     return _class_of(budget)(
         f"{message} ({text})" if message else text,
@@ -128,6 +130,7 @@ def exceeded(call: Call, refusal: Refusal, budgets: Mapping[str, Budget]) -> Cal
         resets_at=resets_at,
         message=message,
         upgrade_url=budget.upgrade_url if budget else None,
+        source=refusal.source,
         recovery=_recovery(call, refusal, budgets),
         call_id=call.id,
     )

@@ -23,6 +23,7 @@ from .answering import Answers
 from .bounds import Bounds
 from .cooldowns import Cooldowns
 from .fitting import Fitter
+from .flagged import FlaggedAuthority, Flags
 from .idle import Place, Touch
 from .idle_periods import IdlePeriods, PeriodUnknownError
 from .judging import Judge
@@ -73,7 +74,8 @@ class BudgetGate:
         self._cooldowns = Cooldowns(clock)
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self._bounds = bounds
-        self._authority = authority
+        self._flags: Flags = {}
+        self._holder = self._authority = authority
         self._allowing: Allowing | None = None
         self._has_room: Callable[[Hold], bool] | None = None
         self.typical = TypicalBounds(bounds)
@@ -120,9 +122,29 @@ class BudgetGate:
             has_room: Says of a hold whether this process can make it without asking anybody; None
                 where it never can.
         """
-        self._authority = authority
+        self._holder = authority
         self._allowing = allowing
         self._has_room = has_room
+        self._hold_by_flags()
+
+    def flag(self, flags: Flags) -> None:
+        """Refuse what touches these accounts from now on, and no longer what others were named.
+
+        Without any, calls pay nothing for that.
+        """
+        self._flags = flags
+        self._hold_by_flags()
+
+    def _hold_by_flags(self) -> None:
+        """Put the flags before whoever holds the money; two threads may say either at a time."""
+        while True:
+            holder, flags = self._holder, self._flags
+            self._authority = self._flagged(holder)
+            if holder is self._holder and flags is self._flags:
+                return
+
+    def _flagged(self, authority: Authority) -> Authority:
+        return FlaggedAuthority(authority, self._flags) if self._flags else authority
 
     def _allow(self, hold: Hold) -> Hold | None:
         """Hold in allowances what the authority could not hold; None where that can't be."""
@@ -258,7 +280,7 @@ class BudgetGate:
         gate._periods = LookedPeriods(self._own_periods)  # noqa: SLF001 - a copy of this
         gate._go_by(self._planner)  # noqa: SLF001 - a copy of this
         looking = looking or Looking(self._authority.balances, self._has_room)
-        gate._authority = looking  # noqa: SLF001 - a copy of this
+        gate._authority = self._flagged(looking)  # noqa: SLF001 - a copy of this
         return gate.authorize(call)
 
     def goes_on(self, call: Call) -> bool:

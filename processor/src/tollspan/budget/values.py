@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote, Request
+from tollspan.usage import BudgetUnit, CallDeniedError, DecisionNote, DenialSource, Request
 
 REPORT = "report"
 """The door of what was used already, as the program says."""
@@ -82,11 +82,13 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
         balances: These accounts, in the order of the hold's legs. With `is_held`, soft ones alone.
         asked: What was asked of each of them.
         is_held: Only soft accounts were short, so the hold was made all the same.
+        source: Who says so: the authority, or a server that was asked before.
     """
 
     balances: tuple[Balance, ...]
     asked: tuple[int, ...]
     is_held: bool = False
+    source: DenialSource = "precall"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
