@@ -19,6 +19,16 @@ class Counting(Protocol):
         """It, by budget."""
 
 
+class Living(Protocol):
+    """A process, as far as it matters here.
+
+    Attributes:
+        is_ending: It makes no more calls.
+    """
+
+    is_ending: bool
+
+
 class Course(ABC):
     """A life that goes on by chance until it is brought to its end.
 
@@ -49,7 +59,7 @@ class Course(ABC):
 
     @property
     @abstractmethod
-    def processes(self) -> Sequence[object]:
+    def processes(self) -> Sequence[Living]:
         """Those that live, and don't just end."""
 
     def again_and_again(self, rate: float, fault: Callable[[], object]) -> None:
@@ -61,6 +71,21 @@ class Course(ABC):
                 fault()
 
         self.world.at(self.world.chance.expovariate(rate), happen)
+
+    def live(self, seconds: float) -> None:
+        """Let everything go on for so long; whatever is late by then begins nothing more.
+
+        Where many wait for one thing, time goes by while they do: what is due is behind it, and
+        more would be due with each of them, without end.
+        """
+        self.world.at(seconds, self._begin_to_end)
+        self.world.wait(seconds)
+        self._begin_to_end()
+
+    def _begin_to_end(self) -> None:
+        self.is_ending = True
+        for process in self.processes:
+            process.is_ending = True
 
     def announce(self, rules: Rules) -> None:
         """Put other rules in force."""

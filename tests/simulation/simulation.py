@@ -105,7 +105,7 @@ class Simulation(Course):
             at = chance.uniform(0, self.plan.seconds)
             world.at(at, self._back_up)
             world.at(at + chance.choice([0.1, 1.0, 5.0]), self._restore)
-        world.wait(self.plan.seconds)
+        self.live(self.plan.seconds)
         self._end()
 
     def _start(self, store: Store) -> None:
@@ -228,9 +228,7 @@ class Simulation(Course):
     def _end(self) -> None:
         """Let everything come to its end, and check that it adds up."""
         world, auditor = self.world, self.auditor
-        self.is_ending = True
         for process in self.processes:
-            process.is_ending = True
             process.link.mend()
         world.wait(9.0)  # late messages, the last calls
         self.until(lambda: auditor.is_true, lambda: None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+import tests.simulation.host.simulation as host
 from tests.simulation.host.mutations import FOUND_BY, MUTATIONS
-from tests.simulation.host.plan import plan
+from tests.simulation.host.plan import Plan, plan
 from tests.simulation.host.simulation import simulate
 
 AT_ONCE = 25
@@ -41,6 +43,22 @@ def test_among_the_hosts_are_all_kinds_of_faults() -> None:
     assert any(plan.is_calm for plan in plans)
     for fault in ("pauses", "locks", "crashes", "forks", "changes", "disks", "overruns"):
         assert any(getattr(plan, fault) for plan in plans), fault
+
+
+def test_a_host_whose_file_is_hardly_ever_free_comes_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Time goes by while processes wait: what is due by then must not be more and more."""
+
+    def crowded(seed: int) -> Plan:
+        made = plan(seed)
+        return msgspec.structs.replace(
+            made, leases="always", processes=4, locks=4.0, pauses=0.4, forks=0.3, crashes=0.0
+        )
+
+    monkeypatch.setattr(host, "plan", crowded)
+    for seed in range(25):
+        assert simulate(seed).world.steps < 5_000
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

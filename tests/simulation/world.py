@@ -12,6 +12,8 @@ Kept = TypeVar("Kept")
 NANO: Final = 1_000_000_000
 NOON_UNIX_NS: Final = 1_795_348_800 * NANO
 _DEEPEST: Final = 4
+_MOST_STEPS: Final = 50_000
+"""Far more than any life takes; without it, one that comes to no end would fill the memory."""
 
 
 class LawBrokenError(AssertionError):
@@ -52,7 +54,11 @@ class World:
         self.trace.append((self.now, what, about))
 
     def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Let others go on while somebody waits; True when what was waited for came."""
+        """Let others go on while somebody waits; True when what was waited for came.
+
+        Raises:
+            LawBrokenError: So much has happened that it would never end.
+        """
         end = self.now + seconds
         if self._depth < _DEEPEST:
             self._depth += 1
@@ -70,6 +76,8 @@ class World:
         time, _, what = heapq.heappop(self._queue)
         self.now = max(self.now, time)
         self.steps += 1
+        if self.steps > _MOST_STEPS:
+            raise LawBrokenError("it comes to no end")
         happened = len(self.trace)
         what()
         if len(self.trace) != happened:

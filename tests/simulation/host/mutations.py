@@ -232,7 +232,7 @@ FOUND_BY: dict[str, int] = {
     "a wish is granted whatever there is": 104,
     "a grant is one too many": 9,
     "grants are not all or none": 9,
-    "stored twice": 34,
+    "stored twice": 874,
     "given back in pieces": 71,
     "a locked file loses events": 6,
     "rescued only once": 12,

@@ -89,7 +89,7 @@ class Simulation(Course):
         ):
             if rate:
                 self.again_and_again(rate, fault)
-        world.wait(self.plan.seconds)
+        self.live(self.plan.seconds)
 
     def _start(self) -> None:
         self._names += 1
@@ -163,9 +163,6 @@ class Simulation(Course):
 
     def _end(self) -> None:
         """Let everything come to its end, and check that it adds up."""
-        self.is_ending = True
-        for process in self.processes:
-            process.is_ending = True
         self.world.wait(9.0)
         self._give_the_file_back()
         self.disk.is_full = False
