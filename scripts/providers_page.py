@@ -79,7 +79,8 @@ Functions that `@tool` decorates, and what `report_usage` says: see [tools](../h
 
 - **Background responses** (`responses.create(background=True)`) answer before they are done. Their
   bound stays held until a process of the host sees their end: see [jobs](../how-to/jobs.md).
-- **Batches of messages** are settled when their results are read to their end: see the same page.
+- **Batches** are settled when their results are read to their end, or the file of their output is:
+  see the same page. Of a file that no process of the host has uploaded or read, nothing is known.
 - **Media, server-held history and tools at the provider** have a wide bound. A call without any
   bound is refused where there is a budget, unless `reserves` in `prices.yaml` gives it one.
 - **A stream that is left early** is billed from an [estimate](estimates.md).

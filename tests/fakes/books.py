@@ -31,14 +31,17 @@ it has no price there.
 
 PRICES: Mapping[str, Price] = {
     "gpt-4o-mini": Price(150_000, 75_000, 600_000),
+    "gpt-4o-mini@batch": Price(75_000, 75_000, 300_000),
     "gpt-4o-mini@priority": Price(250_000, 125_000, 1_000_000),
     "gpt-4o": Price(2_500_000, 1_250_000, 10_000_000),
     "gpt-4.1-mini": Price(400_000, 100_000, 1_600_000),
     "gpt-6-luna": Price(100_000, 10_000, 500_000, 125_000),
     "gpt-3.5-turbo-instruct": Price(1_500_000, 1_500_000, 2_000_000),
     "o4-mini": Price(1_100_000, 275_000, 4_400_000),
+    "gpt-4o@batch": Price(1_250_000, 1_250_000, 5_000_000),
     "o4-mini@flex": Price(550_000, 138_000, 2_200_000),
     "text-embedding-3-small": Price(20_000, 20_000, 0),
+    "text-embedding-3-small@batch": Price(10_000, 10_000, 0),
     "omni-moderation-latest": Price(0, 0, 0),
 }
 """OpenAI's list prices of the models that the tests use; a table at construction replaces it."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tests.fakes import openai_chat, openai_responses, openai_vectors, tokens
 from tests.fakes.dialect import Answer, Endpoint, RefusedError
+from tests.fakes.openai_batches import FileBatches
 from tests.fakes.openai_errors import error_object
 from tests.fakes.replies import Reply
 from tests.fakes.wire import HttpRequest
@@ -49,6 +50,9 @@ class OpenAIDialect:
     Args:
         models: What `GET /v1/models` lists.
         deployments: Azure's deployments: name → model. Each model is also a deployment.
+
+    Attributes:
+        batches: Its files and batches.
     """
 
     def __init__(self, models: Iterable[str], deployments: Mapping[str, str]) -> None:
@@ -56,11 +60,14 @@ class OpenAIDialect:
         self._deployments = {**{model: model for model in self._models}, **deployments}
         self._later: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
+        self.batches = FileBatches()
 
     def route(self, http: HttpRequest) -> Endpoint | None:
         """Return what serves a billable request; None for any other."""
         target = _target(http.path)
         operation = _OPERATIONS.get(target.operation) if http.method == "POST" else None
+        if http.method == "POST" and target.operation == "/batches":
+            return self.batches.begin
         if operation is None:
             return None
         if target.operation == "/responses":
@@ -100,10 +107,13 @@ class OpenAIDialect:
         return {"error": error_object(refused)}
 
     def unbilled(self, http: HttpRequest) -> tuple[int, bytes]:
-        """List the models, or tell what became of a background response."""
+        """List the models, or tell what became of a background response, of a file or a batch."""
         operation = _target(http.path).operation
         if http.method == "GET" and operation == "/models":
             return 200, self._list_models()
+        found = self.batches.fetch(http, operation)
+        if found is not None:
+            return 200, found
         with self._lock:
             later = self._later.get(operation.removeprefix("/responses/"))
         if http.method == "GET" and later is not None:

@@ -23,6 +23,9 @@ class FakeOpenAI(FakeProvider):
         port: 0 takes a free one.
         keep_requests: How many of the last requests are recorded.
         deployments: Azure's deployments: name → model. Each priced model is also a deployment.
+
+    Attributes:
+        batches: Its files and batches.
     """
 
     def __init__(
@@ -35,9 +38,11 @@ class FakeOpenAI(FakeProvider):
         keep_requests: int = 1000,
         deployments: Mapping[str, str] = DEPLOYMENTS,
     ) -> None:
+        dialect = OpenAIDialect(prices, deployments)
+        self.batches = dialect.batches
         super().__init__(
             "fake-openai",
-            OpenAIDialect(prices, deployments),
+            dialect,
             default,
             prices=prices,
             tokenizer=tokenizer,

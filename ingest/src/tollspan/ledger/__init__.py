@@ -7,6 +7,7 @@ from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
 from ._waiting import Waiting
 from .authorities import name_of, open_authority
+from .file_notes import FileNotes
 from .inspecting import ServedAuthority, ServerReport, ServerRisk
 from .postgres import PostgresAuthority
 from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
@@ -20,6 +21,7 @@ __all__ = [
     "NETWORK_FILE_SYSTEMS",
     "DeadLetter",
     "EventTail",
+    "FileNotes",
     "LedgerReader",
     "OpenHold",
     "Outbox",

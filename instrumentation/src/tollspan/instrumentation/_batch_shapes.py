@@ -76,7 +76,7 @@ def _together(lines: Sequence[Line]) -> Request:
         unlimited=tuple(dict.fromkeys([unit for one in requests for unit in one.unlimited])),
         input_reserve_tokens=sum(reserves) if len(reserves) == len(requests) else None,
         rounds=max(one.rounds for one in requests),
-        calls=len(requests),
+        calls=sum(one.calls for one in requests),
     )
 
 

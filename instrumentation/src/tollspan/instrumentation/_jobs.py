@@ -20,6 +20,7 @@ from tollspan.budget import CallSink, Closing, DeferredHold, is_asyncio
 from tollspan.safety import Guard
 from tollspan.usage import Outcome, OutcomeStatus, UsageEvent
 
+from ._batch_files import FileNotes
 from ._closings import closing_of
 from ._run import Run
 from ._shapes import Reading
@@ -57,6 +58,10 @@ class JobDesk:
         spans: Ends the spans of calls that could not be kept.
         worker: Does what an event loop must not.
         tell: Is told of the event of each job that was seen to end.
+        files: What is known of files at providers.
+
+    Attributes:
+        files: The same.
     """
 
     def __init__(
@@ -65,7 +70,9 @@ class JobDesk:
         spans: SpanEmitter,
         worker: Worker,
         tell: Callable[[UsageEvent], None],
+        files: FileNotes,
     ) -> None:
+        self.files = files
         self._sink = sink
         self._spans = spans
         self._worker = worker
@@ -135,6 +142,8 @@ class JobDesk:
             outcome = Outcome(
                 status=_status(reading), error_type=reading.error_type, response=reading.response
             )
+            if reading.calls is not None:
+                deferred = _counted(deferred, reading.calls)  # noqa: PLW2901 - the same, known now
             closing = deferred.closing(reading.usage, outcome, is_incomplete=reading.is_incomplete)
             event = self._sink.settle(deferred, closing)
             self._worker.do(partial(self._tell, event))
@@ -155,6 +164,13 @@ def _deferred(run: Run, job_id: str, part: int, lines: tuple[str, ...]) -> Defer
         maybe_billed_attempts=flight.maybe_billed,
         lines=lines,
     )
+
+
+def _counted(deferred: DeferredHold, calls: int) -> DeferredHold:
+    """Say of how many requests a call is, of which that was not known."""
+    request = msgspec.structs.replace(deferred.call.request, calls=calls)
+    call = msgspec.structs.replace(deferred.call, request=request)
+    return msgspec.structs.replace(deferred, call=call)
 
 
 def _status(reading: Reading) -> OutcomeStatus:

@@ -31,12 +31,14 @@ class Reading(msgspec.Struct, frozen=True):
         is_incomplete: More may have been used than the usage says.
         error_type: The provider's word for why it failed, where it says so without the SDK raising
             anything; low-cardinality.
+        calls: How many requests it was, where that was not known when they were made.
     """
 
     usage: Usage | None
     response: Response
     is_incomplete: bool = False
     error_type: str | None = None
+    calls: int | None = None
 
 
 UNREAD = Reading(Usage(status="unknown"), Response())

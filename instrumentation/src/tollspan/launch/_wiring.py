@@ -28,7 +28,7 @@ from tollspan.instrumentation.anthropic import ANTHROPIC
 from tollspan.instrumentation.mcp import PACKAGE as MCP
 from tollspan.instrumentation.mcp import McpHooks
 from tollspan.instrumentation.openai import OPENAI
-from tollspan.ledger import SQLiteLedger
+from tollspan.ledger import FileNotes, SQLiteLedger
 from tollspan.pricing import PriceBook
 from tollspan.processor import Door, Held
 from tollspan.usage import ConfigError, PriceBookError, TollspanError, UsageEvent
@@ -172,7 +172,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
         ),
         worker=worker,
     )
-    _attach(lifecycle, books, telemetry, after, watcher)
+    _attach(settings, lifecycle, books, telemetry, after, watcher)
     funnels = tuple([Funnel(sdk, lifecycle, ledger.sight) for sdk in SDKS])
     door = _door(settings, lifecycle, sink, ledger, funnels, telemetry, after)
     use(rules)
@@ -196,6 +196,7 @@ def wire(settings: Settings, on_change: Callable[[], None]) -> Installed:
 
 
 def _attach(
+    settings: Settings,
     lifecycle: Lifecycle,
     books: BooksInForce,
     telemetry: Telemetry,
@@ -205,7 +206,11 @@ def _attach(
     """Set up what accounts for jobs, what programs ask of their calls, and what servers tell."""
     _hear(books, watcher, lifecycle.worker)
     lifecycle.desk = JobDesk(
-        books.sink, lifecycle.spans, lifecycle.worker, telling(telemetry, after)
+        books.sink,
+        lifecycle.spans,
+        lifecycle.worker,
+        telling(telemetry, after),
+        FileNotes(settings.ledger_home),
     )
     DECISIONS.attach(lifecycle, lambda: books.gate.rules)
 

@@ -14,7 +14,7 @@ class SummedBounds:
 
     Args:
         bounds: Say what each can cost, and use, at most.
-        requests: All of them.
+        requests: All of them; one may stand for several like it.
     """
 
     def __init__(self, bounds: Bounds, requests: Sequence[Request]) -> None:
@@ -24,7 +24,11 @@ class SummedBounds:
     def bound(self, request: Request, at_unix_ns: int, *, ceiling: bool) -> Bound:  # noqa: ARG002
         """Return the most that all of them can cost; none where one of them has no bound."""
         found = [self._bounds.bound(one, at_unix_ns, ceiling=ceiling) for one in self._requests]
-        amounts = [one.amount_nanousd for one in found if one.amount_nanousd is not None]
+        amounts = [
+            one.amount_nanousd * asked.calls
+            for one, asked in zip(found, self._requests, strict=True)
+            if one.amount_nanousd is not None
+        ]
         return Bound(
             amount_nanousd=sum(amounts) if len(amounts) == len(found) else None,
             is_assumed=any(one.is_assumed for one in found),
@@ -43,6 +47,10 @@ class SummedBounds:
         found = [
             self._bounds.most_of(one, unit, at_unix_ns, ceiling=ceiling) for one in self._requests
         ]
-        amounts = [most for most, _ in found if most is not None]
+        amounts = [
+            most * one.calls
+            for (most, _), one in zip(found, self._requests, strict=True)
+            if most is not None
+        ]
         reasons = tuple(dict.fromkeys([why for _, reasons in found for why in reasons]))
         return (sum(amounts) if len(amounts) == len(found) else None), reasons

@@ -7,12 +7,14 @@ posts by hand. The gate stands there. No SDK is imported here.
 
 from ._asked import Asked
 from ._funnel import Funnel
-from ._sdk import ApiPath, Gatherer, JobPath, Sdk, Sightings
+from ._sdk import ApiPath, BatchFiles, BatchShown, Gatherer, JobPath, Sdk, Sightings
 from ._unsent import Unsent, read_unsent, sdk_of_method
 
 __all__ = [
     "ApiPath",
     "Asked",
+    "BatchFiles",
+    "BatchShown",
     "Funnel",
     "Gatherer",
     "JobPath",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
@@ -9,13 +10,19 @@ from urllib.parse import urlsplit
 
 from opentelemetry.util.types import AttributeValue
 
-from tollspan.budget import Change
+from tollspan.budget import Change, is_asyncio
+from tollspan.instrumentation._batch_files import (
+    MOST_LINES,
+    UNKNOWN_FILE,
+    lines_of_note,
+    unknown,
+)
 from tollspan.instrumentation._batch_shapes import Group, Line, groups_of
 from tollspan.instrumentation._call import Lifecycle
 from tollspan.instrumentation._hosts import HostTable
 from tollspan.instrumentation._job_streams import AcceptedJob
 from tollspan.instrumentation._run import Failure, StreamProxies
-from tollspan.instrumentation._shapes import UNREAD, Reading, StreamReader
+from tollspan.instrumentation._shapes import UNREAD, Reading, StreamReader, text
 from tollspan.instrumentation._spans import SpanEmitter
 from tollspan.safety import Guard
 from tollspan.usage import CallDeniedError, Request, Response, Usage
@@ -24,7 +31,7 @@ from ._asked import Asked
 from ._failures import read_failure
 from ._others import PathOthers
 from ._raw import answer_of
-from ._sdk import BatchReader, Sdk
+from ._sdk import ApiPath, Sdk
 
 
 class GroupExtractor:
@@ -120,10 +127,8 @@ class BatchDoor:
     def __init__(
         self, sdk: Sdk, lifecycle: Lifecycle, hosts: HostTable, spans: SpanEmitter
     ) -> None:
-        self._paths: dict[str, tuple[BatchReader, PathOthers]] = {
-            path.path: (path.batch, PathOthers(sdk, path))
-            for path in sdk.paths
-            if path.batch is not None
+        self._paths = {
+            path.path: (path, PathOthers(sdk, path)) for path in sdk.paths if path.is_batch
         }
         self._lifecycle = lifecycle
         self._hosts = hosts
@@ -161,7 +166,7 @@ class BatchDoor:
         kwargs: dict[str, object],
     ) -> object:
         """Do as `call` does, without blocking the event loop for an authority."""
-        for extractor, lifecycle in reversed(self._calls(path, asked)):
+        for extractor, lifecycle in reversed(await self._calls_async(path, asked)):
             wrapped = _around_async(lifecycle, extractor, proxies, asked, wrapped)
         return await wrapped(*args, **kwargs)
 
@@ -169,9 +174,8 @@ class BatchDoor:
         """Return the calls that a batch is; none where we fail to read it, and it goes on."""
         with self._guard:
             asked.take_ours()
-            read, others = self._paths[path]
-            lines: Sequence[Line] = read(asked.body(), self._hosts.route(asked.client.base_url))
-            groups = groups_of(lines)
+            known, others = self._paths[path]
+            groups = groups_of(self._lines(known, asked))
             return [
                 (
                     GroupExtractor(
@@ -187,6 +191,28 @@ class BatchDoor:
                 for part, group in enumerate(groups)
             ]
         return ()
+
+    async def _calls_async(
+        self, path: str, asked: Asked
+    ) -> Sequence[tuple[GroupExtractor, Lifecycle]]:
+        """Do as `_calls` does; a file's note is read in another thread."""
+        if self._paths[path][0].batch_file is None or not is_asyncio():
+            return self._calls(path, asked)
+        return await asyncio.to_thread(self._calls, path, asked)
+
+    def _lines(self, path: ApiPath, asked: Asked) -> Sequence[Line]:
+        """Read the requests: of the body, or what was noted of the file that it names."""
+        body, route = asked.body(), self._hosts.route(asked.client.base_url)
+        if path.batch is not None:
+            return path.batch(body, route)
+        desk = self._lifecycle.desk
+        found = None
+        if desk is not None:
+            file_id = text(body.get(path.batch_file or ""))
+            found = lines_of_note(desk.files.get(route.provider, file_id or ""))
+        if found is None:
+            return [Line("", unknown(route, UNKNOWN_FILE, MOST_LINES))]
+        return found
 
     def _for(self, group: Group) -> Lifecycle:
         """Return a life cycle whose gate bounds each request of a group."""

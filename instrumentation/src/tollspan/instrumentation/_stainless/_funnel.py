@@ -25,6 +25,7 @@ from ._asked import Asked
 from ._batch_door import BatchDoor
 from ._extractor import PathExtractor
 from ._failures import retry_was_maybe_billed
+from ._file_sight import FileSight
 from ._job_extractor import JobExtractor
 from ._sdk import ApiPath, Sdk, Sightings
 from ._seeing import JobSight
@@ -61,10 +62,11 @@ class Funnel:
         self._undo: list[tuple[type, str, object, object]] = []
         self._last_stray: Callable[[], object] = object
         self._extractors = {
-            path.path: self._extractor(path) for path in sdk.paths if path.batch is None
+            path.path: self._extractor(path) for path in sdk.paths if not path.is_batch
         }
         self._batches = BatchDoor(sdk, lifecycle, self.hosts, self.spans)
         self._jobs = JobSight(sdk, self.hosts)
+        self._files = FileSight(sdk, self.hosts)
         # By URL as it was asked for; None for what is not gated.
         self._by_url: dict[str, PathExtractor | None] = {**self._extractors}
 
@@ -170,9 +172,10 @@ class Funnel:
             if batch is not None:
                 asked = Asked(instance, options, is_stream=False)
                 return self._batches.call(batch, asked, self._proxy, wrapped, args, kwargs)
+            note = self._files.before(self._lifecycle.desk, instance, options)
             with self._nothing_of_ours(options):
                 result = wrapped(*args, **kwargs)
-            self._see_job(instance, options, result)
+            self._see_job(instance, options, result, note)
             return result
         asked = Asked(instance, options, kwargs.get("stream", False))
         return self._lifecycle.call(extractor, self._proxy, asked, wrapped, args, kwargs)
@@ -196,10 +199,13 @@ class Funnel:
                 return await self._batches.call_async(
                     batch, asked, self._proxy_async, wrapped, args, kwargs
                 )
+            desk = self._lifecycle.desk
+            note = await self._files.before_async(desk, instance, options)
             with self._nothing_of_ours(options):
                 result = await wrapped(*args, **kwargs)
             if self._is_active and not self._is_gated(options):
-                await self._jobs.see_async(self._lifecycle.desk, instance, options, result)
+                await self._jobs.see_async(desk, instance, options, result)
+                await self._files.see_async(desk, instance, options, result, note)
             return result
         asked = Asked(instance, options, kwargs.get("stream", False))
         return await self._lifecycle.call_async(
@@ -286,9 +292,10 @@ class Funnel:
                 return None
         return path
 
-    def _see_job(self, client: object, options: Any, result: object) -> None:
+    def _see_job(self, client: object, options: Any, result: object, note: bytes | None) -> None:
         if self._is_active and not self._is_gated(options):
             self._jobs.see(self._lifecycle.desk, client, options, result)
+            self._files.see(self._lifecycle.desk, client, options, result, note)
 
     def _is_gated(self, options: Any) -> bool:
         """Say whether this is a second `request` on the way down of a call that is gated."""

@@ -46,6 +46,7 @@ class HttpResponse(Protocol):
     stream: Any
     headers: Any
     content: bytes
+    status_code: int
     is_closed: bool
     is_stream_consumed: bool
 

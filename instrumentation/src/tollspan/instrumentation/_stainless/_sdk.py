@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from tollspan.instrumentation._batch_files import OutputNote
 from tollspan.instrumentation._batch_shapes import Line
 from tollspan.instrumentation._hosts import Route
 from tollspan.instrumentation._jobs import JobEnd
@@ -37,6 +38,8 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
         asks_for_usage: Its streams say their usage only when asked.
         asks_for_job: Says of a body that its answer may only be that it was accepted as a job.
         batch: Reads the requests of a batch that begins there; None where none does.
+        batch_file: Names the field of a body that names the file of a batch's requests, where they
+            are not in the body; None elsewhere.
         turns: Where a body has what was said in turn; None where nobody talks.
     """
 
@@ -47,7 +50,13 @@ class ApiPath(msgspec.Struct, frozen=True, kw_only=True):
     asks_for_usage: bool = False
     asks_for_job: Callable[[Mapping[str, object]], bool] | None = None
     batch: BatchReader | None = None
+    batch_file: str | None = None
     turns: str | None = None
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether what is posted there begins a batch."""
+        return self.batch is not None or self.batch_file is not None
 
 
 class Gatherer(Protocol):
@@ -78,6 +87,55 @@ class JobPath(msgspec.Struct, frozen=True, kw_only=True):
     gather: Callable[[str], Gatherer] | None = None
 
 
+class BatchShown(msgspec.Struct, frozen=True):
+    """What an answer shows of a batch that has ended.
+
+    Attributes:
+        output: File of results, and what is known of it; None where there are no results.
+        end: What it says of the batch's end, where that is all that there is to say.
+    """
+
+    output: tuple[str, OutputNote] | None = None
+    end: JobEnd | None = None
+
+
+class FileResults(Protocol):
+    """Gathers the lines of a file of results."""
+
+    def feed(self, line: bytes) -> None:
+        """Take note of a line."""
+        ...
+
+    def end(self) -> JobEnd | None:
+        """Say what each call of the batch used; None where lines are missing."""
+        ...
+
+
+class BatchFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """How an SDK gives batches as files, and gets files for what became of them.
+
+    Attributes:
+        uploads: Matches the path of a request that uploads a file.
+        is_batch: Says of the body of such a request that the file has a batch's requests.
+        contents: Matches the path of a request for what is in a file; its first group is the id.
+        shows: Matches the path of a request that is answered with batches.
+        read_line: From a line of a file of requests, and where it is sent, to a request; None for
+            what costs nothing.
+        is_request: Says of the first line of a file whether it is one of requests.
+        shown: From such an answer to the batches that have ended.
+        results: Makes what gathers the lines of a file of results.
+    """
+
+    uploads: re.Pattern[str]
+    is_batch: Callable[[Mapping[str, object]], bool]
+    contents: re.Pattern[str]
+    shows: re.Pattern[str]
+    read_line: Callable[[bytes, Route], Line | None]
+    is_request: Callable[[bytes], bool]
+    shown: Callable[[Any], Iterable[BatchShown]]
+    results: Callable[[OutputNote], FileResults]
+
+
 class Sdk(msgspec.Struct, frozen=True, kw_only=True):
     """One SDK.
 
@@ -88,6 +146,7 @@ class Sdk(msgspec.Struct, frozen=True, kw_only=True):
         clients: Names of the package's client classes, which others override methods in.
         paths: What is gated.
         jobs: Where it asks for jobs.
+        files: How its batches are files; None where they are not.
         billable: From method and URL to the path of what may cost money, else None.
         stream_source: Finds what gives a stream's chunks one by one: itself, or what it has inside.
         has_native_span: Says of a client whether the SDK makes spans itself.
@@ -103,6 +162,7 @@ class Sdk(msgspec.Struct, frozen=True, kw_only=True):
     billable: Callable[[str, str], str | None]
     stream_source: Callable[[Any], Any]
     jobs: tuple[JobPath, ...] = ()
+    files: BatchFiles | None = None
     has_native_span: Callable[[Any], bool] | None = None
     sockets: tuple[str, ...] = ()
     left_out: Callable[[Any], str | None] | None = None

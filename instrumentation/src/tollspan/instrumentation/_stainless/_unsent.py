@@ -69,7 +69,7 @@ def sdk_of_method(sdks: Sequence[Sdk], method: str) -> Sdk | None:
 
 
 def _path(sdk: Sdk, body: Mapping[str, object], method: str | None) -> ApiPath:
-    paths = [path for path in sdk.paths if path.batch is None]
+    paths = [path for path in sdk.paths if not path.is_batch]
     if method is not None:
         named = [path for path in paths if method in path.methods]
         if named:

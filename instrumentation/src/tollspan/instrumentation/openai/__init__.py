@@ -11,6 +11,7 @@ from tollspan.instrumentation._stainless import ApiPath, Sdk
 from ._chat import ChatShape
 from ._completions import CompletionsShape
 from ._embeddings import EmbeddingsShape
+from ._file_batches import BATCH_FILES
 from ._hosts import HOSTS
 from ._moderations import ModerationsShape
 from ._paths import billable_path
@@ -89,8 +90,16 @@ OPENAI = Sdk(
             methods=("moderations.create",),
             owners=_twins("openai.resources.moderations", "Moderations", "create"),
         ),
+        ApiPath(
+            path="/batches",
+            shape=ChatShape,
+            methods=("batches.create",),
+            owners=(),
+            batch_file="input_file_id",
+        ),
     ),
     jobs=RESPONSE_JOBS,
+    files=BATCH_FILES,
     billable=billable_path,
     stream_source=_stream_source,
     sockets=tuple(
