@@ -10,10 +10,11 @@ from typing import Any, BinaryIO, Literal
 
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 
 from tests import harness
 from tests.fakes import FakeOpenAI
+from tests.fakes.wire import refusing_base_url
 from tests.integration.openai.stage import Stage
 from tollspan.usage import BudgetExceededError, CallDeniedError
 
@@ -195,11 +196,15 @@ def test_a_batch_that_the_provider_refuses_costs_nothing(stage: Stage) -> None:
     assert counts(stage) == (0, 0, 0)
 
 
-def test_a_file_that_nobody_here_knows_is_bounded_by_the_largest_there_is(stage: Stage) -> None:
+def test_a_file_that_nobody_here_knows_is_bounded_by_the_largest_there_is(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
     client = stage.client()
     stranger = stage.fake.batches.store(file_of([asked("a")]))
-    with pytest.raises(CallDeniedError):
+    with pytest.raises(BudgetExceededError) as refused:
         begin(client, stranger)
+    assert (refused.value.asked or 0) > 50_000 * 10**9  # a dollar for each of as many
+    assert f"has uploaded or read the file {stranger}" in caplog.text
     assert stage.fake.hits == 0
     client.files.content(stranger)  # whoever reads it here makes it known
     batch = begin(client, stranger)
@@ -220,6 +225,34 @@ def test_a_file_that_nobody_knows_is_settled_by_its_output_where_it_was_let_thro
     (event,) = stage.events()
     assert event.cost.amount_nanousd == stage.fake.billed_nanousd > 0
     assert event.call.request.calls == 2
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(49_999, False), (50_000, True)])
+def test_a_file_that_nobody_knows_may_have_as_many_requests_as_a_file_can(
+    stage: Stage, limit: int, fits: bool
+) -> None:
+    client = stage.client()
+    harness.write_rules(stage.home, budgets=f"{{id: count, limit: {limit} calls}}")
+    stage.installed.watcher.look()
+    stranger = stage.fake.batches.store(file_of([asked("a"), asked("b")]))
+    if not fits:
+        with pytest.raises(BudgetExceededError):
+            begin(client, stranger)
+        return
+    batch = begin(client, stranger)
+    assert counts(stage, "count") == (0, 50_000, 0)
+    outputs(client, batch)
+    assert counts(stage, "count") == (2, 0, 0)
+
+
+def test_a_file_that_was_not_sent_is_left_as_it_was(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(file_of([asked("a")]))
+    with refusing_base_url() as nowhere, path.open("rb") as file:
+        file.read(7)
+        with pytest.raises(openai.APIConnectionError):
+            stage.client(base_url=nowhere).files.create(file=file, purpose="batch")
+        assert file.tell() == 7
 
 
 def test_what_is_not_asked_of_a_model_that_costs_something_is_not_gated(stage: Stage) -> None:
@@ -332,3 +365,49 @@ def test_other_files_are_nobody_s_business(stage: Stage) -> None:
     client.files.content(client.files.create(file=b"\x00\xff\n", purpose="user_data").id)
     with pytest.raises(CallDeniedError):
         begin(client, file.id)
+
+
+def test_an_output_that_is_read_piece_by_piece_settles_at_its_end(stage: Stage) -> None:
+    client = stage.client()
+    requests = [asked(f"r{n}", text="hi " * n) for n in range(40)]
+    output = ended(client, begin(client, upload(client, requests))).output_file_id
+    reading = client.files.with_streaming_response.content(output)
+    with reading as response:
+        next(response.iter_bytes(100))
+    assert stage.events() == []
+    with client.files.with_streaming_response.content(output) as response:
+        pieces = list(response.iter_bytes(100))
+    assert len(pieces) > 3
+    (event,) = stage.events()
+    assert event.cost.amount_nanousd == stage.fake.billed_nanousd
+    assert counts(stage) == (stage.fake.billed_nanousd, 0, 0)
+
+
+def test_an_event_loop_reads_an_output_piece_by_piece_too(stage: Stage, tmp_path: Path) -> None:
+    client = stage.client()
+    output = ended(client, begin(client, upload(client, [asked("a"), asked("b")]))).output_file_id
+    target = tmp_path / "out.jsonl"
+
+    async def work(client: AsyncOpenAI) -> None:
+        async with client.files.with_streaming_response.content(output) as response:
+            await response.stream_to_file(target)
+
+    stage.run(work)
+    assert len(target.read_bytes().splitlines()) == 2
+    assert len(stage.events()) == 1
+    assert counts(stage) == (stage.fake.billed_nanousd, 0, 0)
+    assert stage.open_streams == 0
+
+
+def test_a_batch_at_azure_is_azure_s(stage: Stage) -> None:
+    harness.write_rules(stage.home, hosts={"127.0.0.1": "azure.ai.openai"})
+    stage.installed.watcher.look()
+    with AzureOpenAI(
+        azure_endpoint=stage.fake.root_url, api_key="key", api_version="2026-01-01", max_retries=0
+    ) as client:
+        batch = begin(client, upload(client, [asked("a")]))
+        assert stage.events() == []
+        outputs(client, batch)
+    (event,) = stage.events()
+    assert event.call.request.provider == "azure.ai.openai"
+    assert counts(stage) == (event.cost.amount_nanousd, 0, 0)

@@ -22,6 +22,7 @@ MOST_LINES = 50_000
 """How many requests one file may have; source: openai-python 3.57, `batch_create_params.py`."""
 UNKNOWN_FILE, UNKNOWN_LINE = "batch_file", "batch_line"
 """Why a request's bytes are no bound: nobody here knows the file, or can read the line."""
+_PART = 500
 _encode = msgspec.json.Encoder().encode
 _decode_lines = msgspec.json.Decoder(list[Line]).decode
 
@@ -87,7 +88,9 @@ def note_of_lines(lines: Iterable[bytes], read: Callable[[bytes], Line | None]) 
             found.append(line)
     if not 0 < count <= MOST_LINES:
         return None
-    return zlib.compress(_encode(found), 1)
+    # In parts: each is one step of C, during which no other thread of the program runs.
+    parts = [_encode(found[at : at + _PART]) for at in range(0, len(found), _PART)]
+    return zlib.compress(b"\n".join(parts), 1)
 
 
 def lines_of_note(note: bytes | None) -> list[Line] | None:
@@ -95,7 +98,8 @@ def lines_of_note(note: bytes | None) -> list[Line] | None:
     if note is None:
         return None
     try:
-        return _decode_lines(zlib.decompress(note))
+        parts = zlib.decompress(note).split(b"\n")
+        return [line for part in parts if part for line in _decode_lines(part)]
     except (zlib.error, msgspec.MsgspecError) as error:
         report("instrumentation.files", error)
         return None

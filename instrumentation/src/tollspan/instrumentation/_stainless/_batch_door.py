@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
@@ -32,6 +33,8 @@ from ._failures import read_failure
 from ._others import PathOthers
 from ._raw import answer_of
 from ._sdk import ApiPath, Sdk
+
+_logger = logging.getLogger("tollspan.instrumentation")
 
 
 class GroupExtractor:
@@ -205,14 +208,18 @@ class BatchDoor:
         body, route = asked.body(), self._hosts.route(asked.client.base_url)
         if path.batch is not None:
             return path.batch(body, route)
-        desk = self._lifecycle.desk
-        found = None
-        if desk is not None:
-            file_id = text(body.get(path.batch_file or ""))
-            found = lines_of_note(desk.files.get(route.provider, file_id or ""))
-        if found is None:
-            return [Line("", unknown(route, UNKNOWN_FILE, MOST_LINES))]
-        return found
+        desk, file_id = self._lifecycle.desk, text(body.get(path.batch_file or "")) or ""
+        found = None if desk is None else lines_of_note(desk.files.get(route.provider, file_id))
+        if found is not None:
+            return found
+        _logger.warning(
+            "no process of this host has uploaded or read the file %s: tollspan takes the batch for"
+            " %d requests to the dearest model. Read it before, with files.content(), to have it"
+            " bounded by its lines",
+            file_id,
+            MOST_LINES,
+        )
+        return [Line("", unknown(route, UNKNOWN_FILE, MOST_LINES))]
 
     def _for(self, group: Group) -> Lifecycle:
         """Return a life cycle whose gate bounds each request of a group."""

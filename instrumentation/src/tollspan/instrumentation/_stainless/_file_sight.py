@@ -20,7 +20,8 @@ from tollspan.instrumentation._jobs import JobDesk, JobEnd
 from tollspan.instrumentation._shapes import text
 from tollspan.safety import Guard
 
-from ._raw import answer_of, http_response
+from ._file_stream import FileStream
+from ._raw import HttpResponse, answer_of, http_response
 from ._sdk import BatchFiles, Sdk
 
 _WHOLE = 200  # a part of a file, say, would be 206
@@ -156,10 +157,13 @@ def _read_content(
     desk: JobDesk, route: Route, files: BatchFiles, file_id: str, result: object
 ) -> list[JobEnd]:
     """Read a file: results settle their batch, requests are noted for one that is to begin."""
-    content = _content(result)
-    if content is None:
-        return []
+    response = _whole_file(result)
     note = output_of_note(desk.files.get(route.provider, file_id))
+    content = _content(result, response)
+    if content is None:
+        if note is not None and response is not None:
+            FileStream(desk, route.provider, files.results(note), response).attach()
+        return []
     if note is None:
         if files.is_request(content[: content.find(b"\n") + 1] or content):
             read = note_of_lines(io.BytesIO(content), lambda line: files.read_line(line, route))
@@ -173,15 +177,17 @@ def _read_content(
     return [] if end is None else [end]
 
 
-def _content(result: object) -> bytes | None:
-    """Return the bytes of an answer that is a whole file; None while they are still to come."""
+def _whole_file(result: object) -> HttpResponse | None:
+    """Return the response that has a file, or is going to have it; None where it has but a part."""
+    response = http_response(result) or http_response(getattr(result, "response", None))
+    return None if response is None or response.status_code != _WHOLE else response
+
+
+def _content(result: object, response: HttpResponse | None) -> bytes | None:
+    """Return the bytes of a file; None while they are still to come."""
     if isinstance(result, str):
         return result.encode()
-    response: Any = http_response(result) or http_response(getattr(result, "response", None))
-    if response is None or response.status_code != _WHOLE or not response.is_stream_consumed:
-        return None
-    content: bytes = response.content
-    return content
+    return None if response is None or not response.is_stream_consumed else response.content
 
 
 def _lines_of(given: object) -> Iterable[bytes] | None:

@@ -25,7 +25,7 @@ from tollspan.instrumentation._shapes import (
     view,
 )
 from tollspan.safety import Guard
-from tollspan.usage import Request
+from tollspan.usage import OutcomeStatus, Request
 
 if TYPE_CHECKING:
     from tollspan.instrumentation._stream import Watch
@@ -49,6 +49,34 @@ class HttpResponse(Protocol):
     status_code: int
     is_closed: bool
     is_stream_consumed: bool
+
+
+class ByteReader(Protocol):
+    """Reads bytes as they come over the wire."""
+
+    def feed(self, data: bytes) -> None:
+        """Take note of some; never raises."""
+        ...
+
+    def is_whole(self) -> bool:
+        """Say whether all that matters has come."""
+        ...
+
+
+class EndWatch(Protocol):
+    """Is told how a stream of bytes ends, once or more often: the first time counts."""
+
+    def finish(self, status: OutcomeStatus, error: BaseException | None = None) -> None:
+        """Account for the end now."""
+        ...
+
+    async def finish_async(self, status: OutcomeStatus, error: BaseException | None = None) -> None:
+        """Account for the end now, without blocking the event loop."""
+        ...
+
+    def finish_soon(self, status: OutcomeStatus, error: BaseException | None = None) -> None:
+        """Account for the end in another thread."""
+        ...
 
 
 def http_response(result: object) -> HttpResponse | None:
@@ -109,7 +137,7 @@ class RawReader(Attached):
         self._shape = shape
         self.kept: list[object] = []
         self.first_chunk_at_ns: int | None = None
-        self._content = _Content(str(response.headers.get("content-encoding", "")))
+        self._content = Content(str(response.headers.get("content-encoding", "")))
         self._body: list[bytes] | None = []
         self._size = 0
         self._events: StreamReader | None = None
@@ -123,7 +151,7 @@ class RawReader(Attached):
         """Stand in for the byte stream of the response that a raw result is or has."""
         response = http_response(result)
         if response is not None:
-            response.stream = _Tee(response.stream, self, watch)
+            response.stream = Tee(response.stream, self, watch)
         return result
 
     def feed(self, data: bytes) -> None:
@@ -187,18 +215,22 @@ def _said(event: object, name: str) -> object:
     return getattr(getattr(event, "error", None), name, None)
 
 
-class _Content:
-    """Undoes the encoding of an answer's content, as far as the standard library can."""
+class Content:
+    """Undoes the encoding of an answer's content, as far as the standard library can.
+
+    Attributes:
+        is_readable: It can.
+    """
 
     def __init__(self, encoding: str) -> None:
         self._inflate: Any = None
-        self._is_readable = encoding.strip().lower() in ("", "identity", "gzip", "deflate")
+        self.is_readable = encoding.strip().lower() in ("", "identity", "gzip", "deflate")
         if encoding.strip().lower() in ("gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
 
     def decode(self, data: bytes) -> bytes:
         """Return what the bytes say; nothing for an encoding that is not known."""
-        if not self._is_readable:
+        if not self.is_readable:
             return b""
         return cast("bytes", self._inflate.decompress(data)) if self._inflate else data
 
@@ -222,10 +254,16 @@ class _Lines:
                 self._data = []
 
 
-class _Tee(_Proxy):
-    """Stands for an HTTP response's byte stream, synchronous or not."""
+class Tee(_Proxy):
+    """Stands for an HTTP response's byte stream, synchronous or not.
 
-    def __init__(self, stream: object, reader: RawReader, watch: Watch) -> None:
+    Args:
+        stream: The stream.
+        reader: Is fed what passes.
+        watch: Is told how it ends.
+    """
+
+    def __init__(self, stream: object, reader: ByteReader, watch: EndWatch) -> None:
         super().__init__(stream)
         self._self_reader = reader
         self._self_watch = watch

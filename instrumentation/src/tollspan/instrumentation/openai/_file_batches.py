@@ -159,7 +159,7 @@ class Results:
 
     def end(self) -> JobEnd | None:
         """Say what each call of the batch used: all that was answered must be there."""
-        if not self._is_readable or len(self._results) < (self._note.completed or 0):
+        if not self._is_readable or len(self._results) < (self._note.completed or 1):
             return None
         return JobEnd(self._note.batch_id, self._of)
 
