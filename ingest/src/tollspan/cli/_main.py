@@ -12,6 +12,7 @@ from . import _arguments
 from ._authority_parser import add_authority
 from ._budget_parser import add_budget
 from ._config_parser import add_config
+from ._exports_parser import add_exports
 from ._jobs_parser import add_jobs
 from ._outbox_parser import add_outbox
 from ._parser import Parser, run
@@ -75,6 +76,7 @@ def make_parser() -> Parser:
     _add_run(parser)
     _add_events(parser)
     _add_report(parser)
+    add_exports(parser)
     _add_budgets(parser)
     add_budget(parser)
     _add_doctor(parser)

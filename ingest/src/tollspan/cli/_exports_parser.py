@@ -1,0 +1,127 @@
+"""The options of `tollspan focus`, `reconcile` and `meter`: what is made of events for others."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from . import _arguments
+from ._parser import Parser
+
+_GRAINS = ("day", "hour", "call")
+_OWNERS = tuple(
+    name
+    for name in _arguments.DIMENSION_NAMES
+    if name not in {"model", "provider", "operation", "outcome", "day", "hour"}
+)
+_FORMS = ("openai", "anthropic", "aws")
+SHAPES = ("openmeter", "openmeter-tokens", "lago", "stripe")
+
+
+def add_exports(parser: Parser) -> None:
+    """Add the commands."""
+    _add_focus(parser)
+    _add_reconcile(parser)
+    _add_meter(parser)
+
+
+def _add_focus(parser: Parser) -> None:
+    command = parser.add_command(
+        "focus",
+        "write costs as FOCUS 1.2 rows, one for each class of tokens",
+        does="_focus:focus",
+        examples="  tollspan focus --since 2026-11-01 --until 2026-12-01 --output november.csv\n"
+        "  tollspan focus --by call --format parquet --output calls.parquet\n",
+    )
+    command.add_argument(
+        "--by", choices=_GRAINS, default="day", help="what a row is of (default: day)"
+    )
+    command.add_argument(
+        "--format", choices=("csv", "parquet"), default="csv",
+        help="of the file (default: csv); Parquet needs the extra `parquet`",
+    )  # fmt: skip
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to (default: standard output)"
+    )
+    command.add_argument(
+        "--account", default="local", metavar="ID", help="BillingAccountId (default: local)"
+    )
+    command.add_argument(
+        "--account-name", metavar="NAME", help="BillingAccountName (default: the same)"
+    )
+    command.add_argument(
+        "--issuer", metavar="NAME", help="InvoiceIssuerName (default: the provider of each call)"
+    )
+    command.add_argument(
+        "--sub-account", choices=_OWNERS, default="project", metavar="DIMENSION",
+        help="the dimension whose values are SubAccountId (default: project)",
+    )  # fmt: skip
+    _add_span_of_time(command)
+
+
+def _add_reconcile(parser: Parser) -> None:
+    command = parser.add_command(
+        "reconcile",
+        "compare what was counted with what a provider billed, by day and model",
+        does="_reconcile:reconcile_with",
+        examples="  tollspan reconcile --export openai costs.csv\n"
+        "  tollspan reconcile --export aws cur.csv --alias TitanEmbeddingV2=titan-embed-v2\n",
+    )
+    command.add_argument("file", type=Path, metavar="FILE", help="the provider's export, in CSV")
+    command.add_argument(
+        "--export", choices=_FORMS, required=True,
+        help="whose: OpenAI's costs, Anthropic's costs, AWS's Cost and Usage Report (Bedrock)",
+    )  # fmt: skip
+    command.add_argument(
+        "--provider", metavar="NAME",
+        help="the calls to compare, as in gen_ai.provider.name (default: the export's)",
+    )  # fmt: skip
+    command.add_argument(
+        "--alias", type=_alias, action="append", default=[], metavar="THEIRS=OURS",
+        help="the bill's name of a model and ours, where words don't tell (may be repeated)",
+    )  # fmt: skip
+    command.add_argument("--json", action="store_true", help="a JSON array of objects")
+
+
+def _add_meter(parser: Parser) -> None:
+    command = parser.add_command(
+        "meter",
+        "write calls as a billing system takes them: OpenMeter, Lago, Stripe",
+        does="_meter:meter",
+        examples="  tollspan meter --shape openmeter --since 1h\n"
+        "  tollspan meter --shape lago --name ai_cost --since 2026-11-27 --until 2026-11-28\n"
+        "  tollspan meter --shape stripe --name ai_tokens --unit tokens --since 1h\n",
+    )
+    command.add_argument("--shape", choices=SHAPES, required=True, help="whose events")
+    command.add_argument(
+        "--name", metavar="NAME",
+        help="OpenMeter's type, Lago's code, Stripe's event_name "
+        "(default: tollspan.usage, prompt, tollspan_usage)",
+    )  # fmt: skip
+    command.add_argument(
+        "--unit", default="nanousd", metavar="UNIT",
+        help="what Stripe's meter counts: nanousd, tokens, a bucket, a unit (default: nanousd)",
+    )  # fmt: skip
+    command.add_argument(
+        "--customer", type=_alias, action="append", default=[], metavar="OURS=THEIRS",
+        help="a customer's id there: Lago's subscription, Stripe's cus_… (may be repeated)",
+    )  # fmt: skip
+    _add_span_of_time(command)
+
+
+def _add_span_of_time(command: Parser) -> None:
+    for option, default, text in (
+        ("--since", 0, "not older than this: 90m, 24h, 7d, or 2026-11-22T08:30:00Z"),
+        ("--until", None, "only what started before this"),
+    ):
+        command.add_argument(
+            option, type=_arguments.moment_or_age, default=default, metavar="WHEN", help=text
+        )
+
+
+def _alias(text: str) -> tuple[str, str]:
+    """Read one name and another."""
+    one, is_pair, other = text.partition("=")
+    if not is_pair or not one or not other:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pair such as one=other")
+    return one, other
