@@ -3,6 +3,8 @@
 The attributes are those that the instrumentors of these versions put on spans of one loopback
 provider, in November 2026: opentelemetry-instrumentation-genai-openai 1.3b0, -openai 0.62.4,
 -anthropic 0.62.4, openinference-instrumentation-openai 0.1.66, -anthropic 3.1.0, anthropic 2.14.0.
+Those of other
+languages are from their documentation.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tollspan.usage import (
+    SPAN_ATTRIBUTES,
     Attribution,
     Usage,
+    assumed_provider,
     dialect_of,
     foreign_call,
     foreign_outcome,
@@ -274,6 +278,177 @@ def test_a_span_that_names_its_model_late_is_priced_by_it() -> None:
     request = named(call, at_end).request
     assert (request.provider, request.model) == ("openai", "gpt-4o-mini-2024-07-18")
     assert named(named(call, at_end), at_start).request == request
+
+
+AI_SDK: dict[str, object] = {
+    "ai.operationId": "ai.generateText.doGenerate",
+    "ai.model.id": "claude-haiku-4-5",
+    "gen_ai.system": "anthropic.messages",
+    "gen_ai.usage.input_tokens": 8,
+    "ai.usage.cachedInputTokens": 4,
+    "gen_ai.usage.output_tokens": 7,
+    "ai.usage.reasoningTokens": 2,
+    "ai.response.id": "msg_1",
+}
+SPRING: dict[str, object] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.system": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+    "gen_ai.usage.input_tokens": "8",
+    "gen_ai.usage.output_tokens": "11",
+}
+LANGFUSE: dict[str, object] = {
+    "langfuse.observation.type": "generation",
+    "langfuse.observation.model.name": "gpt-4o-mini",
+}
+
+
+@pytest.mark.parametrize(
+    ("scope", "attributes", "provider", "usage"),
+    [
+        pytest.param(
+            "ai",
+            AI_SDK,
+            "anthropic",
+            Usage(status="estimated", input_uncached=8, cache_read=4, output=5, reasoning=2),
+            id="Vercel's: what Anthropic counts leaves out its cache",
+        ),
+        pytest.param(
+            "ai",
+            {**AI_SDK, "ai.usage.inputTokenDetails.noCacheTokens": 4},
+            "anthropic",
+            Usage(status="estimated", input_uncached=4, cache_read=4, output=5, reasoning=2),
+            id="Vercel's, newer: parts are told, and sums include them",
+        ),
+        pytest.param(
+            "ai",
+            {**AI_SDK, "gen_ai.system": "openai.responses"},
+            "openai",
+            Usage(status="estimated", input_uncached=4, cache_read=4, output=5, reasoning=2),
+            id="Vercel's: what OpenAI counts includes it",
+        ),
+        pytest.param(
+            "org.springframework.boot",
+            SPRING,
+            "openai",
+            Usage(status="estimated", input_uncached=8, output=11),
+            id="Spring AI: counts are text",
+        ),
+        pytest.param(
+            "langfuse-sdk",
+            {
+                **LANGFUSE,
+                "langfuse.observation.usage_details": '{"input":3,"input_cached_tokens":5,'
+                '"output":8,"output_reasoning_tokens":3,"total":19}',
+            },
+            "",
+            Usage(status="estimated", input_uncached=3, cache_read=5, output=8, reasoning=3),
+            id="Langfuse: parts beside each other",
+        ),
+        pytest.param(
+            "langfuse-sdk",
+            {
+                **LANGFUSE,
+                "langfuse.observation.usage_details": '{"prompt_tokens":8,"completion_tokens":11,'
+                '"prompt_tokens_details":{"cached_tokens":5}}',
+            },
+            "",
+            Usage(status="estimated", input_uncached=3, cache_read=5, output=11),
+            id="Langfuse: as OpenAI counts",
+        ),
+        pytest.param(
+            "langfuse-sdk",
+            {**LANGFUSE, "langfuse.observation.usage_details": "[" * 4_000},
+            "",
+            None,
+            id="Langfuse: what is no JSON",
+        ),
+        pytest.param(
+            "pydantic-ai",
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.system": "openai",
+                "gen_ai.usage.input_tokens": 8,
+                "gen_ai.usage.details.cache_read_tokens": 5,
+                "gen_ai.usage.output_tokens": 11,
+            },
+            "openai",
+            Usage(status="estimated", input_uncached=3, cache_read=5, output=11),
+            id="Pydantic AI: details within the sums",
+        ),
+    ],
+)
+def test_sdks_of_other_languages_and_platforms_are_read(
+    scope: str, attributes: dict[str, object], provider: str, usage: Usage | None
+) -> None:
+    found = read_span(scope, attributes)
+    assert found is not None
+    assert (found.provider, found.usage) == (provider, usage)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {**AI_SDK, "ai.operationId": "ai.generateText"},
+        {**AI_SDK, "ai.operationId": "ai.toolCall"},
+        {**LANGFUSE, "langfuse.observation.type": "agent"},
+        {**SPRING, "gen_ai.operation.name": "framework"},
+    ],
+    ids=str,
+)
+def test_what_sums_up_calls_is_none_in_any_language(attributes: dict[str, object]) -> None:
+    assert read_span("ai", attributes) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("", "reported"), ("0.62.4", "reported"), ("0.62", "reported"), ("0.63.0", "estimated")],
+)
+def test_a_count_that_was_odd_is_an_estimate_in_a_later_version(version: str, status: str) -> None:
+    found = read_span("opentelemetry.instrumentation.anthropic", LLMETRY_ANTHROPIC, version)
+    assert found is not None
+    assert found.usage is not None
+    assert found.usage.status == status
+
+
+def test_a_model_without_a_provider_is_assumed_to_be_of_its_family_and_marked() -> None:
+    found = read_span("langfuse-sdk", LANGFUSE)
+    assert found is not None
+    request = foreign_call(
+        found, 1, 2, started_at_unix_ns=1, attribution=Attribution(), door="x"
+    ).request
+    assert (request.provider, request.is_assumed) == ("openai", True)
+    assert assumed_provider("llama-3") == ""
+
+
+def test_our_own_spans_are_read_where_that_is_asked() -> None:
+    assert read_span("tollspan", SEMCONV) is None
+    found = read_span("tollspan", SEMCONV, with_ours=True)
+    assert found is not None
+    assert found.usage == Usage(input_uncached=3, cache_read=5, output=8, reasoning=3)
+
+
+class Recorder(dict[str, object]):
+    """Attributes that note which were looked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: object = None) -> object:
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+@pytest.mark.parametrize("attributes", [SEMCONV, INFERENCE, OLD, AI_SDK, LANGFUSE, SPRING])
+def test_whoever_picks_attributes_for_the_table_knows_all_that_it_reads(
+    attributes: dict[str, object],
+) -> None:
+    said = Recorder()
+    said.update(attributes)
+    for scope in (OFFICIAL, "ai", "org.springframework.boot"):
+        read_span(scope, said)
+    assert said.asked - SPAN_ATTRIBUTES == set()
 
 
 COUNTS = st.one_of(

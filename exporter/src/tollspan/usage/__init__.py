@@ -15,16 +15,14 @@ from .cost import (
     format_usd,
     parse_usd,
 )
+from .dialect_table import DIALECTS, OURS, Dialect, dialect_of
 from .dialects import (
-    DIALECTS,
-    OURS,
-    Dialect,
+    CALL_MARKS,
+    SPAN_ATTRIBUTES,
     ForeignSpan,
-    dialect_of,
-    foreign_call,
-    foreign_outcome,
-    named,
+    assumed_provider,
     read_span,
+    richness_of,
 )
 from .dimensions import (
     DIMENSIONS,
@@ -80,6 +78,7 @@ from .events import (
     encode_event,
     rfc3339,
 )
+from .foreign_calls import foreign_call, foreign_outcome, named
 from .ids import new_call_id, traceparent
 from .outcome import Outcome, OutcomeStatus, Response
 from .refusals import refusal
@@ -126,6 +125,7 @@ __all__ = [
     "BATCH_MEDIA_TYPE",
     "BLOCK_PERIOD",
     "BUDGET_UNITS",
+    "CALL_MARKS",
     "DECISION_TYPE",
     "DIALECTS",
     "DIMENSIONS",
@@ -144,6 +144,7 @@ __all__ = [
     "PICOUSD_PER_USD",
     "REQUESTS",
     "SECONDS",
+    "SPAN_ATTRIBUTES",
     "TAG_PREFIX",
     "TOKEN_BUCKETS",
     "TOKEN_UNITS",
@@ -208,6 +209,7 @@ __all__ = [
     "UsageStatus",
     "VelocityExceededError",
     "WireError",
+    "assumed_provider",
     "check_tag_name",
     "check_value",
     "count_of",
@@ -239,6 +241,7 @@ __all__ = [
     "read_span",
     "refusal",
     "rfc3339",
+    "richness_of",
     "split_batch",
     "sum_of",
     "to_decimal",

@@ -6,7 +6,6 @@ from a span's scope, name and attributes to our values.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import cast
 
@@ -23,110 +22,114 @@ from tollspan.semconv import (
     GEN_AI_RESPONSE_FINISH_REASONS,
     GEN_AI_RESPONSE_ID,
     GEN_AI_RESPONSE_MODEL,
-    GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
-    GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
-    GEN_AI_USAGE_INPUT_TOKENS,
-    GEN_AI_USAGE_OUTPUT_TOKENS,
-    GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
     OPENAI_RESPONSE_SERVICE_TIER,
     SERVER_ADDRESS,
     SERVER_PORT,
     foreign,
 )
 
-from .call import Attribution, Call, Request
-from .outcome import Outcome, OutcomeStatus, Response
-from .usage import Usage
+from .dialect_table import OURS, Dialect, dialect_of
+from .dialect_usage import USAGE_ATTRIBUTES, count_of, usage_of
+from .outcome import Response
+from .usage import TOKEN_BUCKETS, Usage
 
-OURS = "tollspan"
-"""The scope of our own spans."""
 _LEAVES = frozenset({"chat", "generate_content", "text_completion", "embeddings"})
 _KINDS = {"LLM": "chat", "EMBEDDING": "embeddings"}
 _REQUEST_TYPES = {"chat": "chat", "completion": "text_completion", "embedding": "embeddings"}
+# Vercel's spans around these sum up what is in them.
+_AI_SDK = {
+    "ai.generateText.doGenerate": "chat",
+    "ai.streamText.doStream": "chat",
+    "ai.generateObject.doGenerate": "chat",
+    "ai.streamObject.doStream": "chat",
+    "ai.embed.doEmbed": "embeddings",
+    "ai.embedMany.doEmbed": "embeddings",
+}
+_AI_SDK_STREAMS = frozenset({"ai.streamText.doStream", "ai.streamObject.doStream"})
+_LANGFUSE = {"generation": "chat", "embedding": "embeddings"}
 # What is named otherwise in older conventions and elsewhere → `gen_ai.provider.name`.
 _PROVIDERS = {
     "gemini": "gcp.gemini",
     "google": "gcp.gemini",
     "google_genai": "gcp.gemini",
+    "google_genai_ai": "gcp.gemini",
+    "google.vertex.chat": "gcp.vertex_ai",
+    "vertex": "gcp.vertex_ai",
     "vertexai": "gcp.vertex_ai",
     "vertex_ai": "gcp.vertex_ai",
     "mistralai": "mistral_ai",
     "mistral": "mistral_ai",
     "xai": "x_ai",
     "azure": "azure.ai.openai",
+    "azure-openai": "azure.ai.openai",
     "aws": "aws.bedrock",
     "bedrock": "aws.bedrock",
+    "bedrock-converse": "aws.bedrock",
+    "amazon-bedrock": "aws.bedrock",
     "langchain": "",
+    "spring_ai": "",
 }
-# What a span tells nothing of, and a hold needs: a foreign span is let through by these.
-_ASSUMED_INPUT_BYTES = 8_192
-_ASSUMED_OUTPUT_TOKENS = 2_048
-# Errors of which the provider did no work, or said so.
-_NOT_BILLED = ("ratelimit", "authentic", "badrequest", "permission", "notfound", "unprocessable")
-_MAYBE_BILLED = ("timeout", "cancel", "interrupt", "reset", "incomplete", "abandoned")
-
-
-class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """How one instrumentor speaks.
-
-    Attributes:
-        scope: What the names of its scopes begin with.
-        name: For people.
-        sdk: The package whose methods it wraps; None where it is a framework, or wraps its own.
-        excludes_cache: Its input tokens leave out what was read from and written to a cache.
-        adds_to_streams: Output tokens that it counts too much in a stream.
-        is_lossy: It leaves out what changes the price, so its usage is an estimate.
-        swallows: It goes on with the call when a span processor raises at its span's start.
-    """
-
-    scope: str
-    name: str
-    sdk: str | None = None
-    excludes_cache: bool = False
-    adds_to_streams: int = 0
-    is_lossy: bool = False
-    swallows: bool = False
-
-
-_OFFICIAL = "opentelemetry.instrumentation.genai."
-_LLMETRY = "opentelemetry.instrumentation."
-_INFERENCE = "openinference.instrumentation."
-DIALECTS = (
-    Dialect(scope=f"{_OFFICIAL}openai", name="OpenTelemetry, OpenAI", sdk="openai"),
-    Dialect(scope=f"{_OFFICIAL}anthropic", name="OpenTelemetry, Anthropic", sdk="anthropic"),
-    Dialect(scope=f"{_OFFICIAL}bedrock", name="OpenTelemetry, Bedrock", excludes_cache=True),
-    # Without streaming it tells neither cache nor reasoning.
-    Dialect(
-        scope=f"{_OFFICIAL}langchain", name="OpenTelemetry, LangChain", is_lossy=True, swallows=True
-    ),
-    Dialect(scope=_OFFICIAL, name="OpenTelemetry"),
-    Dialect(scope="opentelemetry.instrumentation.google_genai", name="OpenTelemetry, Google"),
-    Dialect(scope=f"{_LLMETRY}openai", name="OpenLLMetry, OpenAI", sdk="openai"),
-    Dialect(
-        scope=f"{_LLMETRY}anthropic",
-        name="OpenLLMetry, Anthropic",
-        sdk="anthropic",
-        adds_to_streams=1,
-    ),
-    Dialect(scope=f"{_LLMETRY}bedrock", name="OpenLLMetry, Bedrock", excludes_cache=True),
-    Dialect(
-        scope=f"{_LLMETRY}langchain", name="OpenLLMetry, LangChain", is_lossy=True, swallows=True
-    ),
-    Dialect(scope=_LLMETRY, name="OpenLLMetry", is_lossy=True),
-    Dialect(scope=f"{_INFERENCE}openai", name="OpenInference, OpenAI", sdk="openai", swallows=True),
-    Dialect(
-        scope=f"{_INFERENCE}anthropic",
-        name="OpenInference, Anthropic",
-        sdk="anthropic",
-        swallows=True,
-    ),
-    Dialect(scope=_INFERENCE, name="OpenInference", swallows=True),
-    Dialect(
-        scope="com.anthropic.sdk.python", name="Anthropic's SDK", sdk="anthropic", swallows=True
-    ),
-    Dialect(scope="", name="unknown", is_lossy=True),
+_PROVIDER_NAMES = (
+    GEN_AI_PROVIDER_NAME,
+    foreign.GEN_AI_SYSTEM,
+    foreign.LLM_PROVIDER,
+    foreign.LLM_SYSTEM,
+    foreign.AI_MODEL_PROVIDER,
 )
-"""From the narrowest to the widest: the first whose scope fits speaks."""
+_MODEL_NAMES = (
+    GEN_AI_REQUEST_MODEL,
+    foreign.LLM_REQUEST_MODEL_NAME,
+    foreign.LLM_MODEL_NAME,
+    foreign.EMBEDDING_MODEL_NAME,
+    foreign.AI_MODEL_ID,
+    foreign.LANGFUSE_MODEL,
+    GEN_AI_RESPONSE_MODEL,
+)
+_OPERATION_NAMES = (
+    GEN_AI_OPERATION_NAME,
+    foreign.OPENINFERENCE_SPAN_KIND,
+    foreign.TRACELOOP_SPAN_KIND,
+    foreign.LLM_REQUEST_TYPE,
+    foreign.AI_OPERATION_ID,
+    foreign.LANGFUSE_TYPE,
+)
+SPAN_ATTRIBUTES = frozenset(
+    {
+        *_OPERATION_NAMES,
+        *_PROVIDER_NAMES,
+        *_MODEL_NAMES,
+        *USAGE_ATTRIBUTES,
+        GEN_AI_REQUEST_STREAM,
+        foreign.GEN_AI_IS_STREAMING,
+        SERVER_ADDRESS,
+        SERVER_PORT,
+        GEN_AI_REQUEST_MAX_TOKENS,
+        GEN_AI_RESPONSE_ID,
+        foreign.AI_RESPONSE_ID,
+        foreign.AI_RESPONSE_MODEL,
+        GEN_AI_RESPONSE_FINISH_REASONS,
+        foreign.LLM_FINISH_REASON,
+        OPENAI_RESPONSE_SERVICE_TIER,
+        ANTHROPIC_RESPONSE_SERVICE_TIER,
+        ERROR_TYPE,
+    }
+)
+"""Every attribute of a span that is read here."""
+CALL_MARKS = tuple(
+    name.encode() for name in _OPERATION_NAMES if name != foreign.TRACELOOP_SPAN_KIND
+)
+"""A span that names none of these attributes is no call to a model."""
+# Where a span tells a model and no provider: whose models are named so.
+_FAMILIES = (
+    ("gpt-", "openai"),
+    ("chatgpt-", "openai"),
+    ("text-embedding-", "openai"),
+    ("claude-", "anthropic"),
+    ("gemini-", "gcp.gemini"),
+    ("mistral-", "mistral_ai"),
+    ("deepseek-", "deepseek"),
+    ("grok-", "x_ai"),
+)
 
 
 class ForeignSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,26 +161,20 @@ class ForeignSpan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def richness(self) -> int:
         """How much it tells of what was used: of two spans of one call, the richer one counts."""
-        usage = self.usage
-        if usage is None:
-            return 0
-        buckets = sum(
-            1 for name in Usage.__struct_fields__ if isinstance(getattr(usage, name), int)
-        )
-        filled = sum(
-            1
-            for name in Usage.__struct_fields__
-            if isinstance(getattr(usage, name), int) and getattr(usage, name)
-        )
-        return 1 + filled + (buckets if usage.status == "reported" else 0)
+        return richness_of(self.usage)
 
 
-def dialect_of(scope: str) -> Dialect:
-    """Return who speaks in a scope."""
-    return next(each for each in DIALECTS if scope.startswith(each.scope))
+def richness_of(usage: Usage | None) -> int:
+    """Return how much is told of what was used: more for every bucket, and most for no estimate."""
+    if usage is None or usage.status == "unknown":
+        return 0
+    filled = sum([1 for name in TOKEN_BUCKETS if getattr(usage, name)])
+    return 1 + filled + (len(TOKEN_BUCKETS) if usage.status == "reported" else 0)
 
 
-def read_span(scope: str, attributes: Mapping[str, object]) -> ForeignSpan | None:
+def read_span(
+    scope: str, attributes: Mapping[str, object], version: str = "", *, with_ours: bool = False
+) -> ForeignSpan | None:
     """Read a span that somebody else made; None when it is no single call to a model.
 
     Agents, workflows, chains and tools are none: what they sum up is in their calls.
@@ -185,118 +182,58 @@ def read_span(scope: str, attributes: Mapping[str, object]) -> ForeignSpan | Non
     Args:
         scope: Name of the span's instrumentation scope.
         attributes: Those that it has by now: a few at its start, all at its end.
+        version: The scope's version; `""` where nobody says it.
+        with_ours: Read our own spans too, which are left out where our own hooks account for them.
     """
     operation = _operation(attributes)
-    if operation is None or scope == OURS:
+    if operation is None or (scope == OURS and not with_ours):
         return None
-    dialect = dialect_of(scope)
+    dialect = dialect_of(scope, version)
     get = attributes.get
-    is_stream = get(GEN_AI_REQUEST_STREAM) is True or get(foreign.GEN_AI_IS_STREAMING) is True
+    is_stream = (
+        get(GEN_AI_REQUEST_STREAM) is True
+        or get(foreign.GEN_AI_IS_STREAMING) is True
+        or get(foreign.AI_OPERATION_ID) in _AI_SDK_STREAMS
+    )
     host, port = get(SERVER_ADDRESS), get(SERVER_PORT)
+    provider = _provider(dialect, attributes)
     return ForeignSpan(
         dialect=dialect,
         operation=operation,
-        provider=_provider(attributes),
+        provider=provider,
         model=_model(attributes),
         host=host if isinstance(host, str) else "",
         port=port if type(port) is int and 0 < port < 65536 else None,
-        max_output_tokens=_count(get(GEN_AI_REQUEST_MAX_TOKENS)),
+        max_output_tokens=count_of(get(GEN_AI_REQUEST_MAX_TOKENS)),
         is_stream=is_stream,
-        usage=_usage(dialect, attributes, is_stream=is_stream),
-        response=Response(
-            id=_text(get(GEN_AI_RESPONSE_ID)),
-            model=_text(get(GEN_AI_RESPONSE_MODEL) or get(foreign.LLM_MODEL_NAME)),
-            finish_reasons=_texts(
-                get(GEN_AI_RESPONSE_FINISH_REASONS) or get(foreign.LLM_FINISH_REASON)
-            ),
-            service_tier=_text(
-                get(OPENAI_RESPONSE_SERVICE_TIER) or get(ANTHROPIC_RESPONSE_SERVICE_TIER)
-            ),
-        ),
+        usage=usage_of(dialect, attributes, provider=provider, is_stream=is_stream),
+        response=_response(attributes),
         error_type=_text(get(ERROR_TYPE)),
     )
 
 
-def foreign_call(
-    found: ForeignSpan,
-    trace_id: int,
-    span_id: int,
-    *,
-    started_at_unix_ns: int,
-    attribution: Attribution,
-    door: str,
-) -> Call:
-    """Make the call of a span; its id follows from the span's, so that it is counted once.
+def assumed_provider(model: str) -> str:
+    """Return whose models are named so; `""` where nobody is known to."""
+    name = model.lower()
+    return next((owner for family, owner in _FAMILIES if name.startswith(family)), "")
 
-    What a span does not tell is assumed where a hold needs it: 8,192 bytes of input, and 2,048
-    tokens of output where no limit is told.
-    """
-    name = hashlib.sha256(f"span:{trace_id:032x}:{span_id:016x}".encode()).hexdigest()[:32]
-    return Call(
-        id=name,
-        started_at_unix_ns=started_at_unix_ns,
-        request=Request(
-            provider=found.provider or "unknown",
-            operation=found.operation,
-            model=found.model or "unknown",
-            host=found.host,
-            port=found.port,
-            is_assumed=not (found.provider and found.model),
-            input_bytes=_ASSUMED_INPUT_BYTES,
-            max_output_tokens=found.max_output_tokens or _ASSUMED_OUTPUT_TOKENS,
-            is_stream=found.is_stream,
+
+def _response(attributes: Mapping[str, object]) -> Response:
+    get = attributes.get
+    return Response(
+        id=_text(get(GEN_AI_RESPONSE_ID) or get(foreign.AI_RESPONSE_ID)),
+        model=_text(
+            get(GEN_AI_RESPONSE_MODEL)
+            or get(foreign.LLM_MODEL_NAME)
+            or get(foreign.AI_RESPONSE_MODEL)
         ),
-        attribution=attribution,
-        door=door,
-    )
-
-
-def named(call: Call, found: ForeignSpan) -> Call:
-    """Return the call with the provider and model that the span tells only at its end."""
-    request = call.request
-    if request.provider != "unknown" and request.model != "unknown":
-        return call
-    return msgspec.structs.replace(
-        call,
-        request=msgspec.structs.replace(
-            request,
-            provider=found.provider or request.provider,
-            model=found.model or request.model,
-            operation=found.operation,
-            is_assumed=not (found.provider and found.model),
+        finish_reasons=_texts(
+            get(GEN_AI_RESPONSE_FINISH_REASONS) or get(foreign.LLM_FINISH_REASON)
+        ),
+        service_tier=_text(
+            get(OPENAI_RESPONSE_SERVICE_TIER) or get(ANTHROPIC_RESPONSE_SERVICE_TIER)
         ),
     )
-
-
-def foreign_outcome(
-    found: ForeignSpan, *, duration_ns: int, is_error: bool
-) -> tuple[Outcome, Usage | None]:
-    """Say how a span's call ended, and what it used: None where the provider did no work.
-
-    A span that tells no usage and no error leaves it unknown.
-    """
-    status: OutcomeStatus = "error" if is_error or found.error_type is not None else "ok"
-    kind = (found.error_type or "").lower()
-    if "timeout" in kind:
-        status = "timeout"
-    elif "cancel" in kind:
-        status = "cancelled"
-    usage = found.usage
-    if usage is None and (status == "ok" or _is_maybe_billed(kind)):
-        usage = Usage(status="unknown")
-    outcome = Outcome(
-        status=status,
-        duration_ns=max(0, duration_ns),
-        error_type=found.error_type or ("_OTHER" if is_error else None),
-        response=found.response,
-    )
-    return outcome, usage
-
-
-def _is_maybe_billed(kind: str) -> bool:
-    if any(word in kind for word in _NOT_BILLED):
-        return False
-    return kind.startswith("5") or any(word in kind for word in _MAYBE_BILLED)
 
 
 def _operation(attributes: Mapping[str, object]) -> str | None:
@@ -309,108 +246,32 @@ def _operation(attributes: Mapping[str, object]) -> str | None:
         return _KINDS.get(str(kind))
     if attributes.get(foreign.TRACELOOP_SPAN_KIND) is not None:
         return None
-    return _REQUEST_TYPES.get(str(attributes.get(foreign.LLM_REQUEST_TYPE)))
+    said = attributes.get(foreign.LLM_REQUEST_TYPE)
+    if said is not None:
+        return _REQUEST_TYPES.get(str(said))
+    said = attributes.get(foreign.AI_OPERATION_ID)
+    if said is not None:
+        return _AI_SDK.get(str(said))
+    return _LANGFUSE.get(str(attributes.get(foreign.LANGFUSE_TYPE)))
 
 
-def _provider(attributes: Mapping[str, object]) -> str:
-    for name in (
-        GEN_AI_PROVIDER_NAME,
-        foreign.GEN_AI_SYSTEM,
-        foreign.LLM_PROVIDER,
-        foreign.LLM_SYSTEM,
-    ):
+def _provider(dialect: Dialect, attributes: Mapping[str, object]) -> str:
+    for name in _PROVIDER_NAMES:
         said = attributes.get(name)
         if isinstance(said, str) and said:
             lower = said.lower()
+            if dialect.names_methods and lower not in _PROVIDERS:
+                lower = lower.partition(".")[0]
             return _PROVIDERS.get(lower, lower)
     return ""
 
 
 def _model(attributes: Mapping[str, object]) -> str:
-    for name in (
-        GEN_AI_REQUEST_MODEL,
-        foreign.LLM_REQUEST_MODEL_NAME,
-        foreign.LLM_MODEL_NAME,
-        foreign.EMBEDDING_MODEL_NAME,
-        GEN_AI_RESPONSE_MODEL,
-    ):
+    for name in _MODEL_NAMES:
         said = attributes.get(name)
         if isinstance(said, str) and said:
             return said
     return ""
-
-
-def _usage(dialect: Dialect, attributes: Mapping[str, object], *, is_stream: bool) -> Usage | None:
-    """Split a span's inclusive sums into buckets that share nothing."""
-
-    def first(*names: str) -> int | None:
-        return next(
-            (count for name in names if (count := _count(attributes.get(name))) is not None), None
-        )
-
-    total = first(
-        GEN_AI_USAGE_INPUT_TOKENS, foreign.GEN_AI_USAGE_PROMPT_TOKENS, foreign.LLM_PROMPT_TOKENS
-    )
-    made = first(
-        GEN_AI_USAGE_OUTPUT_TOKENS,
-        foreign.GEN_AI_USAGE_COMPLETION_TOKENS,
-        foreign.LLM_COMPLETION_TOKENS,
-    )
-    if total is None and made is None:
-        return None
-    into, out = total or 0, made or 0
-    if is_stream and out > 0:
-        out -= dialect.adds_to_streams
-    read = first(
-        GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
-        foreign.GEN_AI_USAGE_CACHE_READ_OLD,
-        foreign.LLM_CACHE_READ,
-    )
-    short, long = first(foreign.ANTHROPIC_CACHE_WRITE_5M), first(foreign.ANTHROPIC_CACHE_WRITE_1H)
-    written = first(
-        GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
-        foreign.GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS,
-        foreign.GEN_AI_USAGE_CACHE_CREATION_OLD,
-        foreign.LLM_CACHE_WRITE,
-    )
-    heard, spoken = first(foreign.LLM_AUDIO_IN) or 0, first(foreign.LLM_AUDIO_OUT) or 0
-    reasoning = (
-        first(
-            GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
-            foreign.GEN_AI_USAGE_REASONING_TOKENS,
-            foreign.LLM_REASONING,
-        )
-        or 0
-    )
-    five, hour = short or 0, long or 0
-    plain = max(0, (written or 0) - five - hour)
-    cached = (read or 0) + plain + five + hour
-    flags: tuple[str, ...] = ()
-    if dialect.excludes_cache:
-        into += cached
-    if into < cached + heard or out < reasoning + spoken:
-        flags = ("parts_above_total",)
-        into, out = max(into, cached + heard), max(out, reasoning + spoken)
-    return Usage(
-        status="estimated" if dialect.is_lossy else "reported",
-        input_uncached=into - cached - heard,
-        cache_read=read or 0,
-        cache_write=plain,
-        cache_write_5m=five,
-        cache_write_1h=hour,
-        audio_in=heard,
-        output=out - reasoning - spoken,
-        reasoning=reasoning,
-        audio_out=spoken,
-        flags=flags,
-    )
-
-
-def _count(value: object) -> int | None:
-    """Return a count; None for what is none, whatever a program put there."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if 0 <= value < 1 << 53 else None
 
 
 def _text(value: object) -> str | None:

@@ -1,0 +1,1 @@
+"""The ingest server: what fleets send their events, spans and questions to."""
