@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from tollspan.budget import (
     MemoryLedger,
     Milestones,
     Refusal,
+    Touch,
 )
 from tollspan.ledger import SQLiteLedger
 
@@ -36,6 +38,8 @@ class Store(Foldable, Milestones, Protocol):
     """What tests ask of each of them."""
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]: ...
+
+    def touch(self, touch: Touch) -> str: ...
 
 
 class Kit(Protocol):
@@ -51,13 +55,21 @@ class Kit(Protocol):
         """Hold there, and return what gives it back; None where it does not fit."""
         ...
 
+    def advance(self, seconds: float) -> None:
+        """Put the clock by which idle windows end forward."""
+        ...
+
 
 class LedgerKit:
     """An authority that takes events."""
 
-    def __init__(self, ledger: MemoryLedger | SQLiteLedger) -> None:
-        self.store: Store = ledger
-        self._ledger = ledger
+    def __init__(self, make: Callable[[Callable[[], int]], MemoryLedger | SQLiteLedger]) -> None:
+        self._ahead_ns = 0
+        self._ledger = make(lambda: time.time_ns() + self._ahead_ns)
+        self.store: Store = self._ledger
+
+    def advance(self, seconds: float) -> None:
+        self._ahead_ns += int(seconds * 1_000_000_000)
 
     def post(self, account: Account, posted: int, *, unresolved: int = 0) -> None:
         call_id = hold().call_id
@@ -84,6 +96,10 @@ class AuthorityKit:
     def __init__(self, kit: SharedKit) -> None:
         self.store: Store = kit.authority
         self._authority = kit.authority
+        self._kit = kit
+
+    def advance(self, seconds: float) -> None:
+        self._kit.advance(seconds)
 
     def post(self, account: Account, posted: int, *, unresolved: int = 0) -> None:
         self._authority.settle([settlement(None, (account, posted, unresolved))])
@@ -102,14 +118,19 @@ def void(_: object) -> None:
 
 @contextmanager
 def memory(home: Path) -> Iterator[Kit]:
-    yield LedgerKit(MemoryLedger())
+    yield LedgerKit(lambda clock: MemoryLedger(clock=clock))
 
 
 @contextmanager
 def sqlite(home: Path) -> Iterator[Kit]:
-    ledger = SQLiteLedger(home, wait_seconds=10, fold_after_seconds=None)
-    yield LedgerKit(ledger)
-    ledger.close()
+    made: list[SQLiteLedger] = []
+
+    def make(clock: Callable[[], int]) -> SQLiteLedger:
+        made.append(SQLiteLedger(home, wait_seconds=10, clock=clock, fold_after_seconds=None))
+        return made[0]
+
+    yield LedgerKit(make)
+    made[0].close()
 
 
 @contextmanager

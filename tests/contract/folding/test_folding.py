@@ -52,6 +52,7 @@ def names(store: Store) -> set[tuple[str, str, str]]:
         ("2024-01-05T08", "2024-01 hours"),
         ("60s/00170454240", "2024-01 rolling"),
         (TRACE, "traces"),
+        ("idle:1800s/1704110400000000", "2024-01 idle"),
     ],
 )
 def test_what_owners_spent_in_a_closed_period_is_added_up(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import msgspec
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -107,17 +106,22 @@ def test_other_rules_have_their_own_idle_time_from_when_they_are_said(kit: IdleK
     assert kit.touch(touch(4, idle_seconds=10)) == idle_key(10, BEGAN_US + 4)
 
 
-def test_owners_that_are_silent_for_long_are_forgotten(
-    kit: IdleKit, request: pytest.FixtureRequest
-) -> None:
-    if "redis" in request.node.name:
-        pytest.skip("it forgets by the server's own clock: see test_redis_idle")
+def test_owners_that_are_silent_for_long_are_forgotten(kit: IdleKit) -> None:
     for number in range(20):
         kit.touch(touch(number, scope=f"{number}"))
     kit.advance(LASTS + IDLE_MEMORY_SECONDS + 1)
     for number in range(100, 130):
         kit.touch(touch(number, scope=f"{number}"))
     assert kit.touch(touch(0, scope="0")) == named(0)  # not behind another: it was forgotten
+
+
+def test_one_with_a_long_window_keeps_no_other_from_being_forgotten(kit: IdleKit) -> None:
+    kit.touch(touch(0, scope="long", idle_seconds=100 * 86_400))
+    kit.touch(touch(1, scope="short"))
+    kit.advance(LASTS + IDLE_MEMORY_SECONDS + 1)
+    kit.touch(touch(2, scope="other"))
+    assert kit.touch(touch(1, scope="short")) == named(1)
+    assert kit.touch(touch(3, scope="long", is_look=True)) != named(3)
 
 
 ACTS = st.one_of(

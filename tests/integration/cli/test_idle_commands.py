@@ -56,6 +56,17 @@ def test_the_period_that_runs_is_shown_and_all_when_asked_for(running: str, run:
     assert len(rows(run, "--all")) == 2
 
 
+def test_a_session_that_nobody_remembers_is_over(home: Path, run: Run) -> None:
+    (home / "tollspan.yaml").write_text(RULES)
+    now = time.time_ns()
+    old = a_session(idle_key(1_800, (now - 3 * 86_400 * USD) // 1_000))
+    ledger = SQLiteLedger(home)
+    ledger.post(event(new_id(), charge(old, posted=3 * USD)), None)
+    ledger.close()
+    assert rows(run) == []
+    assert [row["posted"] for row in rows(run, "--all")] == ["3"]
+
+
 def test_people_see_since_when_a_session_runs(running: str, run: Run) -> None:
     del running
     _, out, _ = run("budgets")

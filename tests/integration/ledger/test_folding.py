@@ -25,6 +25,7 @@ from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rebuild
 
 OVER_UNIX_NS = 1_704_110_400_000_000_000  # 2024-01-01T12:00:00Z
 PERIODS = ("2023-01", "2023-01-05", "60s/00167294880", "2023-01-05T08", "")
+LIVED = (*PERIODS, "idle:60s/1672876800000000")
 
 OWNERS = st.integers(0, 3)
 
@@ -162,18 +163,18 @@ class Lives(RuleBasedStateMachine):
         self.open: list[Hold] = []
         self.day = 0
 
-    @rule(owner=OWNERS, period=st.sampled_from(PERIODS), amount=st.integers(-3, 9))
+    @rule(owner=OWNERS, period=st.sampled_from(LIVED), amount=st.integers(-3, 9))
     def post(self, owner: int, period: str, amount: int) -> None:
         self.ledger.post(event(new_id(), charge(account(owner, period), posted=amount)), None)
         self.posted[_sum(period)] += amount
 
-    @rule(owner=OWNERS, period=st.sampled_from(PERIODS), amount=st.integers(1, 9))
+    @rule(owner=OWNERS, period=st.sampled_from(LIVED), amount=st.integers(1, 9))
     def leave_unresolved(self, owner: int, period: str, amount: int) -> None:
         one = account(owner, period)
         self.ledger.post(event(new_id(), charge(one, posted=0, unresolved=amount)), None)
         self.unresolved[one] += amount
 
-    @rule(owner=OWNERS, period=st.sampled_from(PERIODS), amount=st.integers(0, 9))
+    @rule(owner=OWNERS, period=st.sampled_from(LIVED), amount=st.integers(0, 9))
     def hold(self, owner: int, period: str, amount: int) -> None:
         asked = hold((account(owner, period), amount))
         assert self.ledger.hold(asked) is None
@@ -227,6 +228,8 @@ TestLives.settings = settings(max_examples=25, stateful_step_count=30, deadline=
 def _sum(period: str) -> str:
     if period.startswith("60s/"):
         return "2023-01 rolling"
+    if period.startswith("idle:"):
+        return "2023-01 idle"
     return "2023-01 hours" if "T" in period else period
 
 

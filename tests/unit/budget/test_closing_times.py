@@ -87,6 +87,10 @@ def test_a_rolling_window_is_closed_when_the_last_call_in_it_began(
         ("2026-11-22", "calendar"),
         ("2026-11-14/2026-12-14", "calendar"),
         ("9999-12-31", "lifetime"),
+        ("idle:1800s/1795874400000000", "idle"),
+        ("idle:1800s/9999999999999999", "idle"),
+        ("idle:1800s/", "lifetime"),
+        ("idle:0s/1795874400000000", "lifetime"),
     ],
 )
 def test_a_key_that_can_not_be_read_is_never_over(key: str, kind: str) -> None:
@@ -95,7 +99,7 @@ def test_a_key_that_can_not_be_read_is_never_over(key: str, kind: str) -> None:
 
 def test_an_allowance_is_closed_with_its_period_and_summed_apart() -> None:
     share = Allowance(share=Decimal("0.05"))
-    for key in ("2026-11", "2026-11-22T08", BLOCK_PERIOD):
+    for key in ("2026-11", "2026-11-22T08", BLOCK_PERIOD, "idle:1800s/1795874400000000"):
         account = Account(budget_id="b", scope="", period=key, limit=100)
         beside = closing_of(share.beside(account).period)
         assert (beside.kind, beside.at_unix_ns) == (
@@ -109,4 +113,5 @@ def test_an_allowance_is_closed_with_its_period_and_summed_apart() -> None:
 def test_sums_of_short_windows_are_kept_by_the_month() -> None:
     assert closing_of("2026-11-22T08-0330").sum_period == "2026-11 hours"
     assert closing_of("60s/00179534880").sum_period == "2026-11 rolling"
+    assert closing_of("idle:60s/1795348800000000").sum_period == "2026-11 idle"
     assert closing_of("2026-11-22").sum_period == "2026-11-22"

@@ -144,6 +144,10 @@ def test_a_state_that_is_none_is_said_and_asked_for_no_more_often_than_others() 
         ("2023-12-31T23", 1, "2023-12 hours"),
         ("0af7651916cd43dd8448eb211c80319c", 34, None),
         ("0af7651916cd43dd8448eb211c80319c", 36, "traces"),
+        ("idle:60s/1704000000000000", 34, None),
+        ("idle:60s/1704000000000000", 36, "2023-12 idle"),
+        ("idle:8640000s/1704000000000000", 110, None),  # 100 days, and a tenth
+        ("idle:8640000s/1704000000000000", 111, "2023-12 idle"),
         (BLOCK_PERIOD, 399, None),
         (BLOCK_PERIOD, 401, "blocks"),
     ],

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Callable
 
-from tollspan.budget import Account, FoldLook, FoldOrder, FoldRow
+from tollspan.budget import IDLE_ROWS_AT_ONCE, Account, FoldLook, FoldOrder, FoldRow
 
 from ._files import is_busy
+from ._idle import forget
 from ._session import Session
 
 _GONE = -1
@@ -17,11 +19,17 @@ _GONE = -1
 class SessionFolds:
     """The accounts of a ledger, as its housekeeping folds them: on the connection that it has.
 
+    Args:
+        clock: Unix time in nanoseconds, by which idle windows end.
+
     Attributes:
         session: That connection.
     """
 
     session: Session
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
 
     def look(self, most: int) -> FoldLook:
         """Show accounts; raises as the function does."""
@@ -30,7 +38,7 @@ class SessionFolds:
     def fold(self, order: FoldOrder) -> bool:
         """Do as told; False too where somebody else has the file: there is no hurry."""
         try:
-            return fold(self.session, order)
+            return fold(self.session, (order, self._clock()))
         except sqlite3.OperationalError as error:
             if is_busy(error):
                 return False
@@ -64,12 +72,20 @@ def look(session: Session, most: int) -> FoldLook:
     return FoldLook(state=state, now_unix_ns=now, rows=tuple(rows), cursor=cursor)
 
 
-def fold(session: Session, order: FoldOrder) -> bool:
+def fold(session: Session, told: tuple[FoldOrder, int]) -> bool:
     """Do as told, in one statement: SQLite has the file for as long as that takes, not Python.
 
+    In another one before it, owners are forgotten that are silent for long.
+
+    Args:
+        session: The ledger.
+        told: The order; and the time by which idle windows end, Unix nanoseconds.
+
     Raises:
-        sqlite3.Error: Nothing was done; others may have the file.
+        sqlite3.Error: No account was folded; others may have the file.
     """
+    order, now_unix_ns = told
+    forget(session, now_unix_ns, IDLE_ROWS_AT_ONCE)
     marks = [(*_words(row), mark, *_where(None)) for row, mark in order.marks]
     folds = [(*_words(row), _GONE, *_where(into)) for row, into in order.folds]
     done = session.connection.execute(

@@ -51,7 +51,12 @@ SELECT period, ends_at_unix_ns, EXISTS (
 """
 _FORGET: Final = """
 DELETE FROM idle_periods WHERE (budget_id, scope) IN (
-    SELECT budget_id, scope FROM idle_periods WHERE ends_at_unix_ns < ?
+    SELECT budget_id, scope FROM idle_periods WHERE ends_at_unix_ns < ? AND NOT EXISTS (
+        SELECT 1 FROM accounts
+        WHERE accounts.budget_id = idle_periods.budget_id
+          AND accounts.scope = idle_periods.scope
+          AND accounts.period = idle_periods.period AND accounts.held > 0
+    )
     ORDER BY ends_at_unix_ns LIMIT ?
 )
 """
@@ -90,9 +95,18 @@ def touch_in(session: Session, asked: tuple[Touch, int]) -> str:
         },
     ).fetchall()
     if period == account.period and not said.is_known:  # perhaps it has just begun
-        before = now_unix_ns - IDLE_MEMORY_SECONDS * _NS
-        connection.execute(_FORGET, (before, _MOST_FORGOTTEN))
+        forget(session, now_unix_ns, _MOST_FORGOTTEN)
     return str(period)
+
+
+def forget(session: Session, now_unix_ns: int, most: int) -> None:
+    """Forget so many owners that are silent for long, but none in whose period anything is held.
+
+    Raises:
+        sqlite3.Error: Nothing was done; others may have the file.
+    """
+    before = now_unix_ns - IDLE_MEMORY_SECONDS * _NS
+    session.connection.execute(_FORGET, (before, most))
 
 
 def look_for(said: Touch) -> tuple[str, str, str]:
@@ -138,4 +152,4 @@ def find_periods(connection: sqlite3.Connection) -> None:
     keep_periods(connection, rows)
 
 
-__all__ = ["LOOK", "find_periods", "keep_periods", "look_for", "period_of", "touch_in"]
+__all__ = ["LOOK", "find_periods", "forget", "keep_periods", "look_for", "period_of", "touch_in"]

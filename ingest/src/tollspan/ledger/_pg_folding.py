@@ -35,6 +35,7 @@ CREATE FUNCTION tollspan.fold_v1(q jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     free uuid[];
+    running uuid[];
 BEGIN
     PERFORM tollspan.begin_v1(q);
     UPDATE tollspan.folding SET state = q->>'state', cursor = (q->>'cursor')::uuid
@@ -49,6 +50,15 @@ BEGIN
         WHERE a.held = 0 AND a.unresolved = 0
         FOR UPDATE OF a SKIP LOCKED
     );
+    -- Of idle windows: in these periods their owners are.
+    running := array(
+        SELECT told.key
+        FROM jsonb_to_recordset(q->'orders') AS told (key uuid, owner uuid, owned text)
+        JOIN tollspan.idle_periods AS i ON i.key = told.owner AND i.period = told.owned
+    );
+    UPDATE tollspan.accounts AS a SET mark = 0
+    WHERE a.key = ANY (free) AND a.key = ANY (running) AND a.mark <> 0;
+    free := array(SELECT unnest(free) EXCEPT SELECT unnest(running));
     UPDATE tollspan.accounts AS a SET mark = told.next_mark
     FROM jsonb_to_recordset(q->'orders') AS told (key uuid, next_mark bigint)
     WHERE a.key = told.key AND a.key = ANY (free) AND told.next_mark IS NOT NULL;
@@ -70,6 +80,9 @@ BEGIN
     );
     DELETE FROM tollspan.told WHERE key = ANY (free);
     DELETE FROM tollspan.accounts WHERE key = ANY (free);
+    PERFORM tollspan.forget_idle_v1(
+        tollspan.now_v1() - make_interval(secs => (q->>'memory')::float8), (q->>'owners')::integer
+    );
     RETURN jsonb_build_object('is', 'done', 'is_done', true);
 END $$;
 """

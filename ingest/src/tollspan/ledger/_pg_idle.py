@@ -5,6 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 IDLE_FUNCTIONS: Final = """
+-- Forget owners that are silent for long, but none in whose period anything is held. It waits for
+-- nobody.
+CREATE FUNCTION tollspan.forget_idle_v1(before timestamptz, most integer) RETURNS void
+LANGUAGE sql AS $$
+    DELETE FROM tollspan.idle_periods WHERE key IN (
+        SELECT key FROM tollspan.idle_periods AS owners
+        WHERE ends_at < before AND NOT EXISTS (
+            SELECT FROM tollspan.accounts AS a WHERE a.key = owners.account AND a.held > 0
+        )
+        ORDER BY ends_at LIMIT most FOR UPDATE SKIP LOCKED
+    )
+$$;
+
 -- Note that an owner is active, and name its period. Which account is that period's is known from
 -- holders who go by it: they say so with their questions.
 CREATE FUNCTION tollspan.touch_v1(q jsonb) RETURNS jsonb
@@ -71,11 +84,7 @@ BEGIN
             WHEN current = said THEN (q->>'account')::uuid WHEN current = period THEN account
         END
     WHERE key = has.key;
-    DELETE FROM tollspan.idle_periods WHERE key IN (
-        SELECT key FROM tollspan.idle_periods
-        WHERE ends_at < at - make_interval(secs => (q->>'memory')::float8)
-        ORDER BY ends_at LIMIT 4 FOR UPDATE SKIP LOCKED
-    );
+    PERFORM tollspan.forget_idle_v1(at - make_interval(secs => (q->>'memory')::float8), 4);
     RETURN tollspan.stamp_v1(
         jsonb_build_object('is', 'done', 'period', current), here.epoch
     );

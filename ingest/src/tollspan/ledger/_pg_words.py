@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tollspan.budget import (
     IDLE_MEMORY_SECONDS,
+    IDLE_ROWS_AT_ONCE,
     Account,
     Balance,
     FoldLook,
@@ -23,6 +24,8 @@ from tollspan.budget import (
     Unresolved,
     Want,
     lasts_ns,
+    plain_period,
+    read_idle,
 )
 
 Words = dict[str, Any]
@@ -184,11 +187,18 @@ def order_words(order: FoldOrder) -> Words:
         "state": order.state,
         "cursor": order.cursor or None,
         "orders": marks + folds,
+        "memory": IDLE_MEMORY_SECONDS,
+        "owners": IDLE_ROWS_AT_ONCE,
     }
 
 
 def _shown(row: FoldRow) -> Words:
-    return {"key": key(row.account), "posted": row.posted, "mark": row.mark}
+    account = row.account
+    shown: Words = {"key": key(account), "posted": row.posted, "mark": row.mark}
+    period = plain_period(account.period)
+    if read_idle(period) is not None:
+        shown |= {"owner": digest(account.budget_id, account.scope), "owned": period}
+    return shown
 
 
 def left_open(row: Sequence[Any]) -> Unresolved:

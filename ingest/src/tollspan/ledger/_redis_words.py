@@ -10,6 +10,7 @@ import msgspec
 
 from tollspan.budget import (
     IDLE_MEMORY_SECONDS,
+    IDLE_ROWS_AT_ONCE,
     Account,
     Balance,
     FoldLook,
@@ -78,10 +79,8 @@ def name(account: Account) -> str:
 def touch(one: Touch) -> list[Word]:
     """Write who is active; the account's name is in two parts, the period comes between them."""
     account = one.account
-    place = [account.budget_id, account.scope]
     return [
-        _encode_name(place),
-        f'{_encode_name(place)[:-1]},"',
+        _encode_name([account.budget_id, account.scope]),
         f'",{_encode_name(account.unit)}]',
         account.period,
         lasts_ns(one.idle_seconds) // 1_000_000,
@@ -176,7 +175,7 @@ def look(one: Answer) -> FoldLook:
 
 def order(one: FoldOrder) -> list[Word]:
     """Write what is to be folded."""
-    words: list[Word] = [one.was, one.state, one.cursor, len(one.marks)]
+    words: list[Word] = [one.was, one.state, one.cursor, IDLE_ROWS_AT_ONCE, len(one.marks)]
     for row, mark in one.marks:
         words += (name(row.account), row.posted, row.mark, mark)
     for row, into in one.folds:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from tollspan.budget import Account, fold_target
+from tollspan.budget import Account, fold_target, plain_period
 from tollspan.usage import LedgerError, decode_fact
 
 from . import _schema
@@ -64,6 +64,11 @@ _IS_SETTLED = (
     "call_id IN (SELECT id FROM events WHERE kind = 'usage') OR call_id IN"
     " (SELECT json_extract(CAST(data AS TEXT), '$.call_id') FROM events"
     "  WHERE kind = 'adjustment' AND json_valid(CAST(data AS TEXT)))"
+)
+_IS_THERE = (
+    "SELECT EXISTS (SELECT 1 FROM accounts"
+    "  WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?)"
+    " OR EXISTS (SELECT 1 FROM idle_periods WHERE budget_id = ? AND scope = ? AND period = ?)"
 )
 _INSERT_MILESTONE = "INSERT OR IGNORE INTO milestones VALUES (?, ?, ?, ?, ?)"
 
@@ -122,6 +127,8 @@ def recompute(session: Session) -> None:
 def _sums(connection: sqlite3.Connection, folded: dict[Account, int]) -> Iterator[tuple[Any, ...]]:
     """Yield what events charge each account that is there, or that can't have been folded.
 
+    Nor can that of an idle window have been, in whose period its owner is known to be.
+
     Args:
         connection: The ledger's.
         folded: Gets what was charged to accounts that are not there because they were folded.
@@ -144,8 +151,9 @@ def _sums(connection: sqlite3.Connection, folded: dict[Account, int]) -> Iterato
 
 
 def _is_there(connection: sqlite3.Connection, name: list[str]) -> bool:
-    query = "SELECT 1 FROM accounts WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?"
-    return connection.execute(query, name).fetchone() is not None
+    values = (*name, *name[:2], plain_period(name[2]))
+    (found,) = connection.execute(_IS_THERE, values).fetchone()
+    return bool(found)
 
 
 def _capped(total: int) -> int:

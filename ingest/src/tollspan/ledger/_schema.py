@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 5
+VERSION = 6
 
 _TABLES = """
 CREATE TABLE meta (
@@ -238,10 +238,18 @@ END
 """,
     # What goes is marked first, so that all that follows is about the same rows. The newest row
     # never goes: no other account may ever get the number of one that is gone, which connections
-    # may still have in mind. A row in which nothing is held may have a hold of nothing.
+    # may still have in mind. A row in which nothing is held may have a hold of nothing. One whose
+    # owner is in its period, of an idle window, or in that beside which it is an allowance, has no
+    # mark and stays.
     """
 CREATE TRIGGER folded AFTER UPDATE OF orders ON folding WHEN new.orders IS NOT NULL BEGIN
-    UPDATE accounts SET mark = json_extract(told.value, '$[6]')
+    UPDATE accounts SET mark = iif(
+        EXISTS (
+            SELECT 1 FROM idle_periods AS i
+            WHERE i.budget_id = accounts.budget_id AND i.scope = accounts.scope
+              AND accounts.period IN (i.period, i.period || '+allowance')
+        ), 0, json_extract(told.value, '$[6]')
+    )
     FROM json_each(new.orders) AS told
     WHERE budget_id = json_extract(told.value, '$[0]')
       AND scope = json_extract(told.value, '$[1]')

@@ -100,7 +100,7 @@ class SQLiteLedger(SharedSession):
         """Set up what belongs to this process alone: at the start, and anew in a forked child."""
         self._begin_session()
         self._rescue = Rescue(self.home)
-        self._folds = _folding.SessionFolds()
+        self._folds = _folding.SessionFolds(self._clock)
         after = self._fold_after_seconds
         self._folder = None if after is None else Folder(self._folds, after_seconds=after)
         self._writer = Writer(
@@ -329,7 +329,7 @@ class SQLiteLedger(SharedSession):
 
     def fold(self, order: FoldOrder) -> bool:
         """Fold accounts; raises `LedgerError` when the file can't be written."""
-        return self._run(_folding.fold, order, self._wait_seconds)
+        return self._run(_folding.fold, (order, self._clock()), self._wait_seconds)
 
     # -- life --
 

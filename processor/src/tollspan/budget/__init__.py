@@ -34,6 +34,7 @@ from .gate import BudgetGate
 from .headroom import Headroom, headroom_of, most_output, tightest
 from .idle import (
     IDLE_MEMORY_SECONDS,
+    IDLE_ROWS_AT_ONCE,
     IDLE_SLACK,
     IdlePeriod,
     IdleRows,
@@ -161,6 +162,7 @@ __all__ = [
     "IDLE",
     "IDLE_KEYS",
     "IDLE_MEMORY_SECONDS",
+    "IDLE_ROWS_AT_ONCE",
     "IDLE_SLACK",
     "LEAST_IDLE_SECONDS",
     "LETS_PASS",

@@ -12,9 +12,10 @@ import msgspec
 from tollspan.usage import BLOCK_PERIOD
 
 from .allowances import plain_period
+from .idle import IdlePeriod, lasts_ns, read_idle
 from .rolling import read_rolling
 
-Kind = Literal["lifetime", "calendar", "short", "trace", "block"]
+Kind = Literal["lifetime", "calendar", "short", "trace", "block", "idle"]
 _NS: Final = 1_000_000_000
 _DAY_SECONDS: Final = 86_400
 _TRACE: Final = re.compile(r"[0-9a-f]{32}")
@@ -33,16 +34,20 @@ class Closing(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: `short` for windows below a day. No clock closes a `trace` or a `block`: they are over
-            when nothing was heard of them for long. A `lifetime` is never over, nor is a period
+            when nothing was heard of them for long. Nor does one close an `idle` window, of which
+            the authority besides knows who is in it. A `lifetime` is never over, nor is a period
             that nobody here can read.
         at_unix_ns: No call that starts then or later is counted in it; None where no clock says so.
         sum_period: The period under which it is summed: its own; of windows below a day and rolling
-            ones the month in which they end, of traces and blocks one for all of them.
+            ones the month in which they end, of idle ones that in which they began, of traces and
+            blocks one for all of them.
+        lasts_seconds: Of an idle window, how long it may last after the last word of its owner.
     """
 
     kind: Kind
     at_unix_ns: int | None = None
     sum_period: str = ""
+    lasts_seconds: int = 0
 
 
 _NEVER: Final = Closing("lifetime")
@@ -61,18 +66,18 @@ def closing_of(period: str) -> Closing:
     if plain == period:
         return _closing_of(plain)
     found = _closing_of(plain)
-    return Closing(found.kind, found.at_unix_ns, found.sum_period + period[len(plain) :])
+    return msgspec.structs.replace(found, sum_period=found.sum_period + period[len(plain) :])
 
 
 def _closing_of(period: str) -> Closing:
-    if not period:
-        return _NEVER
     if period == BLOCK_PERIOD:
         return _OF_BLOCKS
     if _TRACE.fullmatch(period):
         return _OF_TRACES
-    rolling = read_rolling(period)
+    idle, rolling = read_idle(period), read_rolling(period)
     try:
+        if idle is not None:
+            return _idle(idle)
         if rolling is not None:
             return _rolling(rolling.seconds, rolling.ends_at_unix_ns)
         if _HOUR.fullmatch(period):
@@ -86,10 +91,18 @@ def _closing_of(period: str) -> Closing:
     return Closing("calendar", _unix_ns(midnight + _BEHIND), period)
 
 
+def _idle(period: IdlePeriod) -> Closing:
+    month = _month_of(period.began_at_us // 1_000_000)
+    return Closing("idle", None, f"{month} idle", lasts_ns(period.idle_seconds) // _NS + 1)
+
+
 def _rolling(seconds: int, ends_at_unix_ns: int) -> Closing:
     kind: Kind = "short" if seconds < _DAY_SECONDS else "calendar"
-    month = datetime.fromtimestamp(ends_at_unix_ns // _NS, UTC).strftime("%Y-%m")
-    return Closing(kind, ends_at_unix_ns, f"{month} rolling")
+    return Closing(kind, ends_at_unix_ns, f"{_month_of(ends_at_unix_ns // _NS)} rolling")
+
+
+def _month_of(unix_seconds: int) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m")
 
 
 def _hour(period: str) -> Closing:

@@ -73,7 +73,9 @@ class FoldOrder(msgspec.Struct, frozen=True, kw_only=True):
         state, cursor: What to remember.
         marks: Rows that get a mark, unless something was held or posted there since.
         folds: Rows that go, and the account that gets what is posted there: None where that is
-            nothing. A row stays in which something was held or posted, or is open, since.
+            nothing. A row stays in which something was held or posted, or is open, since. So does
+            one of an idle window whose period the authority names as its owner's, or its
+            allowance's; it has no mark then, whatever the order says.
     """
 
     was: str
@@ -231,7 +233,7 @@ class Folder:
         elif closing.kind == "block":
             seconds, least = 0, _BLOCK_DAYS
         else:
-            seconds = max(self._after_seconds, FOLD_AFTER_SECONDS)
+            seconds = max(self._after_seconds, FOLD_AFTER_SECONDS, closing.lasts_seconds)
             least = seconds // _DAY + 2  # the first and the last may be minutes long
         closed_at = closing.at_unix_ns or 0
         return count >= least and (not row.posted or now_unix_ns >= closed_at + seconds * _NS)
@@ -271,7 +273,9 @@ def _least_seconds(closing: Closing) -> int:
     """Return how long an account is kept at least, whatever was asked for."""
     if closing.kind == "short":
         return _SHORT_SECONDS
-    return _BLOCK_DAYS * _DAY if closing.kind == "block" else FOLD_AFTER_SECONDS
+    if closing.kind == "block":
+        return _BLOCK_DAYS * _DAY
+    return max(FOLD_AFTER_SECONDS, closing.lasts_seconds)
 
 
 def _is_short(row: FoldRow, closing: Closing) -> bool:

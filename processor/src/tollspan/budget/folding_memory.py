@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .account_rows import Key, Row, key_of
+from .allowances import plain_period
 from .folding import FoldLook, FoldOrder, FoldRow
+from .idle import IdleRows
 from .values import Account
 
 
@@ -12,10 +14,12 @@ class FoldMemory:
 
     Args:
         rows: The accounts, which it shows and folds.
+        idle: Which periods of idle windows run.
     """
 
-    def __init__(self, rows: dict[Key, Row]) -> None:
+    def __init__(self, rows: dict[Key, Row], idle: IdleRows) -> None:
         self._rows = rows
+        self._idle = idle
         self._state = ""
         self._at = 0
         self._keys: list[Key] = []
@@ -49,16 +53,23 @@ class FoldMemory:
         for one, mark in order.marks:
             row = self._same(one)
             if row is not None:
-                row.mark = mark
+                row.mark = 0 if self._runs(one) else mark
         gone: list[Key] = []
         for one, into in order.folds:
             row = self._same(one)
-            if row is not None:
+            if row is not None and self._runs(one):
+                row.mark = 0
+            elif row is not None:
                 if into is not None:
                     self._rows.setdefault(key_of(into), Row()).posted += row.posted
                 gone.append(key_of(one.account))
                 del self._rows[gone[-1]]
         return gone
+
+    def _runs(self, shown: FoldRow) -> bool:
+        """Say whether a row is of the period of an idle window in which its owner is."""
+        account = shown.account
+        return self._idle.names(account.budget_id, account.scope, plain_period(account.period))
 
     def _same(self, shown: FoldRow) -> Row | None:
         """Find a row that is still as it was shown."""

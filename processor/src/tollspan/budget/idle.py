@@ -21,9 +21,11 @@ IDLE_SLACK: Final = 10
 """A period lasts this part of the idle time longer: what holders need not have told yet."""
 IDLE_MEMORY_SECONDS: Final = 86_400
 """So long after a period's end it is known which one it was."""
+IDLE_ROWS_AT_ONCE: Final = 200
+"""Of so many owners it is looked at once whether they are silent for long, by whoever folds."""
 _NS: Final = 1_000_000_000
 _KEY: Final = re.compile(r"idle:([1-9][0-9]{0,9})s/([0-9]{16})?")
-_MOST_FORGOTTEN: Final = 4
+_MOST_LOOKED_AT: Final = 4
 Place = tuple[str, str]
 """A budget's id and whose part of it: what has one period at a time."""
 
@@ -97,9 +99,9 @@ def place_of(account: Account) -> Place:
 
 
 class _Row(msgspec.Struct):
-    """The period of one owner: its key, and until when it lasts, Unix nanoseconds."""
+    """The period of one owner: its account, and until when it lasts, Unix nanoseconds."""
 
-    key: str
+    account: Account
     ends_at_unix_ns: int
 
 
@@ -107,7 +109,7 @@ class IdleRows:
     """Which period each owner is in: what authorities in memory keep. Not safe for threads.
 
     Other authorities do the same in their own words. It forgets owners that are silent for long, a
-    few at a time.
+    few at a time, but none in whose account something is held: that period lasts.
     """
 
     def __init__(self) -> None:
@@ -117,7 +119,12 @@ class IdleRows:
         """Return how many owners are known."""
         return len(self._rows)
 
-    def touch(self, touch: Touch, now_unix_ns: int, is_held: Callable[[str], bool]) -> str:
+    def names(self, budget_id: str, scope: str, key: str) -> bool:
+        """Say whether an owner is in that period, as far as is known: it may have ended since."""
+        row = self._rows.get((budget_id, scope))
+        return row is not None and row.account.period == key
+
+    def touch(self, touch: Touch, now_unix_ns: int, is_held: Callable[[Account], bool]) -> str:
         """Note that an owner is active, and name the period.
 
         The same while it lasts, while something is held in it, and where the holder knows that it
@@ -126,30 +133,36 @@ class IdleRows:
         Args:
             touch: What a holder says.
             now_unix_ns: The authority's time.
-            is_held: Says of a period's key whether something is held in the account of it.
+            is_held: Says whether something is held in an account.
         """
         row = self._rows.get(place_of(touch.account))
         if row is None:
             key = touch.account.period
         else:
-            lasts = now_unix_ns < row.ends_at_unix_ns or is_held(row.key)
-            key = current_key(touch, row.key, lasts=lasts)
+            lasts = now_unix_ns < row.ends_at_unix_ns or is_held(row.account)
+            key = current_key(touch, row.account.period, lasts=lasts)
         if not touch.is_look:
             self._note(touch, key, now_unix_ns)
+            self.forget(now_unix_ns, is_held, most=_MOST_LOOKED_AT)
         return key
+
+    def forget(self, now_unix_ns: int, is_held: Callable[[Account], bool], *, most: int) -> None:
+        """Look at so many owners, all in their turn, and forget those that are silent for long."""
+        for _ in range(min(most, len(self._rows))):
+            place, row = self._rows.popitem(last=False)
+            is_over = now_unix_ns >= row.ends_at_unix_ns + IDLE_MEMORY_SECONDS * _NS
+            if not is_over or is_held(row.account):
+                self._rows[place] = row
 
     def _note(self, touch: Touch, key: str, now_unix_ns: int) -> None:
         latest = now_unix_ns + lasts_ns(touch.idle_seconds)
         ends_at_unix_ns = latest - touch.ago_ns
-        row = self._rows.pop(place_of(touch.account), None)
+        place = place_of(touch.account)
+        row = self._rows.get(place)
         if row is not None:  # another holder may have said more; or the clock has gone back since
             ends_at_unix_ns = max(ends_at_unix_ns, min(row.ends_at_unix_ns, latest))
-        self._rows[place_of(touch.account)] = _Row(key, ends_at_unix_ns)
-        for _ in range(_MOST_FORGOTTEN):
-            oldest, row = next(iter(self._rows.items()))
-            if now_unix_ns < row.ends_at_unix_ns + IDLE_MEMORY_SECONDS * _NS:
-                break
-            del self._rows[oldest]
+        account = msgspec.structs.replace(touch.account, period=key)
+        self._rows[place] = _Row(account, ends_at_unix_ns)
 
 
 def current_key(touch: Touch, key: str, *, lasts: bool) -> str:

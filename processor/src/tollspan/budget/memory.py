@@ -17,7 +17,7 @@ from .account_rows import Key, Row, key_of
 from .deferring import DeferredHold
 from .folding import FoldLook, FoldOrder
 from .folding_memory import FoldMemory
-from .idle import IdleRows, Touch
+from .idle import IDLE_ROWS_AT_ONCE, IdleRows, Touch
 from .leases import GivenBack, Grant, Lease, Want, size
 from .ports import Busy
 from .values import Account, Balance, Hold, Refusal
@@ -51,7 +51,7 @@ class MemoryLedger:
         self._idle = IdleRows()
         self._lock = threading.Lock()
         self._rows: dict[Key, Row] = {}
-        self._folding = FoldMemory(self._rows)
+        self._folding = FoldMemory(self._rows, self._idle)
         self._holds: dict[str, Hold] = {}
         self._leases: dict[tuple[str, Key], int] = {}
         self._events: dict[str, UsageEvent] = {}
@@ -228,14 +228,8 @@ class MemoryLedger:
 
     def touch(self, touch: Touch) -> str:
         """Note that the owner of an account is active, and name the period."""
-        account = touch.account
-
-        def is_held(period: str) -> bool:
-            row = self._rows.get((account.budget_id, account.scope, period, account.unit))
-            return row is not None and row.held > 0
-
         with self._lock:
-            return self._idle.touch(touch, self._clock(), is_held)
+            return self._idle.touch(touch, self._clock(), self._is_held)
 
     def balance(self, account: Account) -> Balance:
         """Return how an account stands."""
@@ -261,8 +255,9 @@ class MemoryLedger:
             return self._folding.look(most, self._unix_clock())
 
     def fold(self, order: FoldOrder) -> bool:
-        """Fold accounts; what was told of them is forgotten."""
+        """Fold accounts; what was told of them is forgotten, and who is silent for long."""
         with self._lock:
+            self._idle.forget(self._clock(), self._is_held, most=IDLE_ROWS_AT_ONCE)
             gone = self._folding.fold(order)
             for key in gone or ():
                 self._milestones.pop(key, None)
@@ -280,6 +275,10 @@ class MemoryLedger:
             row = self._rows[key] = Row()
         row.mark = 0
         return row
+
+    def _is_held(self, account: Account) -> bool:
+        row = self._rows.get(key_of(account))
+        return row is not None and row.held > 0
 
     def _balance(self, account: Account) -> Balance:
         row = self._rows.get(key_of(account)) or _NOTHING

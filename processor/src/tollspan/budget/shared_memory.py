@@ -346,12 +346,9 @@ class MemoryAuthority:
             return self._state.folding.look(most, self._clock())
 
     def fold(self, order: FoldOrder) -> bool:
-        """Fold accounts; what was told of them is forgotten."""
+        """Fold accounts; what was told of them is forgotten, and who is silent for long."""
         with self._lock:
-            gone = self._state.folding.fold(order)
-            for key in gone or ():
-                self._state.told.pop(key, None)
-            return gone is not None
+            return self._state.fold(order, self._clock())
 
     def epoch(self) -> str | None:
         """Name the epoch that it grants in; None while it is not open."""

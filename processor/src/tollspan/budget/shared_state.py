@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from .account_rows import Key, Row, key_of
+from .folding import FoldOrder
 from .folding_memory import FoldMemory
-from .idle import IdleRows, Touch
+from .idle import IDLE_ROWS_AT_ONCE, IdleRows, Touch
 from .leases import Want
 from .values import Account, Balance
 
@@ -77,7 +78,7 @@ class State:
         self.settled: dict[str, int] = {}
         self.told: dict[Key, set[Decimal]] = {}
         self.idle = IdleRows()
-        self.folding = FoldMemory(self.rows)
+        self.folding = FoldMemory(self.rows, self.idle)
 
     def row(self, key: Key) -> Row:
         """Find an account's sums, or make them, to change them."""
@@ -94,13 +95,19 @@ class State:
 
     def touch(self, touch: Touch, now_unix_ns: int) -> str:
         """Note that the owner of an account is active, and name the period."""
-        account = touch.account
+        return self.idle.touch(touch, now_unix_ns, self._is_held)
 
-        def is_held(period: str) -> bool:
-            row = self.rows.get((account.budget_id, account.scope, period, account.unit))
-            return row is not None and row.held > 0
+    def fold(self, order: FoldOrder, now_unix_ns: int) -> bool:
+        """Fold accounts; what was told of them is forgotten, and who is silent for long."""
+        self.idle.forget(now_unix_ns, self._is_held, most=IDLE_ROWS_AT_ONCE)
+        gone = self.folding.fold(order)
+        for key in gone or ():
+            self.told.pop(key, None)
+        return gone is not None
 
-        return self.idle.touch(touch, now_unix_ns, is_held)
+    def _is_held(self, account: Account) -> bool:
+        row = self.rows.get(key_of(account))
+        return row is not None and row.held > 0
 
 
 class Asked:

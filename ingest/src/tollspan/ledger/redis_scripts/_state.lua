@@ -9,7 +9,10 @@
 --   ended           leases that are over, by when their next step is due
 --   written_off     those whose horizon is over, by when they are forgotten
 --   calls:<bucket>  the calls that were settled
---   idle:<name>     of who has accounts of idle windows: the period, and when it ends_at
+--   idle:<owner>    of who has accounts of idle windows: the period, and when it ends_at; what comes
+--                   after the period in the account's name
+--   silent          these owners, by when they are forgotten
+-- The name of an owner is a JSON array too, of budget and scope: the first half of the account's.
 -- Names of accounts are JSON arrays. Every script has the key of `meta`, and as its first arguments
 -- the time ('' for this server's own), the epoch and the serial that its client saw last, and the
 -- milliseconds of the horizon, of the memory after it, and of a lease's life.
@@ -17,6 +20,7 @@ local META = KEYS[1]
 local PREFIX = string.sub(META, 1, -5)
 local OPEN, CLOSING = PREFIX .. 'open', PREFIX .. 'closing'
 local ENDED, WRITTEN_OFF = PREFIX .. 'ended', PREFIX .. 'written_off'
+local SILENT, HOUR = PREFIX .. 'silent', 3600000
 local SEEN_EPOCH, SEEN_SERIAL = ARGV[2], tonumber(ARGV[3])
 local HORIZON, MEMORY, LIFE = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local FIRST = 7
@@ -107,6 +111,37 @@ end
 local function take(account, sum, amount)
   local left = minus(account[sum], amount)
   account[sum] = sum == 'posted' and left or most(ZERO, left)
+end
+
+-- Idle windows --
+
+local function idle_key(owner)
+  return PREFIX .. 'idle:' .. owner
+end
+
+-- Names the account of an owner's period.
+local function account_in(owner, period, after)
+  return string.sub(owner, 1, -2) .. ',"' .. period .. after
+end
+
+-- Whether an account is of the period in which its owner is, or that period's allowance.
+local function is_running(name)
+  local owner, period = string.match(name, '^(.*),"(idle:%d+s/%d+)[^"]*","[^"]*"%]$')
+  return owner ~= nil and redis.call('HGET', idle_key(owner .. ']'), 'period') == period
+end
+
+-- Forgets owners that are silent for long, but none in whose period anything is held.
+local function forget_idle(limit)
+  local silent = redis.call('ZRANGEBYSCORE', SILENT, '-inf', now, 'LIMIT', 0, limit)
+  for _, owner in ipairs(silent) do
+    local row = redis.call('HMGET', idle_key(owner), 'period', 'after')
+    if row[1] and less(ZERO, account_of(account_in(owner, row[1], row[2])).held) then
+      redis.call('ZADD', SILENT, digits(now + HOUR), owner)
+    else
+      redis.call('ZREM', SILENT, owner)
+      redis.call('UNLINK', idle_key(owner))
+    end
+  end
 end
 
 -- Leases --
