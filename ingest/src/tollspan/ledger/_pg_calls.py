@@ -9,7 +9,8 @@ from typing import Final
 
 CALL_FUNCTIONS: Final = """
 CREATE FUNCTION tollspan.settle_v1(q jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     until timestamptz := tollspan.begin_v1(q);
     current_epoch text;
@@ -86,7 +87,8 @@ END $$;
 -- End leases, take for spent what is beyond the horizon, and forget what is older than memory: a
 -- bounded part of it all. `has_more` says to ask again.
 CREATE FUNCTION tollspan.expire_v1(q jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     until timestamptz := tollspan.begin_v1(q);
     over text[] := tollspan.due_v1(tollspan.now_v1(), 64);
@@ -124,7 +126,8 @@ STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE FUNCTION tollspan.resolve_v1(q jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     until timestamptz := tollspan.begin_v1(q);
     amount_left numeric;
@@ -148,7 +151,8 @@ BEGIN
 END $$;
 
 CREATE FUNCTION tollspan.balances_v1(q jsonb) RETURNS jsonb
-STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
     SELECT jsonb_build_object('is', 'done', 'balances', coalesce(
         jsonb_object_agg(a.key, jsonb_build_array(a.posted, a.held, a.unresolved)), '{}'
     ))

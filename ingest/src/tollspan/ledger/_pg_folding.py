@@ -10,7 +10,8 @@ from typing import Final
 
 FOLD_FUNCTIONS: Final = """
 CREATE FUNCTION tollspan.look_v1(q jsonb) RETURNS jsonb
-STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
     WITH page AS MATERIALIZED (
         SELECT a.* FROM tollspan.accounts AS a, tollspan.folding AS f
         WHERE a.key > coalesce(f.cursor, '00000000-0000-0000-0000-000000000000')
@@ -32,7 +33,8 @@ STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE FUNCTION tollspan.fold_v1(q jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     free uuid[];
     running uuid[];
