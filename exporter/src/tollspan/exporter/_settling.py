@@ -67,7 +67,7 @@ class SettlingBooks:
     ) -> None:
         self._ledger = ledger
         self._authority = authority
-        self._name = name
+        self.name = name
         self._clock = clock
         self._fold_after_seconds = fold_after_seconds
         self._guard = Guard("exporter.settling")
@@ -138,13 +138,15 @@ class SettlingBooks:
 
     # -- settling --
 
-    def settle(self, *, most_seconds: float = math.inf) -> int:
+    def settle(self, *, most_seconds: float = math.inf, with_totals: bool = False) -> int:
         """Settle what this host's processes have stored; return how many events that were.
 
         Another process that is at it does it for all; then nothing is done here.
 
         Args:
             most_seconds: After so long no further batch is begun.
+            with_totals: Settle what events were folded to as well: their events were settled one by
+                one before, which an authority that lost its state does not know.
 
         Raises:
             LedgerError: The ledger can't be read, or the authority can't answer.
@@ -155,11 +157,14 @@ class SettlingBooks:
             done = 0
             ends_at = time.monotonic() + most_seconds
             inode = self._ledger.inode()
-            while time.monotonic() < ends_at and (batch := self._unsettled()):
-                settlements = [one for _, event in batch if (one := _settlement(event))]
+            while time.monotonic() < ends_at:
+                batch = self._unsettled(with_totals=with_totals)
+                if not batch:
+                    break
+                settlements = _settlements(batch, with_totals=with_totals)
                 if settlements:
                     self._authority.settle(settlements)
-                self._ledger.note_settled(self._name, batch[-1][0], inode)
+                self._ledger.note_settled(self.name, batch[-1][0], inode)
                 done += len(settlements)
             now = time.monotonic()
             if now - self._expired_at >= _EXPIRE_EVERY_SECONDS:
@@ -176,7 +181,7 @@ class SettlingBooks:
             LedgerError: The ledger can't be read.
         """
         reader = LedgerReader(self._ledger.path)
-        return max(0, reader.highest_number() - reader.settled(self._name))
+        return max(0, reader.highest_number() - reader.settled(self.name))
 
     def close(self, wait_seconds: float) -> None:
         """Settle what is left, for a bounded time; the next process of this host does the rest."""
@@ -193,11 +198,12 @@ class SettlingBooks:
             except LedgerError as error:
                 self._say(error)
 
-    def _unsettled(self) -> list[tuple[int, Fact]]:
+    def _unsettled(self, *, with_totals: bool) -> list[tuple[int, Fact]]:
         reader = LedgerReader(self._ledger.path)
         since = self._clock() - MEMORY_SECONDS * 1_000_000_000
-        after = reader.settled(self._name)
-        return list(islice(reader.numbered_facts(after=after, since_unix_ns=since), _MOST_AT_ONCE))
+        after = reader.settled(self.name)
+        facts = reader.numbered_facts(after=after, since_unix_ns=since, with_sent=with_totals)
+        return list(islice(facts, _MOST_AT_ONCE))
 
     def _wake(self) -> None:
         if not self._work.is_set():
@@ -249,9 +255,16 @@ class SettlingBooks:
             _logger.warning("tollspan can't settle with its authority yet: %s", error)
 
 
-def _settlement(fact: Fact) -> Settlement | None:
+def _settlements(batch: Sequence[tuple[int, Fact]], *, with_totals: bool) -> list[Settlement]:
+    found = [_settlement(fact, with_totals=with_totals) for _, fact in batch]
+    return [one for one in found if one is not None]
+
+
+def _settlement(fact: Fact, *, with_totals: bool) -> Settlement | None:
     """Return what an event or an adjustment puts into accounts; None for nothing."""
     if isinstance(fact, DecisionEvent) or not (fact.charges or fact.lease_id):
+        return None
+    if isinstance(fact, UsageEvent) and fact.folded is not None and not with_totals:
         return None
     named = fact.id if isinstance(fact, Adjustment) else fact.call.id
     return Settlement(call_id=named, lease_id=fact.lease_id, charges=fact.charges)

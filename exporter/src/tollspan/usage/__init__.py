@@ -82,6 +82,7 @@ from .foreign_calls import foreign_call, foreign_outcome, named
 from .ids import new_call_id, traceparent
 from .outcome import Outcome, OutcomeStatus, Response
 from .refusals import refusal
+from .totals import Folded, TotalKey, key_of, may_fold, number_of_total, total_of
 from .units import (
     BUDGET_UNITS,
     INPUT_TOKENS,
@@ -178,6 +179,7 @@ __all__ = [
     "EventVerdicts",
     "ExceededAccount",
     "Fact",
+    "Folded",
     "ForeignSpan",
     "GateUnavailableError",
     "Iteration",
@@ -202,6 +204,7 @@ __all__ = [
     "TagBudgetExceededError",
     "Tokens",
     "TollspanError",
+    "TotalKey",
     "UnboundedCallError",
     "UnpricedModelError",
     "Usage",
@@ -231,9 +234,12 @@ __all__ = [
     "format_usd",
     "is_counted",
     "is_tag",
+    "key_of",
+    "may_fold",
     "merge_attributions",
     "named",
     "new_call_id",
+    "number_of_total",
     "parse_usd",
     "parts_of",
     "read_attribution",
@@ -245,6 +251,7 @@ __all__ = [
     "split_batch",
     "sum_of",
     "to_decimal",
+    "total_of",
     "traceparent",
     "unit_word",
     "value_of",

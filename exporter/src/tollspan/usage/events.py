@@ -10,6 +10,7 @@ import msgspec
 from .call import Call
 from .cost import Cost
 from .outcome import Outcome
+from .totals import Folded
 from .units import BudgetUnit
 from .usage import Usage
 
@@ -89,6 +90,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
             own, or none.
         traceparent: W3C trace context of the call's span, None without one.
         marks: What to look at: `overrun`, `suspected_duplicate`, `late`, ….
+        folded: What it stands for, where it is a total of events that were folded to save room.
     """
 
     call: Call
@@ -100,6 +102,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     lease_id: str | None = None
     traceparent: str | None = None
     marks: tuple[str, ...] = ()
+    folded: Folded | None = None
 
 
 class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="decision"):

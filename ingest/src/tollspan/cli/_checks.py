@@ -36,6 +36,7 @@ CHECK_IDS = {
     "disk.space": "Free space for the ledger.",
     "disk.container": "Whether the folder dies with a container, or with the host's memory.",
     "ledger": "Whether the ledger opens, and what is in it.",
+    "ledger.room": "How much of TOLLSPAN_LEDGER_SIZE the ledger takes.",
     "ledger.rescued": "Events that were put aside while the ledger could not take them.",
     "outbox": "Where events are sent to an ingest API: what waits, since when, and why.",
     "outbox.dead_letters": "Events that the ingest API refused for good.",
@@ -53,6 +54,7 @@ CHECK_IDS = {
     "sightings.not_enforced": "Calls that went on though other people's spans of them were "
     "refused.",
     "sightings.mode": "Programs that ran while the gate was not in force.",
+    "sightings.folded": "Events that were folded into totals before any server had them.",
     "sightings.unwrapped": "Methods that tollspan wraps and did not find in an SDK.",
 }
 

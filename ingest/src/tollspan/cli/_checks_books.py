@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tollspan.launch import Settings, book_in_force, shipper_of
 from tollspan.ledger import (
+    FOLDED_UNSENT,
     LEDGER_FILE,
     NETWORK_FILE_SYSTEMS,
     LedgerReader,
@@ -49,6 +50,11 @@ _SEEN = {
         "no instrumentor went on with a call that was refused",
         "calls went on though their spans were refused, and were paid for",
         "docs/reference/enforcement.md says which instrumentors stop, and which SDKs have a gate",
+    ),
+    FOLDED_UNSENT: (
+        "no event was folded that no server has",
+        "there was no room for each event by itself: they are in totals that keep every sum",
+        "make TOLLSPAN_LEDGER_SIZE larger, or see why events are not sent: `tollspan outbox list`",
     ),
     "unwrapped": (
         "every method that tollspan wraps was found",
@@ -135,6 +141,7 @@ def _books(patient: Patient) -> Iterator[Check]:
             f"{path} opens: {many(len(reader.balances()), 'account')}, "
             f"{many(reader.highest_number(), 'event')}",
         )
+        yield _room(reader, patient.settings.ledger_bytes)
         yield _rescued(home)
         yield from _shipping(patient.settings, ledger)
         yield _clock(patient, reader.newest_unix_ns())
@@ -149,6 +156,18 @@ def _books(patient: Patient) -> Iterator[Check]:
         )
     finally:
         ledger.close()
+
+
+def _room(reader: LedgerReader, most_bytes: int) -> Check:
+    used = reader.used_bytes()
+    text = f"{used // _MIB:,} MiB of {most_bytes // _MIB:,} MiB are used"
+    if used > most_bytes:
+        return warning(
+            "ledger.room",
+            f"{text}: events are folded into totals, which keep every sum",
+            "make TOLLSPAN_LEDGER_SIZE larger, where each event is wanted by itself",
+        )
+    return good("ledger.room", text)
 
 
 def _rescued(home: Path) -> Check:

@@ -152,13 +152,15 @@ class SharedAccounts:
     def fill(self) -> int:
         """Tell all that this host's events charge, told before or not; return how many there are.
 
+        What events were folded to counts anew where the authority still knew them.
+
         Raises:
             LedgerError: The ledger or the authority can't answer.
         """
         with contextlib.closing(SQLiteLedger(self._settings.ledger_home)) as ledger:
             ledger.open()
             ledger.note_settled(name_of(self.address), 0, ledger.inode())
-            return self._books(ledger).settle()
+            return self._books(ledger).settle(with_totals=True)
 
     def unsettled(self) -> int:
         """Count this host's events that were not settled with it yet; 0 without a ledger.

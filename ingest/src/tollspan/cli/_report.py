@@ -51,6 +51,7 @@ def _line(row: ReportRow) -> list[Value]:
             (row.estimated, "estimated"),
             (row.unknown, "unknown usage"),
             (row.unpriced, "unpriced"),
+            (row.folded, "folded"),
         )
         if count
     ]
@@ -80,6 +81,7 @@ def _total(rows: Sequence[ReportRow], size: int) -> ReportRow:
         input_tokens=sum(row.input_tokens for row in rows),
         output_tokens=sum(row.output_tokens for row in rows),
         cost_nanousd=sum(row.cost_nanousd for row in rows),
+        folded=sum(row.folded for row in rows),
     )
 
 
@@ -96,4 +98,5 @@ def _as_json(dimensions: Sequence[str], row: ReportRow) -> dict[str, object]:
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
         "cost_nanousd": str(row.cost_nanousd),
+        "folded": row.folded,
     }

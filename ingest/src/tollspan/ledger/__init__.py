@@ -5,6 +5,7 @@ from ._outbox import DeadLetter, Outbox, Shipment, Waits
 from ._owner import alone
 from ._repair import Rebuilt, rebuild
 from ._rescue import rescued_files
+from ._room import FOLDED_UNSENT, Room
 from ._waiting import Waiting
 from .authorities import name_of, open_authority
 from .file_notes import FileNotes
@@ -17,6 +18,7 @@ from .tailing import EventTail
 
 __all__ = [
     "DIMENSIONS",
+    "FOLDED_UNSENT",
     "LEDGER_FILE",
     "NETWORK_FILE_SYSTEMS",
     "DeadLetter",
@@ -29,6 +31,7 @@ __all__ = [
     "Rebuilt",
     "RedisAuthority",
     "ReportRow",
+    "Room",
     "SQLiteLedger",
     "ServedAuthority",
     "ServerReport",

@@ -138,9 +138,10 @@ class Outbox:
         after = self.shipped(destination)
         for count, oldest, dead in self._reader.rows(
             "SELECT count(*),"
-            " (SELECT time_unix_ns FROM events WHERE seq > ?1 ORDER BY seq LIMIT 1),"
+            " (SELECT time_unix_ns FROM events WHERE seq > ?1 AND kind <> 'sent'"
+            "  ORDER BY seq LIMIT 1),"
             " (SELECT count(*) FROM dead_letters WHERE destination = ?2)"
-            " FROM events WHERE seq > ?1",
+            " FROM events WHERE seq > ?1 AND kind <> 'sent'",
             (after, destination),
         ):
             return Waits(count=count, oldest_unix_ns=oldest, dead=dead)

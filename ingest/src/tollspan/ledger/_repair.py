@@ -273,6 +273,16 @@ def _copy_accounts(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     )
 
 
+def _copy_folded(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Know what was folded there; what a copy has of it by itself is in a total already."""
+    _know_folded(new, old.execute("SELECT id, until_unix_ns FROM folded_ids"))
+
+
+def _know_folded(new: sqlite3.Connection, ids: Iterable[tuple[str, int]]) -> None:
+    new.executemany("INSERT OR IGNORE INTO folded_ids VALUES (?, ?)", ids)
+    new.execute("DELETE FROM events WHERE id IN (SELECT id FROM folded_ids)")
+
+
 def _copy_holds(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     new.executemany(
         _INSERT_HOLD,
@@ -310,6 +320,7 @@ def _copy_periods(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
 
 
 _COPIES = (
+    _copy_folded,
     _copy_events,
     _copy_holds,
     _copy_jobs,
@@ -457,6 +468,7 @@ def _save_rows(found: Salvaged, fresh: Session) -> tuple[int, int]:
     accounts = [account for _, account in sorted(found.accounts.items())]
     fresh.connection.executemany(_INSERT_ACCOUNT, accounts)
     newest = _newest_account(fresh.connection)
+    _know_folded(fresh.connection, found.folded.items())
     for data, number in sorted(found.events.items(), key=itemgetter(1)):
         with contextlib.suppress(*NO_EVENT):
             fresh.store(decode_fact(data))

@@ -16,6 +16,9 @@ _PAGE_BYTES = 4096
 _MAGIC = b"SQLite format 3\x00"
 _WAL_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 _TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR = 0x0D, 0x0A, 0x02
+_KINDS = frozenset({"usage", "decision", "adjustment", "total", "sent"})
+# Of an event's number; what is larger beside an id is a time.
+_LARGEST_NUMBER = 1 << 50
 _DAMAGE = (IndexError, ValueError, struct.error, OverflowError)
 Value = int | str | bytes | None
 Row = tuple[Value, ...]
@@ -29,6 +32,7 @@ class Salvaged(msgspec.Struct, kw_only=True):
         accounts: Account id → (budget, scope, period, unit, limit); limit 0 where it is lost.
         holds: (call, account id, amount, owner, start, state, granted).
         milestones: (budget, scope, period, unit, share).
+        folded: Id of an event that was folded → until when it is known, in Unix nanoseconds.
         jobs: Call → (call, provider, job, part, accepted at, deferred hold in JSON).
     """
 
@@ -37,6 +41,7 @@ class Salvaged(msgspec.Struct, kw_only=True):
     holds: list[tuple[str, int, int, str, int, int, int]]
     milestones: set[tuple[str, str, str, str, str]]
     jobs: dict[str, tuple[str, str, str, int, int, bytes]] = {}
+    folded: dict[str, int] = {}
 
 
 def salvage(path: Path) -> Salvaged:
@@ -96,7 +101,7 @@ def salvage(path: Path) -> Salvaged:
 
 def _keep_event(found: Salvaged, rowid: int, row: Row) -> None:
     match row:
-        case (None, str(), "usage" | "decision" | "adjustment", int(), int() | None, bytes(data)):
+        case (None, str(), str(kind), int(), int() | None, bytes(data)) if kind in _KINDS:
             found.events[data] = rowid
         case _:
             pass
@@ -108,6 +113,8 @@ def _keep_other(found: Salvaged, row: Row) -> None:
             found.jobs[call] = (call, provider, job, part, at, data)
         case (str(budget), str(scope), str(period), str(unit), str(share)):
             found.milestones.add((budget, scope, period, unit, share))
+        case (str(event), int(until)) if until > _LARGEST_NUMBER:
+            found.folded[event] = until
         case _:
             pass
 

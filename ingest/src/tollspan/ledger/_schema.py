@@ -63,7 +63,8 @@ CREATE VIEW deferrals AS
            '' AS lease_id, '' AS legs, 0 AS started_at_unix_ns
     FROM jobs;
 
--- Facts, never changed: `data` is the event in JSON, the columns are for finding it.
+-- Facts, never changed: `data` is the event in JSON, the columns are for finding it. What is of
+-- kind `total`, or `sent` if that was sent event by event, stands for many that are not here.
 CREATE TABLE events (
     seq          INTEGER PRIMARY KEY,
     id           TEXT NOT NULL UNIQUE,
@@ -72,6 +73,20 @@ CREATE TABLE events (
     cost_nanousd INTEGER,
     data         BLOB NOT NULL
 );
+
+-- Of events that were folded into totals, the ids: such an event is not stored again.
+CREATE TABLE folded_ids (
+    id            TEXT PRIMARY KEY,
+    until_unix_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX folded_until ON folded_ids (until_unix_ns);
+
+-- A single row: what is to be folded, while that is done.
+CREATE TABLE event_folds (
+    orders TEXT
+);
+INSERT INTO event_folds VALUES (NULL);
 
 -- Shares of limits of which somebody was told that they are used.
 CREATE TABLE milestones (
@@ -170,7 +185,8 @@ CREATE TRIGGER deferred INSTEAD OF INSERT ON deferrals
 WHEN NOT EXISTS (
     SELECT 1 FROM jobs WHERE call_id = new.call_id
         OR (provider = new.provider AND job_id = new.job_id AND part = new.part)
-) AND NOT EXISTS (SELECT 1 FROM events WHERE id = new.call_id) BEGIN
+) AND NOT EXISTS (SELECT 1 FROM events WHERE id = new.call_id)
+  AND NOT EXISTS (SELECT 1 FROM folded_ids WHERE id = new.call_id) BEGIN
     INSERT INTO jobs VALUES (
         new.call_id, new.provider, new.job_id, new.part, new.deferred_at_unix_ns, new.data
     );
@@ -189,13 +205,37 @@ WHEN NOT EXISTS (
     WHERE new.lease_id <> '';
 END
 """,
+    """
+CREATE TRIGGER known BEFORE INSERT ON events
+WHEN EXISTS (SELECT 1 FROM folded_ids WHERE id = new.id) BEGIN
+    SELECT RAISE(IGNORE);
+END
+""",
+    # A total charges nothing: its events did. It has the number of the first of them, so that it is
+    # sent and settled, or not, as that was.
+    """
+CREATE TRIGGER events_folded AFTER UPDATE OF orders ON event_folds
+WHEN new.orders IS NOT NULL BEGIN
+    INSERT OR IGNORE INTO folded_ids
+    SELECT json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    FROM json_each(new.orders, '$.rows') WHERE json_extract(value, '$[2]') IS NOT NULL;
+    DELETE FROM events
+    WHERE seq IN (SELECT json_extract(value, '$[0]') FROM json_each(new.orders, '$.rows'));
+    INSERT INTO events
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+           json_extract(value, '$[3]'), json_extract(value, '$[4]'),
+           CAST(json_extract(value, '$[5]') AS BLOB)
+    FROM json_each(new.orders, '$.totals');
+    UPDATE event_folds SET orders = NULL;
+END
+""",
     # A hold goes, or what an event says of its lease goes out of that, before anything is posted:
     # at no instant is it counted twice. The text is looked at before it is parsed for a lease: most
     # events have none. What one charge counts, and what a sum can reach, has an end: 63 bits.
     # The lease's id is taken from the same row as the charge: so its holds are found one by one by
     # their key, and not all of them, of every account that it has, are looked through.
     """
-CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind <> 'decision' BEGIN
+CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind IN ('usage', 'adjustment') BEGIN
     DELETE FROM holds WHERE call_id = new.id;
     DELETE FROM jobs WHERE call_id = new.id;
     DELETE FROM holds WHERE new.kind = 'adjustment'

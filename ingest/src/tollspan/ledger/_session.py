@@ -37,6 +37,7 @@ from tollspan.usage import (
 
 from . import _files, _schema
 from ._left import unresolved_of
+from ._totals import row_of
 
 _TRIES_TO_SAY_WHY = 3
 _MOST_SOFT = 1 << 50
@@ -314,7 +315,9 @@ class Session:
 
     def store(self, fact: Fact) -> None:
         """Store anything once."""
-        if isinstance(fact, UsageEvent):
+        if isinstance(fact, UsageEvent) and fact.folded is not None:
+            self._execute(_INSERT_EVENT, row_of(fact))
+        elif isinstance(fact, UsageEvent):
             self.post(fact)
         elif isinstance(fact, Adjustment):
             self.adjust(fact)

@@ -53,6 +53,12 @@ DIMENSIONS = {
     "day": "strftime('%Y-%m-%d', time_unix_ns / 1000000000, 'unixepoch')",
     "hour": "strftime('%Y-%m-%dT%H', time_unix_ns / 1000000000, 'unixepoch')",
 }
+_CALLS = "coalesce(json_extract(d, '$.folded.calls'), kind = 'usage')"
+_DENIED = f"coalesce(json_extract(d, '$.folded.denied'), {_IS_DENIED})"
+_FOLDED = (
+    "coalesce(json_extract(d, '$.folded.calls'), 0)"
+    " + coalesce(json_extract(d, '$.folded.denied'), 0)"
+)
 _TAG = (
     "(SELECT json_extract(value, '$[1]') FROM json_each(d, '$.call.attribution.tags')"
     " WHERE json_extract(value, '$[0]') = ?)"
@@ -69,6 +75,7 @@ _EVENTS = (
     " WHERE kind <> 'adjustment'"
 )
 _WAIT_SECONDS = 5.0
+_SIZES = ("page_count", "freelist_count", "page_size")
 Where = Mapping[str, str | None]
 """Dimension → the value that an event must have; None: none at all."""
 NO_FILTER: Where = {}
@@ -86,6 +93,7 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
         estimated, unknown, unpriced: Of the calls, how many have such a usage or cost.
         input_tokens, output_tokens: Inclusive sums.
         cost_nanousd: Sum of the known costs.
+        folded: Of the calls and refusals, how many are only in totals any more.
     """
 
     values: tuple[str | None, ...]
@@ -97,6 +105,7 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cost_nanousd: int
+    folded: int = 0
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,7 +254,7 @@ class LedgerReader:
             " sum(coalesce(json_extract(value, '$.posted'), 0)),"
             " sum(coalesce(json_extract(value, '$.unresolved'), 0))"
             " FROM events, json_each(CAST(data AS TEXT), '$.charges')"
-            " WHERE kind = 'usage' AND time_unix_ns < ? GROUP BY 1, 2, 3, 4",
+            " WHERE kind IN ('usage', 'total', 'sent') AND time_unix_ns < ? GROUP BY 1, 2, 3, 4",
             (unix_ns,),
         ):
             yield Charge(
@@ -257,14 +266,19 @@ class LedgerReader:
                 unresolved=row[5],
             )
 
-    def numbered_facts(self, *, after: int, since_unix_ns: int) -> Iterator[tuple[int, Fact]]:
+    def numbered_facts(
+        self, *, after: int, since_unix_ns: int, with_sent: bool = False
+    ) -> Iterator[tuple[int, Fact]]:
         """Yield events and adjustments alike, in the order in which they were stored.
 
         Args:
             after: A number; see `numbered_events`.
             since_unix_ns: Leave out what is from before this.
+            with_sent: Totals of events that were sent one by one are there too.
         """
-        yield from self.facts("seq > ? AND time_unix_ns >= ?", (after, since_unix_ns))
+        condition = "seq > ? AND time_unix_ns >= ?"
+        more = "" if with_sent else " AND kind <> 'sent'"
+        yield from self.facts(f"{condition}{more}", (after, since_unix_ns))
 
     def adjustments(self) -> Iterator[Adjustment]:
         """Yield what operators have posted, oldest first."""
@@ -337,12 +351,12 @@ class LedgerReader:
         numbers = ", ".join(str(index + 1) for index in range(len(groups)))
         condition, arguments = _condition(since_unix_ns, until_unix_ns, where)
         query = (
-            f"SELECT {columns} sum(kind = 'usage'), sum({_IS_DENIED}),"  # noqa: S608
-            " sum(kind = 'usage' AND json_extract(d, '$.usage.status') = 'estimated'),"
-            " sum(kind = 'usage' AND json_extract(d, '$.usage.status') = 'unknown'),"
-            " sum(kind = 'usage' AND json_extract(d, '$.cost.status') IN ('unpriced', 'partial')),"
+            f"SELECT {columns} sum({_CALLS}), sum({_DENIED}),"  # noqa: S608
+            f" sum({_CALLS} * (json_extract(d, '$.usage.status') = 'estimated')),"
+            f" sum({_CALLS} * (json_extract(d, '$.usage.status') = 'unknown')),"
+            f" sum({_CALLS} * (json_extract(d, '$.cost.status') IN ('unpriced', 'partial'))),"
             f" sum({_sum_of(INPUT_BUCKETS)}), sum({_sum_of(OUTPUT_BUCKETS)}),"
-            " coalesce(sum(cost_nanousd), 0)"
+            f" coalesce(sum(cost_nanousd), 0), sum({_FOLDED})"
             f" FROM ({_EVENTS}) WHERE {condition}"
             + (f" GROUP BY {numbers}" if groups else "")
             + f" ORDER BY {', '.join(filter(None, (f'{len(groups) + 8} DESC', numbers)))}"
@@ -360,9 +374,15 @@ class LedgerReader:
                 input_tokens=row[size + 5] or 0,
                 output_tokens=row[size + 6] or 0,
                 cost_nanousd=row[size + 7] or 0,
+                folded=row[size + 8] or 0,
             )
             for row in self.rows(query, tuple(arguments))
         )
+
+    def used_bytes(self) -> int:
+        """Return how much of the file has something in it."""
+        sizes = [next(iter(self.rows(f"PRAGMA {name}")))[0] for name in _SIZES]
+        return (int(sizes[0]) - int(sizes[1])) * int(sizes[2])
 
     def sightings(self) -> tuple[Sighting, ...]:
         """Return what was seen that should not happen."""

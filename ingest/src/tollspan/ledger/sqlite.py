@@ -42,6 +42,7 @@ from ._idle import touch_in
 from ._outbox import Outbox
 from ._owner import alone, is_alive
 from ._rescue import Rescue
+from ._room import Room, RoomKeeper
 from ._session import Session, ledger_error
 from ._shared_session import SharedSession
 from ._waiting import Waiting
@@ -88,6 +89,7 @@ class SQLiteLedger(SharedSession):
         self._wait_seconds = wait_seconds
         self.job_horizon_seconds = JOB_HORIZON_SECONDS
         """After so long, what is held for a job whose end nobody has seen is unresolved."""
+        self.room = Room()
         self._clock = clock
         self._fold_after_seconds = fold_after_seconds
         self._swept_at = 0.0
@@ -103,6 +105,7 @@ class SQLiteLedger(SharedSession):
         self._folds = _folding.SessionFolds(self._clock)
         after = self._fold_after_seconds
         self._folder = None if after is None else Folder(self._folds, after_seconds=after)
+        self._keeper = RoomKeeper(self.home, clock=self._clock)
         self._writer = Writer(
             self._open_for_writer,
             self._keep_house,
@@ -456,6 +459,7 @@ class SQLiteLedger(SharedSession):
         if self._folder is not None:
             self._folds.session = session
             self._folder.step()
+        self._keeper.tick(session, self.room)
         return True
 
     def _store_all(self, events: list[Event]) -> None:

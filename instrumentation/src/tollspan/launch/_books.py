@@ -34,7 +34,7 @@ from tollspan.usage import ConfigError, TollspanError
 
 from ._memory_books import MemoryBooks
 from ._settings import Settings
-from ._shipping import shipper_of
+from ._shipping import room_of, shipper_of
 
 _LAST_SHIPPING_SECONDS = 2.0
 _logger = logging.getLogger("tollspan.launch")
@@ -62,6 +62,7 @@ class BooksInForce:
             wait_seconds=settings.acquire_timeout_seconds,
             is_durable=settings.is_durable,
         )
+        self.ledger.room = room_of(settings)
         self.ledger.job_horizon_seconds = settings.job_horizon_seconds
         self.gate = BudgetGate(
             RuleSet(),
@@ -197,6 +198,7 @@ class BooksInForce:
         """Decide from leases of an authority of many hosts; events stay on this one."""
         shared = open_authority(address, self._settings.lease)
         settling = SettlingBooks(self.ledger, shared, name=name_of(address))
+        self.ledger.room = msgspec.structs.replace(self.ledger.room, authority=settling.name)
         lease = self._settings.lease
         if self._settings.leases == "never":
             lease = msgspec.structs.replace(lease, first=1, most=1)

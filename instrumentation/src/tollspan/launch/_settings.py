@@ -74,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         leases: When calls are decided from leases.
         lease: How leases are sized and kept.
         job_horizon_seconds: After so long, what is held for a job is unresolved.
+        ledger_bytes: The greatest size of the ledger's file.
         is_durable: Wait for the disk at each event.
         log_level: Name of a level of `logging`.
         is_strict: Refuse to start rather than start without a gate.
@@ -104,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     leases: Leases
     lease: LeaseSettings
     job_horizon_seconds: float
+    ledger_bytes: int
     is_durable: bool
     log_level: str
     is_strict: bool
@@ -157,6 +159,7 @@ def read_settings(
         leases=env.choice("TOLLSPAN_LEASES", get_args(Leases)),
         lease=env.lease(acquire_timeout_seconds),
         job_horizon_seconds=env.days("TOLLSPAN_JOB_HORIZON", 35.0) * 86_400.0,
+        ledger_bytes=env.mebibytes("TOLLSPAN_LEDGER_SIZE", 1024) << 20,
         is_durable=env.choice("TOLLSPAN_DURABILITY", ("process", "fsync")) == "fsync",
         log_level=env.choice(
             "TOLLSPAN_LOG_LEVEL", ("WARNING", "DEBUG", "INFO", "ERROR", "CRITICAL")
@@ -283,6 +286,16 @@ class _Environment:
             self._wrong(f"{name} is {value!r}; expected days, more than 0 and up to 3650")
             return default
         return days
+
+    def mebibytes(self, name: str, default: int) -> int:
+        """Return a size in MiB."""
+        value = self._env.get(name)
+        if not value:
+            return default
+        if not (value.isascii() and value.isdecimal() and 16 <= int(value) <= 1 << 20):
+            self._wrong(f"{name} is {value!r}; expected MiB, from 16 to 1048576")
+            return default
+        return int(value)
 
     def is_set(self, name: str) -> bool:
         """Say whether a setting says anything."""

@@ -102,6 +102,12 @@ SETTINGS = (
         "is killed had left of its grants stays counted as unresolved.",
     ),
     Setting(
+        "TOLLSPAN_LEDGER_SIZE",
+        "`1024`",
+        "Greatest size of the ledger's file in MiB. Beyond it events are folded into totals that "
+        "keep every sum: first those that were sent to the ingest API.",
+    ),
+    Setting(
         "TOLLSPAN_DURABILITY",
         "`process`",
         "`process`: events survive the death of the process; `fsync`: power cuts too, at the cost "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tollspan.exporter import Heeder, Shipper, shown
-from tollspan.ledger import SQLiteLedger
+from tollspan.ledger import Room, SQLiteLedger
 
 from ._rules import fetcher_of
 from ._settings import Settings
@@ -21,6 +21,16 @@ def shipper_of(settings: Settings, ledger: SQLiteLedger) -> Shipper | None:
         document=settings.document,
     )
     return Shipper(ledger, endpoint, settings.api_key, heeder=heeder)
+
+
+def room_of(settings: Settings) -> Room:
+    """Return how much the ledger may keep."""
+    endpoint = settings.endpoint
+    is_sent = endpoint is not None and settings.api_key is not None
+    return Room(
+        most_bytes=settings.ledger_bytes,
+        destination=shown(endpoint.rstrip("/")) if endpoint and is_sent else None,
+    )
 
 
 def _serves_rules(settings: Settings, endpoint: str) -> bool:
