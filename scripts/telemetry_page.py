@@ -202,6 +202,11 @@ LABELS: dict[str, tuple[str, ...]] = {
     semconv.METRIC_SETTLING_EVENTS.name: (),
     semconv.METRIC_OUTBOX_EVENTS.name: (),
     semconv.METRIC_OUTBOX_AGE.name: (),
+    semconv.METRIC_SHIPPING_WAITING.name: (),
+    semconv.METRIC_SHIPPING_AGE.name: (),
+    semconv.METRIC_SHIPPING_SENT.name: (),
+    semconv.METRIC_SHIPPING_REJECTED.name: (),
+    semconv.METRIC_SHIPPING_FAILURES.name: (semconv.ERROR_TYPE,),
     semconv.METRIC_INTERNAL_ERRORS.name: (semconv.TOLLSPAN_PLACE, semconv.ERROR_TYPE),
 }
 NOT_ON_SPANS = frozenset(
@@ -292,6 +297,10 @@ may change.
 - `tollspan.settling.events` is there with an authority that many hosts share. It is near 0 in good
   times; every process of a host tells the same number.
 - `tollspan.outbox.*` is 0 in good times. Events wait when the disk or the ledger's file fails.
+- `tollspan.shipping.*` are there where events are [sent](../how-to/ship-events.md). Each process of
+  a host tells the same `waiting` and `age`: take the highest; the other three are each process's
+  own: take the sum. `error.type` of a failure is `timeout`, `unreachable`, `certificate`,
+  `redirect`, `unreadable`, `wrong_tenant`, `ledger`, or the status that was answered.
 - A forked child starts its sums at 0, under a `service.instance.id` of its own, where the meter
   provider is tollspan's.
 - OpenTelemetry's SDK of 1.30 takes the buckets of its own; give it views, or a newer SDK.

@@ -325,6 +325,13 @@ METRIC_TYPES = {
     "tollspan.settling.events": MetricType("gauge", "{event}", {}),
     "tollspan.outbox.events": MetricType("gauge", "{event}", {}),
     "tollspan.outbox.age": MetricType("gauge", "s", {}),
+    "tollspan.shipping.waiting": MetricType("gauge", "{event}", {}),
+    "tollspan.shipping.age": MetricType("gauge", "s", {}),
+    "tollspan.shipping.sent": MetricType("sum", "{event}", {}),
+    "tollspan.shipping.rejected": MetricType("sum", "{event}", {}),
+    "tollspan.shipping.failures": MetricType(
+        "sum", "{request}", {"error.type": Attribute("string", "R")}
+    ),
     "tollspan.internal.errors": MetricType(
         "sum",
         "{error}",

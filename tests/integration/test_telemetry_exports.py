@@ -10,6 +10,7 @@ import pytest
 
 from tests import harness
 from tests.fakes import FakeOpenAI, Reply
+from tests.fakes.ingest import FakeIngest
 from tests.fakes.otlp_receiver import OtlpReceiver, ReceivedMetric
 
 CALLS = """
@@ -245,6 +246,35 @@ def test_what_waits_for_the_ledger_is_told(
     assert waiting.value == 2
     assert 0 < age.value < 60
     assert "tollspan.budget.limit" not in metrics
+
+
+def test_what_is_sent_to_a_server_is_told_and_why_it_is_not(
+    fake: FakeOpenAI, receiver: OtlpReceiver, tmp_path: Path
+) -> None:
+    harness.write_rules(tmp_path)
+    with FakeIngest() as ingest:
+        sending = {
+            **receiver.environment,
+            "TOLLSPAN_ENDPOINT": ingest.root_url,
+            "TOLLSPAN_API_KEY": ingest.key,
+        }
+        ingest.status = 503
+        pause = "import time; time.sleep(2.5)"
+        run(tmp_path, fake, f"{ASKED}\n{pause}", **sending)
+        metrics = receiver.newest_metrics()
+        (waiting,) = metrics["tollspan.shipping.waiting"].points
+        (age,) = metrics["tollspan.shipping.age"].points
+        failed = metrics["tollspan.shipping.failures"].points
+        assert (waiting.value, 0 < age.value < 60) == (1, True)
+        assert [point.attributes for point in failed] == [{"error.type": "503"}]
+        ingest.status = 200
+        ingest.refuses = lambda _: "odd"
+        run(tmp_path, fake, f"{ASKED}\n{pause}", **sending)
+        metrics = receiver.newest_metrics()
+        (waiting,) = metrics["tollspan.shipping.waiting"].points
+        (sent,) = metrics["tollspan.shipping.sent"].points
+        (rejected,) = metrics["tollspan.shipping.rejected"].points
+        assert (waiting.value, sent.value, rejected.value) == (0, 0, 2)
 
 
 def test_gaps_between_chunks_are_recorded_sync_and_async(

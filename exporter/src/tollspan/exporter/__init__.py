@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ._fetching import Fetched, RuleFetcher
     from ._heeding import Heeder
     from ._settling import SettlingBooks
-    from ._shipping import Shipper, ShippingStatus
+    from ._shipping import Shipper, ShippingFigures, ShippingStatus
     from ._spans import UsageEventExporter
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "RuleFetcher",
     "SettlingBooks",
     "Shipper",
+    "ShippingFigures",
     "ShippingStatus",
     "UsageEventExporter",
     "copy_of",
@@ -33,6 +34,7 @@ _MODULES = {
     "RuleFetcher": "_fetching",
     "SettlingBooks": "_settling",
     "Shipper": "_shipping",
+    "ShippingFigures": "_shipping",
     "ShippingStatus": "_shipping",
     "UsageEventExporter": "_spans",
 }

@@ -146,7 +146,8 @@ def _raise_for(answer: Answer) -> None:
         error.reason = "too_large" if status == _TOO_MUCH else "invalid"
         raise error
     said = _WORDS.get(status)
-    refused = RefusedError(f"it answers {status}" + (f": {said}" if said else ""))
+    text = f"it answers {status}" + (f": {said}" if said else "")
+    refused = RefusedError(text, kind=str(status))
     refused.wait_seconds = _wait(answer.headers.get("retry-after"))
     raise refused
 

@@ -20,7 +20,16 @@ _SHOWN_CHARACTERS: Final = 80
 
 
 class HttpError(TollspanError):
-    """No answer came that could be used; the text says why."""
+    """No answer came that could be used; the text says why.
+
+    Attributes:
+        kind: Why, in a word for metrics: `timeout`, `unreachable`, `certificate`, `redirect`,
+            `unreadable`, or the status that was answered.
+    """
+
+    def __init__(self, text: str, *, kind: str = "unreadable") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,11 +119,12 @@ class HttpClient:
                 ) as response:
                     found = self._read(response, ends_at)
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-                raise HttpError(_why(error)) from None
+                raise _failure(error) from None
         status = response.status_code
         if 300 <= status < 400 and status != 304:
             there = urlsplit(response.headers.get("location", "")).netloc or "elsewhere"
-            raise HttpError(f"it answers {status} and sends us to {there}: name the right address")
+            text = f"it answers {status} and sends us to {there}: name the right address"
+            raise HttpError(text, kind="redirect")
         return Answer(status=status, headers=response.headers, body=found)
 
     def _read(self, response: requests.Response, ends_at: float) -> bytes:
@@ -126,19 +136,20 @@ class HttpClient:
             if size > self._most_bytes:
                 raise HttpError(f"its answer is longer than {self._most_bytes:,} bytes")
             if time.monotonic() > ends_at:
-                raise HttpError("its answer took too long")
+                raise HttpError("its answer took too long", kind="timeout")
         return b"".join(parts)
 
 
-def _why(error: Exception) -> str:
+def _failure(error: Exception) -> HttpError:
     """Say in short why there was no answer."""
     if isinstance(error, requests.Timeout | ReadTimeoutError):
-        return "it did not answer in time"
+        return HttpError("it did not answer in time", kind="timeout")
     if isinstance(error, requests.exceptions.SSLError):
-        return f"its certificate can't be trusted ({_root(error)})"
+        text = f"its certificate can't be trusted ({_root(error)})"
+        return HttpError(text, kind="certificate")
     if isinstance(error, requests.ConnectionError):
-        return f"it can't be reached ({_root(error)})"
-    return f"its answer can't be read ({_root(error)})"
+        return HttpError(f"it can't be reached ({_root(error)})", kind="unreachable")
+    return HttpError(f"its answer can't be read ({_root(error)})")
 
 
 def _root(error: BaseException) -> str:

@@ -60,6 +60,21 @@ class ShippingStatus(msgspec.Struct, frozen=True, kw_only=True):
     exceeded: int = 0
 
 
+class ShippingFigures(msgspec.Struct):
+    """What this process has sent since it began.
+
+    Attributes:
+        sent: Events that the server took, or had.
+        rejected: Events that it refused for good.
+        failures: Why batches were not taken → how many were not: a kind of `HttpError`, or
+            `wrong_tenant`, or `ledger`.
+    """
+
+    sent: int = 0
+    rejected: int = 0
+    failures: dict[str, int] = {}
+
+
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What one process leaves for others to see."""
 
@@ -86,6 +101,8 @@ class _Waiting(msgspec.Struct, frozen=True):
 
 class WrongTenantError(TollspanError):
     """The key is another tenant's than the ledger's events."""
+
+    kind = "wrong_tenant"
 
 
 class Shipper:
@@ -126,6 +143,7 @@ class Shipper:
         self._begin()
 
     def _begin(self) -> None:
+        self.figures = ShippingFigures()
         self._starting = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -158,6 +176,8 @@ class Shipper:
             try:
                 done = self._ship_all()
             except TollspanError as error:
+                kind = getattr(error, "kind", "ledger")
+                self.figures.failures[kind] = self.figures.failures.get(kind, 0) + 1
                 self._keep(str(error))
                 raise
             self._keep(None, has_sent=done > 0)
@@ -212,7 +232,10 @@ class Shipper:
             taken = Taken((refused,))
         self._note([event_id(fact) for fact, _ in batch], taken.verdicts, waiting)
         self._heed(taken.answer)
-        return sum(one.status != "rejected" for one in taken.verdicts)
+        done = sum(one.status != "rejected" for one in taken.verdicts)
+        self.figures.sent += done
+        self.figures.rejected += len(taken.verdicts) - done
+        return done
 
     def _heed(self, answer: bytes) -> None:
         """Take what the server tells besides; at the end of a process nothing follows from it."""

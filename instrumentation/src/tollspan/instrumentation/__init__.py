@@ -7,7 +7,7 @@ from ._hosts import HostTable
 from ._jobs import JobDesk, JobEnd
 from ._listeners import LISTENERS, Listeners
 from ._metrics import MetricsRecorder, Observer
-from ._observables import BudgetState, States, people_unit
+from ._observables import BudgetState, ShippingState, States, people_unit
 from ._run import Extractor, Failure, Run
 from ._shapes import Reading, StreamReader
 from ._spans import CallSpan, Recorder, SpanEmitter
@@ -40,6 +40,7 @@ __all__ = [
     "Recorder",
     "Run",
     "Sdk",
+    "ShippingState",
     "SpanEmitter",
     "States",
     "StreamReader",

@@ -39,6 +39,24 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     unresolved: float = 0.0
 
 
+class ShippingState(msgspec.Struct, frozen=True, kw_only=True):
+    """How sending events to an ingest API goes.
+
+    Attributes:
+        waiting: Events that are to be sent, by whichever process of the host; None where the
+            ledger can't say.
+        oldest_unix_ns: When the first of these began; None for none.
+        sent, rejected: Events that this process has sent, taken and refused for good.
+        failures: (reason, how many) of batches that were not taken.
+    """
+
+    waiting: int | None
+    oldest_unix_ns: int | None
+    sent: int
+    rejected: int
+    failures: tuple[tuple[str, int], ...]
+
+
 class States(Protocol):
     """Reads how things stand; called by a metric reader, in whichever thread."""
 
@@ -52,6 +70,10 @@ class States(Protocol):
 
     def leases(self) -> LeaseState | None:
         """Return how this process's leases stand; None where it has none."""
+        ...
+
+    def shipping(self) -> ShippingState | None:
+        """Return how sending goes; None where events stay on this host."""
         ...
 
     def unsettled(self) -> int | None:
@@ -85,6 +107,7 @@ def _observables(observed: Observed) -> Sequence[tuple[semconv.Metric, Observe]]
         *_leases(observed),
         (semconv.METRIC_OUTBOX_EVENTS, _of_outbox(observed, lambda count, _: count)),
         (semconv.METRIC_OUTBOX_AGE, _of_outbox(observed, _age_seconds)),
+        *_shipping(observed),
         (semconv.METRIC_INTERNAL_ERRORS, _internal_errors),
     )
 
@@ -140,6 +163,36 @@ def _leases(observed: Observed) -> Sequence[tuple[semconv.Metric, Observe]]:
             ),
         ),
     )
+
+
+def _shipping(observed: Observed) -> Sequence[tuple[semconv.Metric, Observe]]:
+    def of(look: Callable[[ShippingState], list[Observation]]) -> Observe:
+        return _guarded(
+            observed,
+            lambda states: [seen for one in _some(states.shipping()) for seen in look(one)],
+        )
+
+    return (
+        (semconv.METRIC_SHIPPING_WAITING, of(lambda one: _one_of(one.waiting))),
+        (
+            semconv.METRIC_SHIPPING_AGE,
+            of(lambda one: [Observation(_age_seconds(0, one.oldest_unix_ns))]),
+        ),
+        (semconv.METRIC_SHIPPING_SENT, of(lambda one: [Observation(one.sent)])),
+        (semconv.METRIC_SHIPPING_REJECTED, of(lambda one: [Observation(one.rejected)])),
+        (
+            semconv.METRIC_SHIPPING_FAILURES,
+            of(
+                lambda one: [
+                    Observation(count, {semconv.ERROR_TYPE: kind}) for kind, count in one.failures
+                ]
+            ),
+        ),
+    )
+
+
+def _one_of(number: int | None) -> list[Observation]:
+    return [Observation(one) for one in _some(number)]
 
 
 def _of_outbox(observed: Observed, number: Callable[[int, int | None], float]) -> Observe:

@@ -25,7 +25,8 @@ from tollspan.budget import (
     periods,
     read_scope,
 )
-from tollspan.instrumentation import BudgetState, people_unit
+from tollspan.exporter import Shipper
+from tollspan.instrumentation import BudgetState, ShippingState, people_unit
 from tollspan.ledger import LedgerReader, SQLiteLedger
 from tollspan.usage import LedgerError, parts_of
 
@@ -45,6 +46,7 @@ class LedgerStates:
         standing: The shared authority that knows how accounts stand; None where the ledger does.
         leases: Says how this process's leases stand.
         unsettled: Counts what a shared authority was not told yet.
+        shipper: Sends events; None where they stay.
     """
 
     def __init__(
@@ -56,11 +58,15 @@ class LedgerStates:
         standing: Standing | None = None,
         leases: Callable[[], LeaseState | None] = lambda: None,
         unsettled: Callable[[], int | None] = lambda: None,
+        shipper: Shipper | None = None,
     ) -> None:
         self._ledger = ledger
         self._standing = standing
         self._gate = gate
         self._unsettled = unsettled
+        self._shipper = shipper
+        self._shipping: ShippingState | None = None
+        self._shipping_at = -_KEPT_SECONDS
         self.leases = leases
         self._dimensions = dimensions
         self._read_at = -_KEPT_SECONDS
@@ -79,6 +85,23 @@ class LedgerStates:
         """Return how many events wait outside the ledger, and when the oldest began."""
         waiting = self._ledger.waiting()
         return waiting.count, waiting.oldest_unix_ns
+
+    def shipping(self) -> ShippingState | None:
+        """Return how sending goes, looked at once a second at most; None where events stay."""
+        shipper = self._shipper
+        now = time.monotonic()
+        if shipper is not None and now - self._shipping_at >= _KEPT_SECONDS:
+            self._shipping_at = now
+            waits = shipper.status().waits
+            figures = shipper.figures
+            self._shipping = ShippingState(
+                waiting=None if waits is None else waits.count,
+                oldest_unix_ns=None if waits is None else waits.oldest_unix_ns,
+                sent=figures.sent,
+                rejected=figures.rejected,
+                failures=tuple(figures.failures.copy().items()),
+            )
+        return self._shipping
 
     def unsettled(self) -> int | None:
         """Count events that a shared authority was not told yet; None where nobody knows."""

@@ -326,6 +326,7 @@ def _telemetry(
             standing=None if books.standing is books.ledger else books.standing,
             leases=books.lease_state,
             unsettled=books.unsettled,
+            shipper=books.shipper,
         ),
         log=DecisionLog(logger),
         dimensions=settings.metric_dimensions,

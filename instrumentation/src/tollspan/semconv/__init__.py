@@ -305,6 +305,33 @@ METRIC_OUTBOX_EVENTS: Final = Metric(
 METRIC_OUTBOX_AGE: Final = Metric(
     "tollspan.outbox.age", "observable gauge", "s", "Age of the oldest event that waits."
 )
+METRIC_SHIPPING_WAITING: Final = Metric(
+    "tollspan.shipping.waiting",
+    "observable gauge",
+    "{event}",
+    "Events of this host that are to be sent to the ingest API.",
+)
+METRIC_SHIPPING_AGE: Final = Metric(
+    "tollspan.shipping.age", "observable gauge", "s", "Age of the oldest event that is to be sent."
+)
+METRIC_SHIPPING_SENT: Final = Metric(
+    "tollspan.shipping.sent",
+    "observable counter",
+    "{event}",
+    "Events that this process has sent and the ingest API has taken.",
+)
+METRIC_SHIPPING_REJECTED: Final = Metric(
+    "tollspan.shipping.rejected",
+    "observable counter",
+    "{event}",
+    "Events that this process has sent and the ingest API refused for good.",
+)
+METRIC_SHIPPING_FAILURES: Final = Metric(
+    "tollspan.shipping.failures",
+    "observable counter",
+    "{request}",
+    "Batches of this process that the ingest API did not take, and that are sent again.",
+)
 METRIC_INTERNAL_ERRORS: Final = Metric(
     "tollspan.internal.errors",
     "observable counter",
@@ -338,5 +365,10 @@ METRICS: Final = (
     METRIC_SETTLING_EVENTS,
     METRIC_OUTBOX_EVENTS,
     METRIC_OUTBOX_AGE,
+    METRIC_SHIPPING_WAITING,
+    METRIC_SHIPPING_AGE,
+    METRIC_SHIPPING_SENT,
+    METRIC_SHIPPING_REJECTED,
+    METRIC_SHIPPING_FAILURES,
     METRIC_INTERNAL_ERRORS,
 )
