@@ -81,6 +81,7 @@ Functions that `@tool` decorates, and what `report_usage` says: see [tools](../h
   bound stays held until a process of the host sees their end: see [jobs](../how-to/jobs.md).
 - **Batches** are settled when their results are read to their end, or the file of their output is:
   see the same page. Of a file that no process of the host has uploaded or read, nothing is known.
+- **Videos** are jobs too, held and settled by their length; remixes, edits and extensions are not.
 - **Media, server-held history and tools at the provider** have a wide bound. A call without any
   bound is refused where there is a budget, unless `reserves` in `prices.yaml` gives it one.
 - **A stream that is left early** is billed from an [estimate](estimates.md).

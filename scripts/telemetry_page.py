@@ -16,7 +16,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "telemetr
 REQUEST: dict[str, tuple[str, str]] = {
     semconv.GEN_AI_OPERATION_NAME: (
         "string",
-        "`chat`, `text_completion`, `embeddings`, `execute_tool`, and our own word `moderation`",
+        (
+            "`chat`, `text_completion`, `embeddings`, `generate_content`, `execute_tool`, and "
+            "our own word `moderation`"
+        ),
     ),
     semconv.GEN_AI_PROVIDER_NAME: ("string", "whose host it is: see [providers](providers.md)"),
     semconv.GEN_AI_REQUEST_MODEL: (

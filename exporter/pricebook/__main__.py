@@ -85,6 +85,7 @@ def compile_book(table: bytes, left_out: dict[str, str]) -> bytes:
     }
     from_litellm.add(book, entries, date=BOOK_DATE, owner_of=owners, left_out=left_out)
     for provider, models in book.items():
+        from_litellm.size_videos(models)
         for model in models:
             model.names |= {name.lower() for name in model.names}
             if not model.names:

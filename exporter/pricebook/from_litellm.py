@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -74,6 +74,7 @@ QUANTITIES = {
     ("annotation_cost_per_page", "ocr"): ("annotated_pages", 1),
     ("input_cost_per_query", "rerank"): ("searches", 1),
 }
+_HIGH_RES = "-high-res"
 _SIZED = ("output_cost_per_second", "video_generation")
 TIERS = {"": "standard", "batches": "batch", "flex": "flex", "priority": "priority"}
 TIERS["ultrafast"] = "ultrafast"
@@ -269,6 +270,25 @@ def add(
             _add_entry(book, models, provider, entry, date, owner_of, left_out)
         for entry in (entry for entry in entries if entry.region is not None):
             _add_region(book[provider], provider, entry, date, left_out)
+
+
+def size_videos(models: list[Model]) -> None:
+    """Price videos by their size where another model's name says that it is the larger one.
+
+    `sora-2-pro-high-res` is no model that can be asked for: it is `sora-2-pro`, whose videos are
+    1024 pixels wide or high in place of 720.
+    """
+    named = {model.key: model for model in models}
+    for model in models:
+        high = named.get(f"{model.key}{_HIGH_RES}")
+        if high is None:
+            continue
+        (dear,), (row,) = high.rows, model.rows
+        sizes = {"720p": row, "1024p": dear}
+        prices = {
+            f"video_out_ms:{size}": dict(of.prices)["video_out_ms"] for size, of in sizes.items()
+        }
+        model.rows = [replace(row, prices=tuple(sorted(prices.items())))]
 
 
 def _add_entry(

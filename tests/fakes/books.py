@@ -64,6 +64,16 @@ FEES: Mapping[str, int] = {
 }
 """Pico-USD for one of a unit, with either provider and any model."""
 
+VIDEO_MODELS: Mapping[str, Price] = {"sora-2": Price(0, 0, 0), "sora-2-pro": Price(0, 0, 0)}
+"""Models that are priced by the length of what they make alone."""
+
+VIDEO_FEES: Mapping[str, Mapping[str, int]] = {
+    "sora-2": {"video_out_ms": 100_000_000},
+    "sora-2-pro": {"video_out_ms:720p": 300_000_000, "video_out_ms:1024p": 500_000_000},
+}
+"""Pico-USD for a millisecond by model and size."""
+
+_ALL_FEES = {**FEES, **VIDEO_FEES["sora-2"], **VIDEO_FEES["sora-2-pro"]}
 _SNAPSHOT_DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 
 
@@ -72,7 +82,7 @@ class Consumed:
     """What one run of a model used; `prompt_tokens` are all of them, the caches' too.
 
     Attributes:
-        units: Unit of `FEES` → how many.
+        units: Unit of `FEES`, or of `VIDEO_FEES` → how many.
     """
 
     prompt_tokens: int = 0
@@ -92,7 +102,7 @@ class Consumed:
             + self.output_tokens * output
             + self.cache_write_tokens * (plain if write is None else write)
             + self.cache_write_1h_tokens * (plain if write_1h is None else write_1h)
-            + sum(FEES[unit] * count for unit, count in self.units.items())
+            + sum(_ALL_FEES[unit] * count for unit, count in self.units.items())
         )
 
 

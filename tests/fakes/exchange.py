@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from tests.fakes.books import Books, Charge
 from tests.fakes.dialect import Answer, Dialect, Endpoint, Events, RefusedError, SseEvent
+from tests.fakes.forms import is_form, read_form
 from tests.fakes.generation import Generation
 from tests.fakes.replies import Reply, Script
 from tests.fakes.tokens import Count
@@ -248,7 +249,9 @@ def _retry_headers(reply: Reply) -> dict[str, str]:
 
 
 def _parse(http: HttpRequest) -> tuple[object, RefusedError | None]:
-    """Return a request's JSON (None if it has none), and why it must be refused."""
+    """Return a request's JSON or form (None if it has none), and why it must be refused."""
+    if is_form(http):
+        return {name: content.decode("latin-1") for name, content in read_form(http).items()}, None
     try:
         return json.loads(http.body), None
     except ValueError:

@@ -5,8 +5,6 @@ Shapes after the API reference and `types/batch.py` of openai-python 3.57; value
 
 from __future__ import annotations
 
-import email
-import email.policy
 import json
 import threading
 import time
@@ -18,6 +16,7 @@ from typing import Any
 from tests.fakes import openai_chat, openai_responses, openai_vectors, tokens
 from tests.fakes.books import Charge
 from tests.fakes.dialect import Answer, Endpoint, RefusedError
+from tests.fakes.forms import read_form
 from tests.fakes.replies import Reply
 from tests.fakes.values import mapping
 from tests.fakes.wire import HttpRequest
@@ -108,16 +107,7 @@ class FileBatches:
                 return None
 
     def _upload(self, http: HttpRequest) -> bytes:
-        head = f"content-type: {http.headers['content-type']}\r\n\r\n".encode()
-        form = email.message_from_bytes(head + http.body, policy=email.policy.HTTP)
-        fields: dict[str, bytes] = {}
-        for part in form.walk():
-            name, content = (
-                part.get_param("name", header="content-disposition"),
-                part.get_payload(decode=True),
-            )
-            if isinstance(content, bytes):
-                fields[str(name)] = content
+        fields = read_form(http)
         file = self._keep(fields["file"], fields["purpose"].decode())
         return json.dumps(file).encode()
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from tests.fakes import openai_chat, openai_responses, openai_vectors, tokens
+from tests.fakes import openai_chat, openai_responses, openai_vectors, openai_videos, tokens
 from tests.fakes.dialect import Answer, Endpoint, RefusedError
 from tests.fakes.openai_batches import FileBatches
 from tests.fakes.openai_errors import error_object
@@ -33,6 +33,7 @@ _OPERATIONS: Mapping[str, Endpoint] = {
     "/responses/compact": openai_responses.compact,
     "/embeddings": openai_vectors.embeddings,
     "/moderations": openai_vectors.moderations,
+    "/videos": openai_videos.videos,
 }
 
 
@@ -70,7 +71,7 @@ class OpenAIDialect:
             return self.batches.begin
         if operation is None:
             return None
-        if target.operation == "/responses":
+        if target.operation in ("/responses", "/videos"):
             operation = functools.partial(self._respond, operation)
         if not target.is_azure:
             return operation
@@ -107,7 +108,7 @@ class OpenAIDialect:
         return {"error": error_object(refused)}
 
     def unbilled(self, http: HttpRequest) -> tuple[int, bytes]:
-        """List the models, or tell what became of a background response, of a file or a batch."""
+        """List the models, or tell what became of a response, a video, a file or a batch."""
         operation = _target(http.path).operation
         if http.method == "GET" and operation == "/models":
             return 200, self._list_models()
@@ -115,7 +116,7 @@ class OpenAIDialect:
         if found is not None:
             return 200, found
         with self._lock:
-            later = self._later.get(operation.removeprefix("/responses/"))
+            later = self._later.get(operation.removeprefix("/responses/").removeprefix("/videos/"))
         if http.method == "GET" and later is not None:
             return 200, later
         message = f"Invalid URL ({http.method} {http.path})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.fakes.books import PRICES, PriceTable
+from tests.fakes.books import PRICES, VIDEO_MODELS, PriceTable
 from tests.fakes.openai_dialect import OpenAIDialect
 from tests.fakes.provider import FakeProvider
 from tests.fakes.replies import Reply
@@ -44,7 +44,7 @@ class FakeOpenAI(FakeProvider):
             "fake-openai",
             dialect,
             default,
-            prices=prices,
+            prices={**prices, **VIDEO_MODELS},
             tokenizer=tokenizer,
             port=port,
             keep_requests=keep_requests,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.fakes import ANTHROPIC_PRICES, FEES, PRICES, Price
+from tests.fakes.books import VIDEO_FEES
 from tollspan.pricing import PriceBook
 from tollspan.usage import Request, Response, Usage
 
@@ -50,6 +51,18 @@ def test_the_fakes_have_the_fees_of_the_book(
     request = Request(provider=provider, operation="chat", model=model)
     cost = book.rate(request, Response(), Usage(quantities=((unit, 1),)), NOW)
     assert cost.amount_nanousd == FEES[unit] // 1000
+
+
+@pytest.mark.parametrize(
+    ("model", "unit", "picousd"),
+    [(model, unit, one) for model, units in VIDEO_FEES.items() for unit, one in units.items()],
+)
+def test_the_fakes_bill_videos_by_the_book(
+    book: PriceBook, model: str, unit: str, picousd: int
+) -> None:
+    request = Request(provider="openai", operation="generate_content", model=model)
+    cost = book.rate(request, Response(), Usage(quantities=((unit, 1),)), NOW)
+    assert cost.amount_nanousd == picousd // 1000
 
 
 def _usages(provider: str, name: str, price: Price) -> Iterator[tuple[Usage, int]]:

@@ -199,6 +199,27 @@ def test_the_second_source_adds_limits_tiers_and_models(
     assert added["reel"].units() == {"video_out_ms:720p", "video_out_ms:4k"}
 
 
+def test_a_larger_size_that_is_named_like_a_model_is_a_size_of_the_model(
+    litellm: ModuleType, rows: ModuleType
+) -> None:
+    def reel(key: str, price: int) -> Any:
+        row = rows.Row(
+            tier="standard",
+            valid_from=None,
+            valid_to=None,
+            above=0,
+            prices=(("video_out_ms", Decimal(price)),),
+            source="litellm",
+        )
+        return rows.Model(key=key, rows=[row], names={key})
+
+    high, plain, other = reel("reel-high-res", 500), reel("reel", 300), reel("film", 100)
+    litellm.size_videos([high, plain, other])
+    (row,) = plain.rows
+    assert dict(row.prices) == {"video_out_ms:720p": 300, "video_out_ms:1024p": 500}
+    assert high.units() == other.units() == {"video_out_ms"}
+
+
 def test_a_regions_prices_become_a_factor_or_a_model_of_their_own(litellm: ModuleType) -> None:
     book: dict[str, list[object]] = {}
     left_out: dict[str, str] = {}

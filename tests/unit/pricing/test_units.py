@@ -80,18 +80,31 @@ def used(runs: tuple[Iteration, ...]) -> Usage:
             334_000_000,
             id="images by quality and size",
         ),
-        # 8 s x 0.30
+        # 8 s x 0.10
         pytest.param(
-            "openai/sora-2-pro",
+            "openai/sora-2",
             Usage(quantities=(("video_out_ms", 8_000),)),
-            2_400_000_000,
+            800_000_000,
             id="video by the second",
         ),
+        pytest.param(
+            "openai/sora-2",
+            Usage(quantities=(("video_out_ms:720p", 8_000),)),
+            800_000_000,
+            id="one price for all sizes",
+        ),
+        # 8 s x 0.30, and x 0.50
         pytest.param(
             "openai/sora-2-pro",
             Usage(quantities=(("video_out_ms:720p", 8_000),)),
             2_400_000_000,
-            id="one price for all sizes",
+            id="the smaller size",
+        ),
+        pytest.param(
+            "openai/sora-2-pro",
+            Usage(quantities=(("video_out_ms:1024p", 8_000),)),
+            4_000_000_000,
+            id="the larger size",
         ),
         # 10 pages x 0.004 + 2 x 0.005
         pytest.param(

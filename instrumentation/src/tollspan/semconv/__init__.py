@@ -120,6 +120,7 @@ EVENT_WARNING: Final = "tollspan.warning"
 OPERATION_CHAT: Final = "chat"
 OPERATION_EMBEDDINGS: Final = "embeddings"
 OPERATION_EXECUTE_TOOL: Final = "execute_tool"
+OPERATION_GENERATE_CONTENT: Final = "generate_content"
 OPERATION_MODERATION: Final = "moderation"  # the conventions have no name for it
 METHOD_TOOLS_CALL: Final = "tools/call"
 TOOL_TYPE_FUNCTION: Final = "function"

@@ -17,6 +17,8 @@ from ._moderations import ModerationsShape
 from ._paths import billable_path
 from ._response_jobs import RESPONSE_JOBS, asks_for_job
 from ._responses import ResponsesShape
+from ._videos import VIDEO_JOBS, VideosShape
+from ._videos import asks_for_job as asks_for_video
 
 __all__ = ["OPENAI"]
 
@@ -91,6 +93,13 @@ OPENAI = Sdk(
             owners=_twins("openai.resources.moderations", "Moderations", "create"),
         ),
         ApiPath(
+            path="/videos",
+            shape=VideosShape,
+            methods=("videos.create", "videos.create_and_poll"),
+            owners=_twins("openai.resources.videos", "Videos", "create"),
+            asks_for_job=asks_for_video,
+        ),
+        ApiPath(
             path="/batches",
             shape=ChatShape,
             methods=("batches.create",),
@@ -98,7 +107,7 @@ OPENAI = Sdk(
             batch_file="input_file_id",
         ),
     ),
-    jobs=RESPONSE_JOBS,
+    jobs=(*RESPONSE_JOBS, *VIDEO_JOBS),
     files=BATCH_FILES,
     billable=billable_path,
     stream_source=_stream_source,
