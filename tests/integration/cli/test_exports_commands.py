@@ -10,11 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.integration.cli.books import NOON_UNIX_NS, call, denied, used, write
 from tests.integration.cli.conftest import Run
-from tollspan.usage import UsageEvent
+from tollspan.usage import Folded, UsageEvent
 
 PARQUET: Any = import_module("pyarrow.parquet")  # without types
 BILL = """\
@@ -105,6 +106,16 @@ def test_calls_are_written_as_meters_take_them(calls: list[UsageEvent], run: Run
     ]
     assert found[0]["timestamp"] == NOON_UNIX_NS // 10**9 + 3_600
     assert said == "1 call left out: of no customer, or with nothing known to count\n"
+
+
+def test_totals_are_not_written_for_their_calls_may_have_been(home: Path, run: Run) -> None:
+    total = msgspec.structs.replace(
+        used(call(1, customer="acme")), folded=Folded(calls=5, seconds=60)
+    )
+    write(home, total)
+    code, output, said = run("meter", "--shape", "openmeter")
+    assert (code, output) == (0, "")
+    assert said == "5 calls left out: folded into totals\n"
 
 
 @pytest.mark.parametrize(

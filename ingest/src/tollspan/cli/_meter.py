@@ -24,8 +24,11 @@ def meter(parsed: argparse.Namespace) -> int:
     """Write events; say on standard error how many calls gave none."""
     written = _writer(parsed)
     out = sys.stdout.buffer
-    left = 0
+    left = folded = 0
     for event in usage_events(parsed):
+        if event.folded is not None:  # its calls may have been written one by one before
+            folded += event.folded.calls
+            continue
         lines = [line for line in written(event) if line is not None]
         left += not lines
         for line in lines:
@@ -35,6 +38,8 @@ def meter(parsed: argparse.Namespace) -> int:
         sys.stderr.write(
             f"{many(left, 'call')} left out: of no customer, or with nothing known to count\n"
         )
+    if folded:
+        sys.stderr.write(f"{many(folded, 'call')} left out: folded into totals\n")
     return 0
 
 
