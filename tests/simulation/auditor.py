@@ -12,6 +12,7 @@ from tests.simulation.world import LawBrokenError, World
 from tollspan.budget import (
     Account,
     Balance,
+    DeferredHold,
     GivenBack,
     Grant,
     Lease,
@@ -49,8 +50,13 @@ class Auditor:
         beyond: What calls cost beyond their holds, and what a restored backup cost: named causes.
         owed: What events that are stored and not settled will take out of leases.
         killed: What calls cost that died with their process, as far as they held it.
+        jobs: What leases hold for calls that are jobs whose end nobody has told, by call.
+        costs: What jobs cost, in each account.
+        lost: Jobs for which a restored authority does not know that it holds anything.
         resolved: What an operator said was spent.
         is_true: The authority knows all that it was told; False from a restore until it is opened.
+        hidden: Leases to which it granted something since a restore, in answer to a question from
+            before, so that it knows of as many grants as their holders, but not of the same.
     """
 
     def __init__(
@@ -68,8 +74,12 @@ class Auditor:
         self.beyond: Counter[Key] = Counter()
         self.owed: Counter[Place] = Counter()
         self.killed: Counter[Place] = Counter()
+        self.jobs: dict[str, Counter[Place]] = {}
+        self.costs: dict[str, list[int]] = {}
+        self.lost: set[str] = set()
         self.resolved: Counter[Key] = Counter()
         self.is_true = True
+        self.hidden: set[str] = set()
         self._posted: Counter[Key] = Counter()
         self._unresolved: Counter[Key] = Counter()
         self.admitted = 0
@@ -81,7 +91,12 @@ class Auditor:
     def grant(self, lease: Lease, wants: Sequence[Want]) -> Grant | Refusal:
         self._world.happens("    %s asks %s", lease.id, [_brief(one) for one in wants])
         before = [self._counted(one.account) for one in wants]
-        answer = self._told(lease, lambda: self.authority.grant(lease, wants))
+        known = {_key(one.account) for one in wants if one.known}
+        answer = self._told(lease, known, lambda: self.authority.grant(lease, wants))
+        if isinstance(answer, Grant) and not self.is_true:
+            heard = [one.ledger._escrow.lease for one in self.holders]
+            if any(one and one.id == lease.id and one.heard >= answer.number for one in heard):
+                self.hidden.add(lease.id)
         self._world.happens("    %s is answered %s", lease.id, _said(answer))
         after = [self._counted(one.account) for one in wants]
         for want, was, is_now in zip(wants, before, after, strict=True):
@@ -100,7 +115,8 @@ class Auditor:
                 for one in parts
             ],
         )
-        return self._told(lease, lambda: self.authority.give_back(lease, parts))
+        known = {_key(one.account) for one in parts if one.known}
+        return self._told(lease, known, lambda: self.authority.give_back(lease, parts))
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         known = self.authority._state.settled
@@ -122,13 +138,19 @@ class Auditor:
     def is_first(self, account: Account, share: Decimal) -> bool:
         return self.authority.is_first(account, share)
 
-    def _told(self, lease: Lease, message: Callable[[], Answer]) -> Answer:
-        """Deliver a message; one that knows more than a restored backup must be found out."""
+    def _told(self, lease: Lease, known: set[Key], message: Callable[[], Answer]) -> Answer:
+        """Deliver a message; one that knows more than a restored backup must be found out.
+
+        Args:
+            lease: Whose it is.
+            known: The accounts of which it says that something was granted there.
+            message: Delivers it.
+        """
         must_shut = (
             not self.is_true
             and self.authority.epoch() == lease.epoch == self._dirty_epoch
             and self._dirty_epoch is not None
-            and self._has_too_much(lease)
+            and self._has_too_much(lease, known)
         )
         try:
             return message()
@@ -154,9 +176,18 @@ class Auditor:
     def is_stored(self, event: UsageEvent) -> None:
         """Note an event that survives its process from now on."""
         self._owe(event, 1)
+        self.jobs.pop(event.call.id, None)
+
+    def is_deferred(self, job: DeferredHold) -> None:
+        """Note a job: what its lease holds for it stays held, whoever lives."""
+        legs = job.hold.legs if job.hold is not None else ()
+        held = Counter[Place]()
+        for (account, _), amount in zip(legs, job.drawn, strict=True):
+            held[job.lease_id or "", _key(account)] += amount
+        self.jobs[job.call.id] = held
 
     def _owe(self, event: UsageEvent, sign: int) -> None:
-        if event.lease_id is not None:
+        if event.lease_id is not None and event.call.id not in self.lost:
             for key, amount in drawn(event):
                 self.owed[event.lease_id, key] += sign * amount
 
@@ -184,6 +215,7 @@ class Auditor:
     def restored(self) -> None:
         """Note what a backup knows, which the authority was just restored from."""
         self.is_true = False
+        self.hidden.clear()
         self._dirty_epoch = self.authority.epoch()
         self.takes_stock()
 
@@ -191,12 +223,25 @@ class Auditor:
         """Name what a restored backup cost: what the authority could not know any more."""
         state = self.authority._state
         self.takes_stock()
-        for place, amount in list(self.killed.items()):
-            has = state.ended.get(place[0])
-            part = has.parts.get(place[1]) if has is not None else None
-            covered = min(amount, part.amount if part is not None else 0)
-            self.killed[place] = covered
-            self.beyond[place[1]] += amount - covered
+        claims = Counter(self.owed)
+        for held in (self.killed, *self.jobs.values()):
+            claims.update(held)
+        has = {
+            (lease_id, key): part.amount
+            for lease_id, one in state.ended.items()
+            for key, part in one.parts.items()
+        }
+        short = {place[0] for place, amount in claims.items() if amount > has.get(place, 0)}
+        for held in (self.killed, *self.jobs.values()):
+            for place, amount in list(held.items()):
+                if place[0] in short:  # who comes first takes what is there, whosever it is
+                    held[place] = 0
+                    self.beyond[place[1]] += amount
+        self.lost |= {
+            call_id
+            for call_id, held in self.jobs.items()
+            if any(place[0] in short for place in held)
+        }
         for key, row in state.rows.items():
             counted = row.posted + row.held + row.unresolved
             excess = counted - self.highest[key[0]] - self.beyond[key]
@@ -259,6 +304,8 @@ class Auditor:
         """Return what was and may still be spent of each lease, and is not settled."""
         used: Counter[Place] = Counter(self.owed)
         used.update(self.killed)
+        for held in self.jobs.values():
+            used.update(held)
         for holder in self.holders:
             escrow = holder.ledger._escrow
             for opened in escrow._open.values():
@@ -270,8 +317,11 @@ class Auditor:
                     used[escrow.lease.id, name] += part.left
         return used
 
-    def _has_too_much(self, lease: Lease) -> bool:
-        """Say whether a process that has heard all of its lease has more than is known of it."""
+    def _has_too_much(self, lease: Lease, known: set[Key]) -> bool:
+        """Say whether a process that has heard all of its lease has more than is known of it.
+
+        Where the count of its grants tells nothing, what it says of single accounts does.
+        """
         newest = [one.ledger._escrow.lease for one in self.holders]
         if lease not in newest:
             return False
@@ -281,7 +331,7 @@ class Auditor:
         return any(
             amount > (parts[key].amount if key in parts else 0)
             for (lease_id, key), amount in self._used().items()
-            if lease_id == lease.id
+            if lease_id == lease.id and (key in known or lease.id not in self.hidden)
         )
 
     def _counted(self, account: Account) -> int:

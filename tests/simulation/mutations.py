@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tollspan.budget import GivenBack, Lease, LeasedLedger, MemoryAuthority
+from tollspan.budget import DeferredHold, GivenBack, Lease, LeasedLedger, MemoryAuthority
 from tollspan.budget.account_rows import key_of
 from tollspan.budget.escrow import Ask, Escrow, Part
 from tollspan.budget.shared_state import Asked, Holding
@@ -252,6 +252,16 @@ def old_backup_not_seen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryAuthority, "_shut", lambda self, seen_epoch="": None)
 
 
+def a_job_returns_to_its_lease(patch: pytest.MonkeyPatch) -> None:
+    """What a call held is the lease's again, though its job has it."""
+    patch.setattr(Escrow, "leave", lambda self, call_id: self.settle(call_id))
+
+
+def a_jobs_end_names_no_lease(patch: pytest.MonkeyPatch) -> None:
+    """What a job cost is charged beside what its lease holds for it."""
+    patch.setattr(DeferredHold, "named", lambda self, event: event)
+
+
 MUTATIONS: tuple[Mutation, ...] = (
     no_drift_margin,
     expiry_not_seen,
@@ -273,4 +283,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     undone_twice,
     takes_are_free,
     old_backup_not_seen,
+    a_job_returns_to_its_lease,
+    a_jobs_end_names_no_lease,
 )

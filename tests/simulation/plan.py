@@ -29,6 +29,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         restores: How often the authority is restored from a backup.
         has_operator: Somebody resolves by hand what is unresolved.
         overruns: How likely a call costs more than its bound.
+        jobs: How likely a call is accepted as a job, whose end is seen later.
     """
 
     seconds: float
@@ -47,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     restores: int
     has_operator: bool
     overruns: float
+    jobs: float
 
     @property
     def is_calm(self) -> bool:
@@ -88,4 +90,5 @@ def plan(seed: int) -> Plan:
         restores=chance.choice([0, 0, 1]) if kind == "stormy" else 0,
         has_operator=chance.random() < 0.3,
         overruns=chance.choice([0.0, 0.02]),
+        jobs=chance.choice([0.0, 0.0, 0.2]),
     )

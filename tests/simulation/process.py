@@ -13,6 +13,7 @@ import msgspec
 
 from tests.contract.ledger.making import charge, event
 from tests.simulation.auditor import Auditor
+from tests.simulation.jobs import Jobs
 from tests.simulation.link import Link
 from tests.simulation.plan import Plan
 from tests.simulation.rules import Rules
@@ -94,6 +95,7 @@ class Process:
             clock=clock,
             run_soon=self._soon,
         )
+        self._jobs = Jobs(world, auditor, self.ledger)
         self._begin()
 
     def holder(self) -> str:
@@ -199,6 +201,8 @@ class Process:
         done = self.doing.pop(call_id, None)
         if done is None:
             return
+        if self._world.is_likely(self.plan.jobs) and self._jobs.is_kept(done.hold, done.costs):
+            return
         is_cut_off = self._world.is_likely(0.05)
         charges = [
             charge(account, posted=cost, unresolved=max(0, amount - cost) if is_cut_off else 0)
@@ -226,6 +230,10 @@ class Process:
             self._run(self.ledger.tick)
             if self._world.is_likely(0.5):
                 self._run(partial(self.store.tell, self.link, most=8))
+
+    def see_end(self, call_id: str) -> None:
+        """Ask the provider about a job, whoever of the host has begun it."""
+        self._run(partial(self._jobs.see_end, call_id))
 
     def die(self) -> None:
         """End at once: what was in flight is only known to the provider."""

@@ -30,11 +30,12 @@ class Rules(msgspec.Struct, frozen=True):
         amount = chance.randint(0, 2 * self.mean)
         names = ["org", *chance.sample(NARROW, chance.randint(0, 3))]
         legs = tuple(
-            [(self._account(world, name), 1 if name == "calls" else amount) for name in names]
+            [(self.account(world, name), 1 if name == "calls" else amount) for name in names]
         )
         return Hold(call_id=call_id, started_at_unix_ns=NOON_UNIX_NS, legs=legs, is_money=False)
 
-    def _account(self, world: World, name: str) -> Account:
+    def account(self, world: World, name: str) -> Account:
+        """Name the account of a budget, by the window that it is in now."""
         return Account(
             budget_id=name,
             scope="",

@@ -7,6 +7,7 @@ from functools import partial
 
 from tests.simulation.auditor import Auditor, Key
 from tests.simulation.course import Course, failure
+from tests.simulation.jobs import end_of
 from tests.simulation.plan import Plan, plan
 from tests.simulation.process import Process
 from tests.simulation.rules import SOFT
@@ -96,6 +97,7 @@ class Simulation(Course):
             (0.2, self._fill_a_disk),
             (0.2, self._end_one),
             (2.0, self.authority.expire),
+            (self.plan.jobs * 10, self._see_a_job),
             (1.0 if self.plan.has_operator else 0.0, self._resolve),
             (0.2 if self.plan.clocks == "wild" else 0.0, self._disturb_a_clock),
         ):
@@ -158,6 +160,14 @@ class Simulation(Course):
         store.is_full = True
         self.world.at(0.5, partial(setattr, store, "is_full", False))
 
+    def _see_a_job(self) -> None:
+        """Have some process of a job's host ask about it."""
+        if self.processes:
+            process = self.world.chance.choice(self.processes)
+            jobs = [one.call.id for one in process.store.jobs.values()]
+            if jobs:
+                process.see_end(self.world.chance.choice(jobs))
+
     def _disturb_a_clock(self) -> None:
         """Set the authority's clock, or suspend a machine."""
         chance = self.world.chance
@@ -180,6 +190,7 @@ class Simulation(Course):
         at_work |= {
             call.lease.id for one in self.processes for call in one.ledger._escrow._open.values()
         }
+        at_work |= {lease_id for held in auditor.jobs.values() for lease_id, _ in held}
         for left in self.authority.unresolved():
             key = (
                 left.account.budget_id,
@@ -244,6 +255,7 @@ class Simulation(Course):
         )
         everyone.is_ending = True
         everyone.link.mend()
+        self._see_all_jobs()
         for store in self.stores:
             self.until(partial(_is_told, store), partial(store.tell, everyone.link, most=100))
         auditor.check()
@@ -254,6 +266,20 @@ class Simulation(Course):
         self.authority.expire()
         auditor.check()
         self._check_the_sums()
+
+    def _see_all_jobs(self) -> None:
+        """See how all jobs have ended, or almost all: nobody will ever tell of the rest."""
+        for store in self.stores:
+            for one in list(store.jobs.values()):
+                call_id = one.call.id
+                if call_id not in self.auditor.jobs:
+                    continue
+                if self.plan.is_calm or self.world.is_likely(0.8):
+                    store.rescue(end_of(one, self.auditor.costs[call_id]), one.hold)
+                    continue
+                held, costs = self.auditor.jobs.pop(call_id), self.auditor.costs[call_id]
+                for (place, amount), cost in zip(held.items(), costs, strict=True):
+                    self.auditor.killed[place] += min(amount, cost)
 
     def _send_all_home(self) -> None:
         for process in self.processes:

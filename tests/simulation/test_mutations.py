@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.mutations import MUTATIONS, Mutation
 from tests.simulation.simulation import simulate
 
-WITHIN = 300
+WITHIN = 600
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)

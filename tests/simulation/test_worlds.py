@@ -36,5 +36,15 @@ def test_among_the_worlds_are_all_kinds_of_faults() -> None:
     plans = [simulate(seed).plan for seed in range(60)]
     assert {plan.clocks for plan in plans} == {"true", "skewed", "wild"}
     assert any(plan.is_calm for plan in plans)
-    for fault in ("loss", "slow", "cuts", "crashes", "forks", "changes", "restores", "overruns"):
+    for fault in (
+        "loss",
+        "slow",
+        "cuts",
+        "crashes",
+        "forks",
+        "changes",
+        "restores",
+        "overruns",
+        "jobs",
+    ):
         assert any(getattr(plan, fault) for plan in plans), fault

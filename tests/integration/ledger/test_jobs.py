@@ -6,6 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.contract.ledger.making import account, call, charge, hold, settled
@@ -14,6 +15,7 @@ from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rebuild
 from tollspan.usage import Adjustment, DecisionNote
 
 ALL = account(limit=100)
+JOB = ("openai", "job-1")
 
 
 def job(held: Hold, job_id: str = "job-1") -> DeferredHold:
@@ -89,6 +91,44 @@ def test_what_is_settled_by_hand_is_settled(tmp_path: Path) -> None:
     assert ledger.deferred("openai", "job-1") == ()
     rebuild(tmp_path / LEDGER_FILE)
     assert sums(tmp_path) == (5, 0, 30)
+
+
+def test_a_job_that_was_given_up_and_is_resolved_by_hand_is_none_any_more(tmp_path: Path) -> None:
+    """Else whoever sees its end after all would count it once more."""
+    ledger, held = begun(tmp_path)
+    ledger.job_horizon_seconds = 0.0
+    ledger.sweep()
+    by_hand = Adjustment(
+        id="a" * 32,
+        at_unix_ns=time.time_ns(),
+        action="resolve",
+        author="me",
+        charges=(msgspec.structs.replace(charge(ALL, posted=5), drawn=60),),
+        lease_id=held.call_id,
+    )
+    ledger.adjust(by_hand)
+    assert sums(tmp_path) == (5, 0, 30)
+    assert ledger.deferred("openai", "job-1") == ()
+    rebuild(tmp_path / LEDGER_FILE)
+    assert sums(tmp_path) == (5, 0, 30)
+    assert ledger.deferred("openai", "job-1") == ()
+
+
+def test_a_job_is_kept_though_another_process_tells_its_end_at_once(tmp_path: Path) -> None:
+    """Else its call would be closed as none, and its lease get back what the job took out of it."""
+    ledger, other = SQLiteLedger(tmp_path), SQLiteLedger(tmp_path)
+    held = hold((ALL, 60))
+    ledger.hold(held)
+    session = ledger._session
+    assert session is not None
+
+    def tell_the_end(statement: str) -> None:
+        if statement.startswith("SELECT") and "jobs" in statement and other.deferred(*JOB):
+            other.post(settled(held, 7), held)
+
+    session.connection.set_trace_callback(tell_the_end)
+    assert ledger.defer(job(held))
+    session.connection.set_trace_callback(None)
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])

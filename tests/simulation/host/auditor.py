@@ -6,7 +6,6 @@ It reads the file through a connection of its own, and adds everything up by its
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +13,13 @@ from typing import Protocol
 
 import msgspec
 
+from tests.simulation.host.by_hand import ByHand
+from tests.simulation.host.file import OPEN, UNRESOLVED, File, Key, Place, Row
 from tests.simulation.store import drawn
 from tests.simulation.world import LawBrokenError, World
 from tollspan.budget import Account, GivenBack, Hold, Lease, LeasedLedger, Leg
 from tollspan.ledger import LEDGER_FILE
-from tollspan.usage import UsageEvent, decode_event
-
-Key = tuple[str, str, str, str]
-Place = tuple[str, Key]
-"""A lease, or a call that holds by itself, and an account."""
-_MOST_SOFT = 1 << 50
+from tollspan.usage import Adjustment, UsageEvent
 
 
 class Doing(msgspec.Struct):
@@ -48,12 +44,8 @@ class Holder(Protocol):
     doing: dict[str, Doing]
     leases: LeasedLedger
 
-
-class Row(msgspec.Struct):
-    """A row of the table of holds."""
-
-    amount: int
-    is_open: bool
+    @property
+    def settling(self) -> set[str]: ...
 
 
 class Auditor:
@@ -67,14 +59,17 @@ class Auditor:
         kept: Calls that have returned to their callers.
         killed: What calls cost that died with their process, as far as they held it.
         stored: Events in the file.
+        by_hand: What operators posted.
+        accepted: Calls that a provider has accepted as jobs, whether the ledger knows it or not.
+        deferred: Those of them that have returned to their callers as jobs.
+        jobs: Calls that are jobs by the file, and whose end nobody has told.
+        may_give_up: Their horizon is near.
     """
 
     def __init__(self, world: World, home: Path, soft: frozenset[str]) -> None:
         self._world = world
-        self._path = home / LEDGER_FILE
+        self._file = File(home / LEDGER_FILE)
         self._soft = soft
-        self._connection: sqlite3.Connection | None = None
-        self._last = 0
         self.holders: list[Holder] = []
         self.highest: Counter[str] = Counter()
         self.spent: Counter[Key] = Counter()
@@ -83,6 +78,11 @@ class Auditor:
         self.kept: set[str] = set()
         self.killed: dict[str, Doing] = {}
         self.stored: dict[str, UsageEvent] = {}
+        self.by_hand = ByHand()
+        self.accepted: dict[str, Doing] = {}
+        self.deferred: set[str] = set()
+        self.jobs: set[str] = set()
+        self.may_give_up = False
         self.posted: Counter[Key] = Counter()
         self.open: Counter[Key] = Counter()
         self.admitted = 0
@@ -92,7 +92,7 @@ class Auditor:
 
     def held(self, hold: Hold, legs: Sequence[Leg]) -> None:
         """Check a hold that has just been made: in every account, and within its limit."""
-        rows = self._rows()
+        rows = self._file.rows()
         for account, amount in legs:
             row = rows.get((hold.call_id, key_of(account)))
             self._law(row is not None or hold.call_id in self.stored, "a hold is in every account")
@@ -111,11 +111,11 @@ class Auditor:
 
     def refused(self, call_id: str) -> None:
         """Check that nothing is held for a call that was refused."""
-        held = [key for (name, key), _ in self._rows().items() if name == call_id]
+        held = [key for (name, key), _ in self._file.rows().items() if name == call_id]
         self._law(not held, "a refusal holds nothing")
 
     def _fits(self, accounts: Sequence[Account]) -> None:
-        sums = self._sums()
+        sums = self._file.sums()
         for account in accounts:
             key = key_of(account)
             if key[0] not in self._soft:
@@ -136,67 +136,53 @@ class Auditor:
 
     def handed_over(self, event: UsageEvent) -> None:
         """Note an event that is to be stored; what it takes out of its lease is owed until then."""
-        self.owed.setdefault(event.call.id, event)
+        if event.call.id not in self.stored:  # else another has told of the same job before
+            self.owed.setdefault(event.call.id, event)
 
     def is_kept(self, call_id: str) -> None:
         """Note that a call returns: its event must survive whatever comes."""
         self.kept.add(call_id)
+
+    def is_accepted(self, doing: Doing) -> None:
+        """Note that a provider has accepted a call as a job."""
+        self.accepted[doing.hold.call_id] = doing
+
+    def is_deferred(self, call_id: str) -> None:
+        """Note that a call returns as a job: what it holds must survive whatever comes."""
+        self.deferred.add(call_id)
 
     def is_gone(self, holder: Holder) -> None:
         """Note that a process is gone, and which of its calls nobody will tell of."""
         self.holders.remove(holder)
         self.killed.update(holder.doing)
 
-    # -- the file --
-
-    def connection(self) -> sqlite3.Connection:
-        """Return the own connection to the file."""
-        if self._connection is None:
-            uri = f"{self._path.as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-        return self._connection
-
     def close(self) -> None:
-        """Close the own connection."""
-        if self._connection is not None:
-            self._connection.close()
+        """Let go of the file."""
+        self._file.close()
 
-    def _sums(self) -> dict[Key, tuple[int, int, int]]:
-        rows = self.connection().execute(
-            "SELECT budget_id, scope, period, unit, posted, held, unresolved FROM accounts"
-        )
-        found: dict[Key, tuple[int, int, int]] = {}
-        for budget_id, scope, period, unit, posted, held, unresolved in rows:
-            found[budget_id, scope, period, unit] = (posted, held, unresolved)
-        return found
-
-    def _rows(self) -> dict[Place, Row]:
-        rows = self.connection().execute(
-            "SELECT call_id, budget_id, scope, period, unit, amount, state"
-            " FROM holds JOIN accounts ON accounts.id = account_id"
-        )
-        return {
-            (call_id, (budget_id, scope, period, unit)): Row(amount, state == 0)
-            for call_id, budget_id, scope, period, unit, amount, state in rows
-        }
-
-    def _read_events(self) -> None:
+    def _read_news(self) -> None:
         """Add up what was stored since the last time."""
-        rows = self.connection().execute(
-            "SELECT seq, id, data FROM events WHERE seq > ? ORDER BY seq", (self._last,)
-        )
-        for number, name, data in rows:
-            self._last = number
-            event = decode_event(data)
-            assert isinstance(event, UsageEvent)
-            self._law(name not in self.stored, "an event is stored once")
-            self.stored[name] = event
+        for name, fact in self._file.news():
             self._world.happens("    the event of %s is stored", name)
-            self.owed.pop(name, None)
-            for charge in event.charges:
+            if isinstance(fact, Adjustment):
+                self.by_hand.count(fact)
+                for settled in filter(None, (fact.call_id, fact.lease_id)):
+                    self._is_settled_by_hand(settled)
+            else:
+                assert isinstance(fact, UsageEvent)
+                self._law(name not in self.stored, "an event is stored once")
+                self.stored[name] = fact
+                self.owed.pop(name, None)
+            for charge in fact.charges:
                 key = (charge.budget_id, charge.scope, charge.period, charge.unit)
                 self.posted[key] += charge.posted
                 self.open[key] += charge.unresolved
+
+    def _is_settled_by_hand(self, name: str) -> None:
+        """Note that an operator has said what a call cost that died, or calls of a lease."""
+        for call_id, doing in list(self.killed.items()):
+            if name in (call_id, doing.lease_id):
+                del self.killed[call_id]
 
     # -- laws --
 
@@ -204,12 +190,10 @@ class Auditor:
         """Check what must hold after every step."""
         if self.broken is not None:
             raise self.broken
-        self.connection().execute("BEGIN")  # one instant
-        try:
-            self._read_events()
-            sums, rows = self._sums(), self._rows()
-        finally:
-            self.connection().execute("COMMIT")
+        with self._file.one_instant():
+            self._read_news()
+            sums, rows = self._file.sums(), self._file.rows()
+            self.jobs = self._file.jobs()
         self._check_sums(sums, rows)
         for place, amount in self._used().items():
             held = rows[place].amount if place in rows else 0
@@ -218,10 +202,11 @@ class Auditor:
                     False, f"no process has more than is held for it: {place} {amount} {held}"
                 )
         self._check_single_holds(rows)
+        self._check_jobs(rows)
         for key, spent in self.spent.items():
             if key[0] not in self._soft:
                 self._law(
-                    spent <= self.highest[key[0]] + self.beyond[key],
+                    spent <= self.highest[key[0]] + self.beyond[key] + self.by_hand.most[key],
                     "the provider counts no more than the highest limit and what is named",
                 )
 
@@ -229,17 +214,22 @@ class Auditor:
         held, left = Counter[Key](), Counter[Key]()
         for (_, key), row in rows.items():
             self._law(row.amount >= 0, "nothing less than nothing is held")
-            (held if row.is_open else left)[key] += row.amount
+            (left if row.state == UNRESOLVED else held)[key] += row.amount
         for key, (posted, is_held, unresolved) in sums.items():
-            self._law(is_held == held[key], "what is held is in the open holds")
+            self._law(
+                is_held == held[key], "what is held is in the holds of who lives, and of jobs"
+            )
             self._law(
                 unresolved == left[key] + self.open[key],
                 "what is unresolved is of holds of the dead, and of events that say so",
             )
-            self._law(posted == self.posted[key], "what is posted is of events, each once")
+            self._law(
+                posted == self.posted[key], "what is posted is of events and operators, each once"
+            )
             if key[0] not in self._soft:
+                named = self.beyond[key] + self.by_hand.lowered[key]
                 self._law(
-                    posted + is_held + unresolved <= self.highest[key[0]] + self.beyond[key],
+                    posted + is_held + unresolved <= self.highest[key[0]] + named,
                     "no more is counted than the highest limit and what is named",
                 )
 
@@ -251,7 +241,7 @@ class Auditor:
                 for key, amount in drawn(event):
                     used[event.lease_id, key] += amount
         for call_id, doing in self.killed.items():
-            if doing.lease_id is not None and call_id not in self.stored:
+            if doing.lease_id is not None and not self._holds_no_more(call_id):
                 for key, cost in doing.covered():
                     used[doing.lease_id, key] += cost
         for holder in self.holders:
@@ -261,7 +251,7 @@ class Auditor:
     def _add_what_is_leased(self, used: Counter[Place], holder: Holder) -> None:
         escrow = holder.leases._escrow
         for call_id, opened in escrow._open.items():
-            if call_id not in self.stored and call_id not in self.owed:
+            if not (self._holds_no_more(call_id) or call_id in self.owed):
                 for part, amount in zip(opened.parts, opened.amounts, strict=True):
                     used[opened.lease.id, key_of(part.account)] += amount
         if escrow.lease is not None:
@@ -276,41 +266,67 @@ class Auditor:
             *((True, one.doing) for one in self.holders),
         ):
             for call_id, doing in calls.items():
-                if doing.lease_id is not None or call_id in self.stored:
+                if doing.lease_id is not None or self._holds_no_more(call_id):
                     continue
                 for account, amount in doing.hold.legs:
                     row = rows.get((call_id, key_of(account)))
                     self._law(row is not None, "a call in flight holds in every account")
                     if row is not None:
                         self._law(row.amount == amount, "a call in flight holds what it asked for")
-                        self._law(row.is_open or not is_alive, "a process that lives is not buried")
+                        self._law(
+                            row.state == OPEN or not is_alive, "a process that lives is not buried"
+                        )
+
+    def _holds_no_more(self, call_id: str) -> bool:
+        """Say whether a call holds nothing as a call of its process: it is over, or a job."""
+        return call_id in self.stored or call_id in self.jobs or call_id in self.by_hand.settled
+
+    def _check_jobs(self, rows: dict[Place, Row]) -> None:
+        """Check that jobs hold what their calls held, whoever lives, until their end is told."""
+        for call_id in self.jobs:
+            self._law(call_id not in self.stored, "a job whose end is told is no job any more")
+            for account, amount in self.accepted[call_id].hold.legs:
+                row = rows.get((call_id, key_of(account)))
+                self._law(row is not None, "a job holds in every account")
+                if row is not None:
+                    self._law(row.amount == amount, "a job holds what its call held")
+                    self._law(row.state != OPEN, "a job is nobody's to bury")
+                    is_given_up = row.state == UNRESOLVED
+                    self._law(self.may_give_up or not is_given_up, "a job outlives its process")
+        for call_id in self.deferred:
+            self._law(self._holds_no_more(call_id), "no job that was accepted is forgotten")
 
     def check_the_end(self, *, is_calm: bool) -> None:
         """Check that all adds up once everybody has ended."""
         self.check()
-        sums, rows = self._sums(), self._rows()
-        self._law(not any(row.is_open for row in rows.values()), "nothing is held at the end")
+        sums, rows = self._file.sums(), self._file.rows()
+        self._law(
+            not any(row.state != UNRESOLVED for row in rows.values()), "nothing is held at the end"
+        )
         self._law(not self.kept - set(self.stored), "no call that returned has lost its event")
         lost = set(self.owed)
         self._law(not lost & self.kept, "no event that was kept is lost")
         covered: Counter[Key] = Counter()
-        for call_id, doing in self.killed.items():
+        untold = {**self.killed, **{call_id: self.accepted[call_id] for call_id in self.jobs}}
+        for call_id, doing in untold.items():
             if call_id not in self.stored:
                 for key, cost in doing.covered():
                     covered[key] += cost
         for key, (posted, _, unresolved) in sums.items():
             self._law(
                 covered[key] <= unresolved - self.open[key],
-                "what was killed is counted as unresolved",
+                "what was killed, and jobs that were given up, are counted as unresolved",
             )
             self._law(
-                posted + unresolved + self.beyond[key] >= self.spent[key],
+                posted + self.by_hand.granted[key] + unresolved + self.beyond[key]
+                >= self.spent[key],
                 "what the provider counted is counted",
             )
         if is_calm:
             self._law(not rows and not lost, "nothing is left where nothing went wrong")
             for key, (posted, _, _) in sums.items():
-                self._law(posted == self.spent[key], "what is posted is what the provider counted")
+                spent = posted + self.by_hand.granted[key]
+                self._law(spent == self.spent[key], "what is posted is what the provider counted")
 
     def _law(self, is_kept: bool, law: str) -> None:
         if not is_kept:

@@ -17,8 +17,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.simulation.world import NANO, NOON_UNIX_NS, Killed, World
-from tollspan.budget import Account, GivenBack, Hold, Lease, Leg, Refusal, Want
-from tollspan.ledger import SQLiteLedger, _files, _owner, _rescue, _session, _shared_session
+from tollspan.budget import Account, Folder, GivenBack, Hold, Lease, Leg, Refusal, Want
+from tollspan.ledger import (
+    SQLiteLedger,
+    _files,
+    _folding,
+    _jobs,
+    _owner,
+    _rescue,
+    _session,
+    _shared_session,
+)
 from tollspan.ledger import _writer as writer_module
 from tollspan.ledger import sqlite as ledger_module
 from tollspan.ledger._owner import Owner
@@ -26,9 +35,33 @@ from tollspan.ledger._session import Session
 from tollspan.ledger._writer import Writer
 from tollspan.usage import UsageEvent
 
-_TIMED = (_files, _rescue, _session, _shared_session, writer_module, ledger_module)
+_TIMED = (_files, _folding, _jobs, _rescue, _session, _shared_session, writer_module, ledger_module)
 _TURN_SECONDS = 0.02
 _LEAST_SLEEP_SECONDS = 0.01
+
+
+_DISK_FULL = "database or disk is full"
+
+
+class Disk:
+    """The disk of the host.
+
+    Attributes:
+        is_full: It takes nothing more just now.
+    """
+
+    is_full = False
+
+    def take(self, statement: str) -> None:
+        """Take what a statement writes.
+
+        Raises:
+            sqlite3.OperationalError: It is full.
+        """
+        if self.is_full and not statement.startswith(("SELECT", "PRAGMA")):
+            error = sqlite3.OperationalError(_DISK_FULL)
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
 
 
 class Actor(Protocol):
@@ -128,6 +161,19 @@ class Host(Protocol):
         ...
 
 
+class Interrupted:
+    """A connection whose statements are interrupted, as those of its session are."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, execute: Callable[..., sqlite3.Cursor]
+    ) -> None:
+        self._connection = connection
+        self.execute = execute
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
 class WatchedSession(Session):
     """A session that is interrupted between its statements, and watched at them."""
 
@@ -141,6 +187,11 @@ class WatchedSession(Session):
             return execute(statement, *values)
 
         self._execute = interrupted
+
+    @property
+    def connection(self) -> Any:
+        """The connection, for those whose statements are not the session's own."""
+        return Interrupted(self._connection, self._execute)
 
     def wait_inside(self, milliseconds: int) -> None:
         """Wait outside: while SQLite itself waits, nobody here could give the file back."""
@@ -234,6 +285,8 @@ class SimulatedLedger(SQLiteLedger):
 
     def _begin_life(self) -> None:
         super()._begin_life()
+        clock = Time(self._world, []).monotonic
+        self._folder = Folder(self._folds, clock=clock, chance=self._world.chance.random)
         self._writer = ThreadlessWriter(
             self._open_for_writer,
             self._keep_house,

@@ -9,6 +9,7 @@ import msgspec
 
 from tollspan.budget import LeaseSettings
 
+NEVER = 1e6
 Leases = Literal["never", "auto", "always"]
 
 
@@ -30,6 +31,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             changes a limit, or the disk is full for a while; crashes, in per cent, also how likely
             just before a statement.
         overruns: How likely a call costs more than its bound.
+        jobs: How likely a call is accepted as a job, whose end is seen later.
+        job_horizon_seconds: After so long, nobody expects to see it any more.
+        operators: How often a second somebody adjusts a budget, or settles something by hand.
     """
 
     seconds: float
@@ -46,6 +50,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     changes: float
     disks: float
     overruns: float
+    jobs: float
+    job_horizon_seconds: float
+    operators: float
 
     @property
     def is_calm(self) -> bool:
@@ -78,4 +85,7 @@ def plan(seed: int) -> Plan:
         changes=chance.choice([0.0, 0.5]),
         disks=chance.choice([0.0, 0.0, 0.3]) if is_rough else 0.0,
         overruns=chance.choice([0.0, 0.02]),
+        jobs=chance.choice([0.0, 0.1, 0.4]),
+        job_horizon_seconds=chance.choice([1.5, NEVER]) if is_rough else NEVER,
+        operators=chance.choice([0.0, 0.0, 1.0]),
     )

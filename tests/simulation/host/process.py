@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -13,25 +12,14 @@ from typing import Protocol
 
 from tests.contract.ledger.making import charge, event
 from tests.simulation.host.auditor import Auditor, Doing, key_of
-from tests.simulation.host.ground import Actor, SimulatedLedger
+from tests.simulation.host.ground import Actor, Disk, SimulatedLedger
+from tests.simulation.host.jobs import Jobs
 from tests.simulation.host.plan import Plan
 from tests.simulation.process import Admissions
 from tests.simulation.rules import Rules
 from tests.simulation.world import Changed, Clock, Killed, World
 from tollspan.budget import Busy, Hold, LeasedLedger, Refusal
 from tollspan.usage import LedgerError, UsageEvent
-
-_DISK_FULL = "database or disk is full"
-
-
-class Disk:
-    """The disk of the host.
-
-    Attributes:
-        is_full: It takes nothing more just now.
-    """
-
-    is_full = False
 
 
 class Wrongs(Protocol):
@@ -43,6 +31,10 @@ class Wrongs(Protocol):
 
     def crash(self, process: Process) -> None:
         """Kill a process, and start another."""
+        ...
+
+    def see_soon(self, call_id: str) -> None:
+        """Have some process ask about a job."""
         ...
 
 
@@ -95,6 +87,9 @@ class Process:
         )
         self._watch()
         self._decide()
+        self.jobs = Jobs(world, auditor, lambda: self._door, self._ends_at_once)
+        if plan.jobs:
+            self.ledger.job_horizon_seconds = plan.job_horizon_seconds
 
     def begin(self, wrongs: Wrongs) -> None:
         """Open the ledger, make calls, and have things go wrong."""
@@ -157,10 +152,7 @@ class Process:
                 self._is_in_a_step = False
             if not self.is_alive:
                 raise Killed
-        if self._disk.is_full and not statement.startswith(("SELECT", "PRAGMA")):
-            error = sqlite3.OperationalError(_DISK_FULL)
-            error.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise error
+        self._disk.take(statement)
 
     def _give_way(self) -> None:
         world, plan = self._world, self._plan
@@ -252,6 +244,13 @@ class Process:
         if done is None or done.is_finishing:
             return
         done.is_finishing = True
+        self._asks += 1
+        try:
+            if self._world.is_likely(self._plan.jobs) and self.jobs.is_kept(done):
+                self.doing.pop(call_id)
+                return
+        finally:
+            self._asks -= 1
         is_cut_off = self._world.is_likely(0.05)
         charges = [
             charge(account, posted=cost, unresolved=max(0, amount - cost) if is_cut_off else 0)
@@ -291,6 +290,19 @@ class Process:
     def _errands_of(self, work: Callable[[], None]) -> None:
         self._asks += 1
         self._errand(work)
+
+    @property
+    def settling(self) -> set[str]:
+        """Jobs whose end it is just telling."""
+        return self.jobs.settling
+
+    def _ends_at_once(self, call_id: str) -> None:
+        if self._wrong is not None:
+            self._wrong.see_soon(call_id)
+
+    def see_end(self, call_id: str) -> None:
+        """Ask the provider about a job, whoever has begun it."""
+        self.run(partial(self._errands_of, partial(self.jobs.see_end, call_id)))
 
     def die(self) -> None:
         """End at once: what was in flight is only known to the provider."""
@@ -356,4 +368,4 @@ def _brief(hold: Hold) -> list[tuple[str, int, int]]:
     return [(account.budget_id, account.limit, amount) for account, amount in hold.legs]
 
 
-__all__ = ["Disk", "Process", "key_of"]
+__all__ = ["Process", "key_of"]

@@ -6,13 +6,15 @@ import contextlib
 import shutil
 import sqlite3
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from tests.simulation.course import Course, failure
 from tests.simulation.host.auditor import Auditor
-from tests.simulation.host.ground import Actor, standing_on
-from tests.simulation.host.plan import Plan, plan
-from tests.simulation.host.process import Disk, Process
+from tests.simulation.host.ground import Actor, Disk, standing_on
+from tests.simulation.host.operator import Operator
+from tests.simulation.host.plan import NEVER, Plan, plan
+from tests.simulation.host.process import Process
 from tests.simulation.rules import SOFT
 from tests.simulation.world import World
 from tollspan.ledger import LEDGER_FILE, _processes
@@ -33,10 +35,12 @@ class Simulation(Course):
         super().__init__(World(seed), mean=self.plan.mean, calls_that_fit=self.plan.calls_that_fit)
         self.home = home
         self.auditor = Auditor(self.world, home, SOFT)
+        self.auditor.may_give_up = self.plan.job_horizon_seconds < NEVER
         self.disk = Disk()
         self._running: list[Actor] = []
         self._names = 0
-        self._everybody: list[Process] = []
+        self._everybody: list[Process | Operator] = []
+        self._operators = 0
         self._taker: sqlite3.Connection | None = None
 
     @property
@@ -85,6 +89,8 @@ class Simulation(Course):
             (self.plan.forks, self._fork),
             (self.plan.changes, self.change_a_limit),
             (self.plan.disks, self._fill_the_disk),
+            (self.plan.jobs * 8, self._see_a_job),
+            (self.plan.operators, self._have_an_operator_act),
             (0.2, self._end_one),
         ):
             if rate:
@@ -159,6 +165,37 @@ class Simulation(Course):
         self.world.happens("the disk has room again")
         self.disk.is_full = False
 
+    # -- jobs, and people --
+
+    def _see_a_job(self) -> None:
+        """Have some process ask about a job, now and then two at once."""
+        waiting = sorted(set(self.auditor.accepted) - set(self.auditor.stored))
+        if not (waiting and self.processes):
+            return
+        call_id = self.world.chance.choice(waiting)
+        for _ in range(2 if self.world.is_likely(0.2) else 1):
+            self.see_soon(call_id)
+
+    def see_soon(self, call_id: str) -> None:
+        """Have some process ask about a job within an instant."""
+        if self.processes:
+            process = self.world.chance.choice(self.processes)
+            self.world.at(self.world.chance.uniform(0, 0.02), partial(process.see_end, call_id))
+
+    def _have_an_operator_act(self) -> None:
+        self._operators += 1
+        operator = Operator(
+            self.world,
+            self.plan,
+            self.auditor,
+            self.home,
+            self.disk,
+            self._running,
+            name=f"operator{self._operators}",
+        )
+        self._everybody.append(operator)
+        operator.act(self.rules)
+
     # -- the end --
 
     def _end(self) -> None:
@@ -172,9 +209,19 @@ class Simulation(Course):
         last.is_ending = True
         self.world.wait(1.5)
         last.run(last.ledger.take_rescued)
+        self._see_all_jobs(last)
         last.run(last.ledger.sweep)
         self.until(lambda: not self.auditor.holders, self._send_all_home)
         self.auditor.check_the_end(is_calm=self.plan.is_calm)
+
+    def _see_all_jobs(self, last: Process) -> None:
+        """See how all jobs have ended, or almost all: the rest is given up."""
+        for call_id in sorted(self.auditor.jobs):
+            if self.plan.is_calm or self.world.is_likely(0.8):
+                last.see_end(call_id)
+        if self.auditor.jobs:
+            self.auditor.may_give_up = True
+            last.ledger.job_horizon_seconds = 0.0
 
     def _send_all_home(self) -> None:
         for process in self.processes:

@@ -72,8 +72,14 @@ def decode_deferred(data: bytes) -> DeferredHold:
 
 
 def _insert(session: Session, deferred: DeferredHold, lease_id: str, legs: str) -> bool:
+    """Keep a call for its job; False where it was over before, or the job is another call's.
+
+    What was kept is not looked for afterwards: by then another process may have told its end.
+    """
     call = deferred.call
-    session.connection.execute(
+    connection = session.connection
+    changed = connection.total_changes  # counts what the trigger does, and what it calls forth
+    connection.execute(
         _INSERT,
         (
             call.id,
@@ -87,8 +93,10 @@ def _insert(session: Session, deferred: DeferredHold, lease_id: str, legs: str) 
             call.started_at_unix_ns,
         ),
     )
+    if connection.total_changes != changed:
+        return True
     query = "SELECT 1 FROM jobs WHERE call_id = ?"
-    return session.connection.execute(query, (call.id,)).fetchone() is not None
+    return connection.execute(query, (call.id,)).fetchone() is not None
 
 
 def _legs(deferred: DeferredHold) -> str:

@@ -70,6 +70,11 @@ _IS_THERE = (
     "  WHERE budget_id = ? AND scope = ? AND period = ? AND unit = ?)"
     " OR EXISTS (SELECT 1 FROM idle_periods WHERE budget_id = ? AND scope = ? AND period = ?)"
 )
+_IS_NO_JOB = (
+    f"{_IS_SETTLED} OR call_id IN"  # noqa: S608 - constants
+    " (SELECT json_extract(CAST(data AS TEXT), '$.lease_id') FROM events"
+    "  WHERE kind = 'adjustment' AND json_valid(CAST(data AS TEXT)))"
+)
 _INSERT_MILESTONE = "INSERT OR IGNORE INTO milestones VALUES (?, ?, ?, ?, ?)"
 
 # High and low halves are summed apart: SQLite's own sum fails beyond 63 bits.
@@ -98,7 +103,7 @@ def recompute(session: Session) -> None:
     execute = session.connection.execute
     # A call that has its event holds nothing any more.
     execute(f"DELETE FROM holds WHERE {_IS_SETTLED}")  # noqa: S608 - a constant
-    execute(f"DELETE FROM jobs WHERE {_IS_SETTLED}")  # noqa: S608 - the same
+    execute(f"DELETE FROM jobs WHERE {_IS_NO_JOB}")  # noqa: S608 - the same
     # What no job is known of any more is a hold that nobody can settle.
     execute(
         "UPDATE holds SET state = 1 WHERE state = 2 AND call_id NOT IN (SELECT call_id FROM jobs)"

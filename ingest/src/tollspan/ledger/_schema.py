@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 6
+VERSION = 7
 
 _TABLES = """
 CREATE TABLE meta (
@@ -240,8 +240,10 @@ CREATE TRIGGER charged AFTER INSERT ON events WHEN new.kind IN ('usage', 'adjust
     DELETE FROM jobs WHERE call_id = new.id;
     DELETE FROM holds WHERE new.kind = 'adjustment'
         AND call_id = json_extract(CAST(new.data AS TEXT), '$.call_id');
-    DELETE FROM jobs WHERE new.kind = 'adjustment'
-        AND call_id = json_extract(CAST(new.data AS TEXT), '$.call_id');
+    DELETE FROM jobs WHERE new.kind = 'adjustment' AND call_id IN (
+        json_extract(CAST(new.data AS TEXT), '$.call_id'),
+        json_extract(CAST(new.data AS TEXT), '$.lease_id') -- given up, then settled
+    );
     UPDATE holds SET amount = max(0, holds.amount - spent.amount)
     FROM (
         SELECT json_extract(json_each.json, '$.lease_id') AS lease_id,
