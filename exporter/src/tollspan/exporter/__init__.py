@@ -10,6 +10,7 @@ from ._books import Books
 
 if TYPE_CHECKING:
     from ._fetching import Fetched, RuleFetcher
+    from ._forwarding import Forwarder
     from ._heeding import Heeder
     from ._settling import SettlingBooks
     from ._shipping import Shipper, ShippingFigures, ShippingStatus
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Books",
     "Fetched",
+    "Forwarder",
     "Heeder",
     "RuleFetcher",
     "SettlingBooks",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 _MODULES = {
     "Fetched": "_fetching",
+    "Forwarder": "_forwarding",
     "Heeder": "_heeding",
     "RuleFetcher": "_fetching",
     "SettlingBooks": "_settling",

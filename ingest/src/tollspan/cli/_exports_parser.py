@@ -1,4 +1,4 @@
-"""The options of `tollspan focus`, `reconcile` and `meter`: what is made of events for others."""
+"""The options of `tollspan focus`, `reconcile`, `meter` and `forward`: events for others."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def add_exports(parser: Parser) -> None:
     _add_focus(parser)
     _add_reconcile(parser)
     _add_meter(parser)
+    _add_forward(parser)
 
 
 def _add_focus(parser: Parser) -> None:
@@ -107,6 +108,30 @@ def _add_meter(parser: Parser) -> None:
         help="a customer's id there: Lago's subscription, Stripe's cus_… (may be repeated)",
     )  # fmt: skip
     _add_span_of_time(command)
+
+
+def _add_forward(parser: Parser) -> None:
+    command = parser.add_command(
+        "forward",
+        "send events as CloudEvents to any HTTP address, from where it stopped the last time",
+        does="_forward:forward",
+        examples="  tollspan forward --to https://broker.internal/events --cursor broker.json\n"
+        "  tollspan forward --to https://broker.internal/events --cursor broker.json --follow\n",
+    )
+    command.add_argument("--to", required=True, metavar="URL", help="where to, by POST")
+    command.add_argument(
+        "--cursor", required=True, type=Path, metavar="FILE", help="keeps how far it came"
+    )
+    command.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="holds a bearer token (default: none)"
+    )
+    command.add_argument(
+        "--at-once", type=_arguments.positive, default=100, metavar="N",
+        help="events in a batch, up to 500 (default: 100); 1 sends each by itself",
+    )  # fmt: skip
+    command.add_argument(
+        "-f", "--follow", action="store_true", help="go on as events come, and after failures"
+    )
 
 
 def _add_span_of_time(command: Parser) -> None:
