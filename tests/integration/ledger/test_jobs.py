@@ -12,7 +12,7 @@ import pytest
 from tests.contract.ledger.making import account, call, charge, hold, settled
 from tollspan.budget import DeferredHold, Hold
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rebuild
-from tollspan.usage import Adjustment, DecisionNote
+from tollspan.usage import Adjustment, DecisionNote, LedgerError
 
 ALL = account(limit=100)
 JOB = ("openai", "job-1")
@@ -91,6 +91,23 @@ def test_what_is_settled_by_hand_is_settled(tmp_path: Path) -> None:
     assert ledger.deferred("openai", "job-1") == ()
     rebuild(tmp_path / LEDGER_FILE)
     assert sums(tmp_path) == (5, 0, 30)
+
+
+def test_what_is_settled_by_hand_after_its_end_was_told_counts_once(tmp_path: Path) -> None:
+    ledger, held = begun(tmp_path)
+    ledger.sweep()
+    ledger.post(settled(held, 7), held)
+    by_hand = Adjustment(
+        id="a" * 32,
+        at_unix_ns=time.time_ns(),
+        action="resolve",
+        author="me",
+        charges=(charge(ALL, posted=5),),
+        call_id=held.call_id,
+    )
+    with pytest.raises(LedgerError, match="has ended, or was settled, meanwhile"):
+        ledger.adjust(by_hand)
+    assert sums(tmp_path) == (7, 0, 30)
 
 
 def test_a_job_that_was_given_up_and_is_resolved_by_hand_is_none_any_more(tmp_path: Path) -> None:

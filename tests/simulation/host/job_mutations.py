@@ -62,6 +62,11 @@ def what_is_given_up_is_free(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_jobs, "give_up", give_up)
 
 
+def an_operator_comes_too_late(patch: pytest.MonkeyPatch) -> None:
+    """What an operator says of a job counts, though its end was told meanwhile."""
+    patch.setattr(_jobs, "settle_by_hand", Session.adjust)
+
+
 _BY_HAND = """    DELETE FROM {table} WHERE new.kind = 'adjustment'
         AND call_id = json_extract(CAST(new.data AS TEXT), '$.call_id');
 """
@@ -95,6 +100,7 @@ JOB_MUTATIONS: dict[str, Mutation] = {
             asked_afterwards_whether_it_is_kept,
             a_job_returns_to_its_lease,
             what_is_given_up_is_free,
+            an_operator_comes_too_late,
         )
     },
 }

@@ -230,6 +230,10 @@ _OF_JOBS: dict[str, object] = {
 SUITED: dict[str, dict[str, object]] = {
     "a call that has ended is a job again": _OF_JOBS,
     "asked afterwards whether it is kept": _OF_JOBS,
+    "an operator comes too late": {
+        "pauses": 0.4, "jobs": 0.4, "operators": 8.0, "rate": 16.0, "calls_that_fit": 300,
+        "locks": 0.0, "crashes": 0.0, "disks": 0.0, "job_horizon_seconds": 1e6,
+    },
     "soft lifts hard": {
         "pauses": 0.4, "calls_that_fit": 5, "rate": 16.0, "processes": 4, "leases": "never",
         "changes": 0.5, "locks": 0.0, "crashes": 0.0,

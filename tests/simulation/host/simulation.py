@@ -16,7 +16,7 @@ from tests.simulation.host.operator import Operator
 from tests.simulation.host.plan import NEVER, Plan, plan
 from tests.simulation.host.process import Process
 from tests.simulation.rules import SOFT
-from tests.simulation.world import World
+from tests.simulation.world import Killed, World
 from tollspan.ledger import LEDGER_FILE, _processes
 
 _MEMORY = Path("/dev/shm")
@@ -154,7 +154,8 @@ class Simulation(Course):
         able = [one for one in self.processes if one.may_fork]
         if able and len(self.processes) < 6:
             self._names += 1
-            self._let_live(self.world.chance.choice(able).fork(f"p{self._names}"))
+            with contextlib.suppress(Killed):  # it may die of it
+                self._let_live(self.world.chance.choice(able).fork(f"p{self._names}"))
 
     def _fill_the_disk(self) -> None:
         self.world.happens("the disk is full")

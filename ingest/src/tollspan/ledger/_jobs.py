@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from tollspan.budget import DeferredHold, Unresolved
-from tollspan.usage import LedgerCorruptError
+from tollspan.usage import Adjustment, LedgerCorruptError, LedgerError, encode_event
 
 from ._left import unresolved_of
 from ._session import Session
@@ -16,6 +16,11 @@ from ._session import Session
 _INSERT = (
     "INSERT INTO deferrals (call_id, provider, job_id, part, deferred_at_unix_ns, data,"
     " lease_id, legs, started_at_unix_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# An operator's word on a job counts for nothing once the job's end was told.
+_SETTLE_BY_HAND = (
+    "INSERT INTO events (id, kind, time_unix_ns, data) SELECT ?1, 'adjustment', ?2, ?3"
+    " WHERE EXISTS (SELECT 1 FROM jobs WHERE call_id = ?4) ON CONFLICT (id) DO NOTHING"
 )
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(DeferredHold).decode
@@ -55,6 +60,24 @@ def give_up(session: Session, before_unix_ns: int) -> list[Unresolved]:
         (before_unix_ns,),
     ).fetchall()
     return unresolved_of(rows, time.time_ns())
+
+
+def settle_by_hand(session: Session, adjustment: Adjustment) -> None:
+    """Store an operator's word on what a job cost, unless its end was told before.
+
+    Raises:
+        LedgerError: It was; nothing was stored.
+    """
+    connection = session.connection
+    values = (adjustment.id, adjustment.at_unix_ns, encode_event(adjustment), adjustment.call_id)
+    if connection.execute(_SETTLE_BY_HAND, values).rowcount == 1:
+        return
+    query = "SELECT 1 FROM events WHERE id = ?"
+    if connection.execute(query, (adjustment.id,)).fetchone() is None:
+        raise LedgerError(
+            f"the job of call {adjustment.call_id} has ended, or was settled, meanwhile; "
+            "nothing was posted; see `tollspan jobs list`"
+        )
 
 
 def decode_deferred(data: bytes) -> DeferredHold:

@@ -250,9 +250,10 @@ class SQLiteLedger(SharedSession):
         """Store an adjustment once, and post it; what it settles is unresolved no more.
 
         Raises:
-            LedgerError: Nothing was stored.
+            LedgerError: Nothing was stored, or it is about a job whose end was told meanwhile.
         """
-        self._run(Session.adjust, adjustment, self._post_wait_seconds)
+        step = Session.adjust if adjustment.call_id is None else _jobs.settle_by_hand
+        self._run(step, adjustment, self._post_wait_seconds)
 
     # -- jobs --
 
