@@ -55,6 +55,7 @@ class Auditor:
         lost: Jobs for which a restored authority does not know that it holds anything.
         resolved: What an operator said was spent.
         is_true: The authority knows all that it was told; False from a restore until it is opened.
+        has_lapsed: Some lease was over before its process was.
         hidden: Leases to which it granted something since a restore, in answer to a question from
             before, so that it knows of as many grants as their holders, but not of the same.
     """
@@ -80,6 +81,7 @@ class Auditor:
         self.resolved: Counter[Key] = Counter()
         self.is_true = True
         self.hidden: set[str] = set()
+        self.has_lapsed = False
         self._posted: Counter[Key] = Counter()
         self._unresolved: Counter[Key] = Counter()
         self.admitted = 0
@@ -152,9 +154,11 @@ class Auditor:
             and self._dirty_epoch is not None
             and self._has_too_much(lease, known)
         )
+        self.has_lapsed |= lease.fence > 1
         try:
             return message()
         except LeaseLostError:
+            self.has_lapsed = True
             self._world.happens("    %s is lost", lease.id)
             raise
         finally:

@@ -286,3 +286,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     a_job_returns_to_its_lease,
     a_jobs_end_names_no_lease,
 )
+SUITED: dict[Mutation, dict[str, object]] = {
+    no_drift_margin: {
+        "clocks": "skewed", "cuts": 1.5, "loss": 0.2, "slow": 0.0, "restores": 0,
+        "calls_that_fit": 20_000, "processes": 4,
+    },
+}  # fmt: skip
+"""What is the same in all plans that some are looked for in, which few worlds would find."""

@@ -290,9 +290,9 @@ class Simulation(Course):
 
         Unless a lease lapsed: a thread that waits for others may stand still for longer than that.
         """
-        state = self.authority._state
-        if any(not name.endswith("/1") for name in state.open | state.ended):
+        if self.auditor.has_lapsed:
             return
+        state = self.authority._state
         for name, one in (state.open | state.ended).items():
             left = {key: part.amount for key, part in one.parts.items() if part.amount}
             if left:
