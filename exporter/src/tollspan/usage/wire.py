@@ -32,6 +32,8 @@ BATCH_MEDIA_TYPE: Final = "application/cloudevents-batch+json"
 _AMOUNTS: Final = frozenset(
     ("posted", "unresolved", "overrun", "drawn", "limit", "spent", "held", "asked")
 )
+# Arrays in arrays without an end are refused by the depth of the stack.
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _SUFFIXES: Final = ("_nanousd", "_unix_ns")
 _LARGEST_EXACT: Final = 1 << 53
 _KINDS: Final[dict[str, type[Fact]]] = {
@@ -115,7 +117,7 @@ def split_batch(body: bytes) -> list[bytes]:
     """
     try:
         return [bytes(one) for one in _batch_decoder.decode(body)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise WireError(f"the batch: {error}") from None
 
 
@@ -127,7 +129,7 @@ def decode_cloud_event(data: bytes) -> Fact:
     """
     try:
         envelope = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise WireError(str(error)) from None
     kind = _KINDS.get(envelope.type)
     if kind is None:
@@ -136,7 +138,7 @@ def decode_cloud_event(data: bytes) -> Fact:
         raise WireError(f"`datacontenttype` is {envelope.datacontenttype!r}; expected JSON")
     try:
         fact = msgspec.json.decode(envelope.data, type=kind, strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise WireError(f"`data`: {error}") from None
     if event_id(fact) != envelope.id:
         raise WireError(f"`id` is {envelope.id!r}, but `data` is of {event_id(fact)!r}")

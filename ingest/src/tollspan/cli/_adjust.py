@@ -6,9 +6,6 @@ Nothing is edited: each is a posting of its own, with its author and its reason.
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
-import socket
 import time
 from collections.abc import Callable, Sequence
 
@@ -40,6 +37,7 @@ from tollspan.usage import (
     unit_word,
 )
 
+from ._author import author
 from ._events import NOBODY
 from ._idle import in_force
 from ._in_force import Accounts, accounts_in_force
@@ -202,21 +200,12 @@ def adjustment(
         id=new_call_id(now),
         at_unix_ns=now,
         action=action,
-        author=_author(),
+        author=author(),
         reason=reason,
         charges=tuple(charges),
         lease_id=lease_id,
         call_id=call_id,
     )
-
-
-def _author() -> str:
-    """Say who asks, as the system knows him."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # nobody of that number
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 def _owner(rules: RuleSet, budget_id: str, pairs: Sequence[tuple[str, str]]) -> Attribution:

@@ -19,6 +19,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NS = 1_000_000_000
 _LATEST_YEAR = 2261  # in 2262 the nanoseconds since 1970 need more than 63 bits
 _MOST = 10**15
+_HIGHEST_PORT = 65_535
 
 
 def moment(text: str) -> int:
@@ -113,3 +114,19 @@ def owner(text: str) -> tuple[str, str]:
     if not is_pair or not name or not value:
         raise argparse.ArgumentTypeError(f"{text!r} is no DIMENSION=VALUE such as customer=acme")
     return name, value
+
+
+def port(text: str) -> int:
+    """Read a TCP port, 0 for any that is free."""
+    number = _number(text)
+    if number is None or number > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to {_HIGHEST_PORT:,}")
+    return number
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Read words between commas, each once."""
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not found:
+        raise argparse.ArgumentTypeError("expected words between commas")
+    return found

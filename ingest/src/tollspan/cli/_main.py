@@ -17,6 +17,7 @@ from ._jobs_parser import add_jobs
 from ._outbox_parser import add_outbox
 from ._parser import Parser, run
 from ._prices_parser import add_prices
+from ._server_parser import add_server
 from ._terminal import prepare_streams
 
 _INTERRUPTED = 130
@@ -85,6 +86,7 @@ def make_parser() -> Parser:
     add_prices(parser)
     add_authority(parser)
     add_outbox(parser)
+    add_server(parser)
     ledger = parser.add_command("ledger", "look after the ledger's file")
     ledger.add_command(
         "rebuild",

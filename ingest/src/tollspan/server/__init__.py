@@ -1,1 +1,14 @@
-"""The ingest server: what fleets send their events, spans and questions to."""
+"""The other end: an ingest server that takes events of many hosts, and keeps the central books."""
+
+from .app import create_app
+from .serving import configured, serve
+from .settings import DEFAULT_HOST, DEFAULT_PORT, ServerSettings
+
+__all__ = [
+    "DEFAULT_HOST",
+    "DEFAULT_PORT",
+    "ServerSettings",
+    "configured",
+    "create_app",
+    "serve",
+]

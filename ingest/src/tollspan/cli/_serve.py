@@ -1,0 +1,44 @@
+"""`tollspan serve`: an ingest server in this process, until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from tollspan.launch import settings_in_force
+from tollspan.usage import ConfigError
+
+from ._terminal import print_line
+
+_DATABASE_FILE = "server.db"
+
+
+def serve(parsed: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    if (parsed.certificate is None) != (parsed.private_key is None):
+        raise ConfigError("TLS needs both: --certificate and --private-key")
+    try:
+        from tollspan.server import DEFAULT_HOST, DEFAULT_PORT, ServerSettings  # noqa: PLC0415
+        from tollspan.server import serve as run  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    settings = ServerSettings(
+        database=database(parsed),
+        host=parsed.host or DEFAULT_HOST,
+        port=DEFAULT_PORT if parsed.port is None else parsed.port,
+        certificate=parsed.certificate,
+        private_key=parsed.private_key,
+    )
+    run(settings, announce=print_line)
+    return 0
+
+
+def database(parsed: argparse.Namespace) -> str:
+    """Return where the central books are: as said, else a file in the home."""
+    said: str | None = parsed.db
+    return said or f"sqlite:{os.fspath(settings_in_force().home / _DATABASE_FILE)}"
+
+
+def not_installed(error: ModuleNotFoundError) -> ConfigError:
+    """Return what is said where the server's libraries are missing."""
+    return ConfigError(f"{error.name} is missing: pip install 'tollspan[server]'")

@@ -1,0 +1,94 @@
+"""The options of `tollspan serve`, `tenants` and `keys`."""
+
+from __future__ import annotations
+
+from . import _arguments
+from ._parser import Parser
+
+_DATABASE = (
+    "where the books are: sqlite:PATH or postgresql://… (default: server.db in TOLLSPAN_HOME)"
+)
+
+
+def add_server(parser: Parser) -> None:
+    """Add what runs an ingest server, and what looks after its tenants."""
+    _add_serve(parser)
+    _add_tenants(parser)
+    _add_keys(parser)
+
+
+def _add_serve(parser: Parser) -> None:
+    command = parser.add_command(
+        "serve",
+        "run an ingest server, which takes the events of many hosts",
+        does="_serve:serve",
+        examples="  tollspan serve\n"
+        "  tollspan serve --host 0.0.0.0 --db postgresql://tollspan@db.internal/tollspan\n",
+    )
+    command.add_argument("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
+    command.add_argument(
+        "--port", type=_arguments.port, metavar="PORT", help="where to listen (default: 4790)"
+    )
+    command.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    command.add_argument("--certificate", metavar="FILE", help="for TLS, in PEM")
+    command.add_argument("--private-key", metavar="FILE", help="the certificate's, in PEM")
+
+
+def _add_tenants(parser: Parser) -> None:
+    tenants = parser.add_command("tenants", "make and list the tenants of an ingest server")
+    creating = tenants.add_command(
+        "create",
+        "make a tenant",
+        does="_tenants:create",
+        examples="  tollspan tenants create acme\n",
+    )
+    creating.add_argument("name", metavar="NAME", help="1 to 64 of a to z, digits, `_`, `-`, `.`")
+    creating.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    listing = tenants.add_command(
+        "list",
+        "list all tenants",
+        does="_tenants:list_",
+        examples="  tollspan tenants list --json\n",
+    )
+    listing.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    listing.add_argument("--json", action="store_true", help="a JSON array of objects")
+
+
+def _add_keys(parser: Parser) -> None:
+    keys = parser.add_command("keys", "make, list and revoke the API keys of an ingest server")
+    creating = keys.add_command(
+        "create",
+        "make a key, and show it this once",
+        does="_tenants:create_key",
+        examples="  tollspan keys create --tenant acme --scopes ingest\n"
+        "  tollspan keys create --tenant acme --scopes ingest,read,admin --json | jq -r .key\n"
+        "  tollspan keys create --tenant '*' --scopes admin,read\n",
+    )
+    creating.add_argument(
+        "--tenant", default="default", metavar="NAME",
+        help="whose it is (default: `default`, which is made then); `*` looks after all",
+    )  # fmt: skip
+    creating.add_argument(
+        "--scopes", type=_arguments.words, required=True, metavar="A,B",
+        help="ingest: send events and ask for budgets; read: look; admin: change",
+    )  # fmt: skip
+    creating.add_argument("--label", default="", metavar="TEXT", help="what it is for")
+    creating.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    creating.add_argument("--json", action="store_true", help="one JSON object")
+    listing = keys.add_command(
+        "list",
+        "list keys, which are never shown again",
+        does="_tenants:keys",
+        examples="  tollspan keys list --tenant acme\n",
+    )
+    listing.add_argument("--tenant", metavar="NAME", help="only those of this tenant")
+    listing.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    listing.add_argument("--json", action="store_true", help="a JSON array of objects")
+    revoking = keys.add_command(
+        "revoke",
+        "end a key, within two seconds",
+        does="_tenants:revoke",
+        examples="  tollspan keys revoke 1f2e3d4c\n",
+    )
+    revoking.add_argument("key", metavar="ID", help="its 8 hex digits")
+    revoking.add_argument("--db", metavar="WHERE", help=_DATABASE)

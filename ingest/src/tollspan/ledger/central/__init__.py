@@ -1,0 +1,78 @@
+"""The central ledger: the books of many hosts and many tenants, in SQLite or PostgreSQL.
+
+`CentralLedger` opens it; its parts are tenants and keys, events, and the audit log. Everything here
+is synchronous, safe for threads, and durable when it returns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .audit import Audit, AuditEntry
+from .opening import Database
+from .reading import FILTERS, EventQuery, EventReader, Place
+from .rows import EVENT_KINDS, StoredEvent
+from .storing import LATE, SUSPECTED, EventStore, Stored
+from .tenants import EVERY_TENANT, SCOPES, ApiKey, Scope, Tenant, Tenants
+
+__all__ = [
+    "EVENT_KINDS",
+    "EVERY_TENANT",
+    "FILTERS",
+    "LATE",
+    "SCOPES",
+    "SUSPECTED",
+    "ApiKey",
+    "AuditEntry",
+    "CentralLedger",
+    "EventQuery",
+    "Place",
+    "Scope",
+    "Stored",
+    "StoredEvent",
+    "Tenant",
+    "Tenants",
+]
+
+
+class CentralLedger:
+    """The books of an ingest server.
+
+    Attributes:
+        name: Where they are, without a password.
+        tenants: Whose they are, and who may do what.
+        events: Stores events.
+        reader: Reads events.
+        audit: Who changed what.
+
+    Args:
+        where: `sqlite:PATH` or `postgresql://…`.
+        clock: Tells the time in nanoseconds since the epoch.
+
+    Raises:
+        ConfigError: It names no database.
+        LedgerError: It can't be opened.
+    """
+
+    def __init__(self, where: str, *, clock: Callable[[], int] = time.time_ns) -> None:
+        database = Database(where)
+        self._database = database
+        self.name = database.name
+        self.tenants = Tenants(database, clock)
+        self.events = EventStore(database, clock)
+        self.reader = EventReader(database)
+        self.audit = Audit(database)
+
+    def check(self) -> None:
+        """Ask the database for something.
+
+        Raises:
+            LedgerUnavailableError: It does not answer.
+        """
+        with self._database.reading() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()

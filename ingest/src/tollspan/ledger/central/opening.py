@@ -1,0 +1,171 @@
+"""Opens the central ledger's database: where it is, how its connections behave, what it holds."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from tollspan.usage import ConfigError, LedgerError, LedgerUnavailableError
+
+from .tables import METADATA, SCHEMA, SCHEMA_VERSION
+
+_SQLITE: Final = "sqlite:"
+_POSTGRESQL: Final = ("postgresql://", "postgres://")
+_BUSY_SECONDS: Final = 30.0
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # who sent an event forgets it when we say that we have it
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -65536",
+)
+_POOL_SIZE: Final = 16
+_WRITES: Final = "writes"
+_FIRST_LOCK: Final = 0x746F6C6C  # PostgreSQL's advisory lock of who makes the tables
+
+
+class Database:
+    """The connections to one database; safe for threads.
+
+    Attributes:
+        name: Where it is, without a password.
+        is_postgresql: It is PostgreSQL, not SQLite.
+
+    Args:
+        where: `sqlite:PATH` or `postgresql://…`.
+
+    Raises:
+        ConfigError: It is neither, or its driver is not installed.
+        LedgerError: It can't be opened, or is of another version.
+    """
+
+    def __init__(self, where: str) -> None:
+        url = _url(where)
+        self.name = url.render_as_string(hide_password=True)
+        self.is_postgresql = url.get_backend_name() == "postgresql"
+        self._engine = _postgresql(url) if self.is_postgresql else _sqlite(url)
+        self._writing = threading.Lock()
+        with _told(self.name):
+            self._prepare()
+
+    @contextmanager
+    def reading(self) -> Generator[Connection]:
+        """Lend a connection that sees one state of the database.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer.
+        """
+        with _told(self.name), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Generator[Connection]:
+        """Lend a connection whose changes are durable when the block ends, or never were.
+
+        SQLite has one writer at a time: threads wait for each other here, not for its lock.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer, or can't store.
+        """
+        if self.is_postgresql:
+            with _told(self.name), self._engine.begin() as connection:
+                yield connection
+            return
+        writer = self._engine.execution_options(**{_WRITES: True})
+        with _told(self.name), self._writing, writer.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def _prepare(self) -> None:
+        with self.writing() as connection:
+            if self.is_postgresql:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_FIRST_LOCK})")
+            METADATA.create_all(connection)
+            version = connection.scalar(select(SCHEMA.c.version))
+            if version is None:
+                connection.execute(insert(SCHEMA).values(version=SCHEMA_VERSION))
+            elif version != SCHEMA_VERSION:
+                raise LedgerError(
+                    f"{self.name} is of version {version}, this program keeps {SCHEMA_VERSION}: "
+                    "use a program of that version, or another database"
+                )
+
+
+@contextmanager
+def _told(name: str) -> Generator[None]:
+    """Tell the driver's errors as ours; they name no statement and no value."""
+    try:
+        yield
+    except OperationalError as error:
+        raise LedgerUnavailableError(f"{name}: {error.orig}") from error
+    except DBAPIError as error:
+        raise LedgerError(f"{name}: {type(error.orig).__name__}: {error.orig}") from error
+
+
+def _url(where: str) -> URL:
+    if where.startswith(_SQLITE):
+        path = where.removeprefix(_SQLITE).removeprefix("//")
+        if not path:
+            raise ConfigError(f"{where!r} names no file; expected sqlite:PATH")
+        return URL.create("sqlite", database=str(Path(path).expanduser().absolute()))
+    if where.startswith(_POSTGRESQL):
+        try:
+            url = make_url(where)
+        except (ArgumentError, ValueError):
+            raise ConfigError(
+                "the database's address can't be read; expected postgresql://USER:PASSWORD@HOST/NAME"
+            ) from None
+        return url.set(drivername="postgresql+psycopg")
+    raise ConfigError(f"{where.partition(':')[0]!r} is no database; "
+                      "expected sqlite:PATH or postgresql://…")  # fmt: skip
+
+
+def _sqlite(url: URL) -> Engine:
+    path = Path(url.database or "")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise LedgerUnavailableError(f"{path}: {error.strerror}") from error
+    engine = create_engine(
+        url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE,
+    )  # fmt: skip
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where we say so
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql(url: URL) -> Engine:
+    options: dict[str, Any] = {"application_name": "tollspan-server", "connect_timeout": 5}
+    try:
+        return create_engine(
+            url, connect_args=options, pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE,
+            pool_pre_ping=True, pool_timeout=5.0,
+        )  # fmt: skip
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "PostgreSQL needs its driver: pip install 'tollspan[postgresql]'"
+        ) from None

@@ -1,0 +1,88 @@
+"""Turns facts into rows of the central ledger, and back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import RowMapping
+
+from tollspan.usage import (
+    Adjustment,
+    DecisionEvent,
+    Fact,
+    UsageEvent,
+    decode_fact,
+    encode_event,
+    event_id,
+    event_time,
+)
+
+EventKind = str
+USAGE: Final = "usage"
+DECISION: Final = "decision"
+ADJUSTMENT: Final = "adjustment"
+EVENT_KINDS: Final = (USAGE, DECISION, ADJUSTMENT)
+OWNERS: Final = (
+    "customer", "session", "user", "agent", "feature", "step", "team", "project", "service",
+    "environment",
+)  # fmt: skip
+"""The columns that say who pays, named as the dimensions of an `Attribution`."""
+_SAID_OF_CALLS: Final = (
+    *OWNERS, "provider", "model", "operation", "cost_status", "usage_status", "cost_nanousd",
+)  # fmt: skip
+
+
+class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as the central ledger has it.
+
+    Attributes:
+        fact: The event as it was sent.
+        received_unix_ns: When it came.
+        marks: What the server saw in it: `late`, `suspected_duplicate`.
+    """
+
+    fact: Fact
+    received_unix_ns: int
+    marks: tuple[str, ...] = ()
+
+
+def row_of(tenant: str, fact: Fact, received_ns: int, marks: tuple[str, ...]) -> dict[str, object]:
+    """Return the row of `EVENTS`."""
+    row: dict[str, object] = {
+        **dict[str, object].fromkeys(_SAID_OF_CALLS),
+        "tenant": tenant,
+        "time_ns": event_time(fact),
+        "id": event_id(fact),
+        "marks": " ".join(marks),
+        "received_ns": received_ns,
+        "body": encode_event(fact),
+    }
+    if isinstance(fact, Adjustment):
+        return {**row, "kind": ADJUSTMENT, "outcome": fact.action}
+    attribution, request = fact.call.attribution, fact.call.request
+    for name in OWNERS:
+        row[name] = getattr(attribution, name)
+    row["provider"] = request.provider
+    row["model"] = request.model
+    row["operation"] = request.operation
+    if isinstance(fact, DecisionEvent):
+        return {**row, "kind": DECISION, "outcome": "denied"}
+    return {**row, **_costs(fact), "kind": USAGE, "outcome": fact.outcome.status}
+
+
+def _costs(event: UsageEvent) -> dict[str, object]:
+    return {
+        "cost_status": event.cost.status,
+        "cost_nanousd": event.cost.amount_nanousd,
+        "usage_status": None if event.usage is None else event.usage.status,
+    }
+
+
+def stored_event(row: RowMapping) -> StoredEvent:
+    """Read a row of `EVENTS`."""
+    return StoredEvent(
+        fact=decode_fact(bytes(row["body"])),
+        received_unix_ns=row["received_ns"],
+        marks=tuple(row["marks"].split()),
+    )

@@ -1,0 +1,207 @@
+"""Stores events of many hosts, each once, whatever is sent twice and whoever sends it meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Literal, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from tollspan.usage import Fact, LedgerError, event_time
+
+from .naming import Names, names_of
+from .opening import Database
+from .rows import row_of
+from .tables import EVENT_KEYS, EVENTS
+
+LATE: Final = "late"
+SUSPECTED: Final = "suspected_duplicate"
+_LATE_NS: Final = 3_600 * 10**9
+_TRIES: Final = 5
+_COLLIDED: Final = frozenset({"40P01", "40001"})  # PostgreSQL: deadlock, serialisation
+_Result = TypeVar("_Result")
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one event.
+
+    Attributes:
+        status: `accepted`: stored; `duplicate`: it was there already, and says the same;
+            `conflict`: an event of its id says something else, and stays.
+        of: The event that was there; its own id if it was stored.
+        marks: What was noted with it.
+    """
+
+    status: Literal["accepted", "duplicate", "conflict"]
+    of: str
+    marks: tuple[str, ...] = ()
+
+
+class _Arrival(msgspec.Struct):
+    """An event on its way in."""
+
+    fact: Fact
+    names: Names
+    became: Stored | None = None
+
+
+_Owner = tuple[str, bytes]
+"""The id of the event that has a name, and what that says it cost."""
+
+
+class EventStore:
+    """The events of a central ledger.
+
+    Args:
+        database: Where they are kept.
+        clock: Tells the time in nanoseconds since the epoch.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], int] = time.time_ns) -> None:
+        self._database = database
+        self._clock = clock
+
+    def store(self, tenant: str, facts: Sequence[Fact]) -> list[Stored]:
+        """Store what is new; all is durable when this returns, or nothing was stored.
+
+        Args:
+            tenant: Whose they are.
+            facts: Events that were checked, in any order.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer: nothing was stored, send it again.
+        """
+        arrivals = [_Arrival(fact, names_of(tenant, fact)) for fact in facts]
+        return _patiently(lambda: self._store(tenant, arrivals))
+
+    def _store(self, tenant: str, arrivals: Sequence[_Arrival]) -> list[Stored]:
+        now = self._clock()
+        for one in arrivals:
+            one.became = None
+        with self._database.writing() as connection:
+            new = self._those_with_new_ids(connection, arrivals)
+            new = self._those_with_new_answers(connection, new)
+            self._claim(connection, [(one, one.names.span) for one in new])
+            rows: list[dict[str, object]] = []
+            for one in new:
+                late = (LATE,) if now - event_time(one.fact) > _LATE_NS else ()
+                marks = (*(one.became.marks if one.became else ()), *late)
+                one.became = Stored(status="accepted", of=one.names.event_id, marks=marks)
+                rows.append(row_of(tenant, one.fact, now, marks))
+            if rows:
+                connection.execute(insert(EVENTS), rows)
+        return [one.became for one in arrivals if one.became is not None]
+
+    def _those_with_new_ids(
+        self, connection: Connection, arrivals: Sequence[_Arrival]
+    ) -> list[_Arrival]:
+        """Tell duplicates and conflicts what they are; return the others."""
+        owners = self._claim(connection, [(one, one.names.own) for one in arrivals])
+        first: dict[bytes, _Arrival] = {}
+        new: list[_Arrival] = []
+        for one in arrivals:
+            names = one.names
+            before = first.setdefault(names.own, one)
+            owner = owners.get(names.own)
+            if owner is None and before is one:
+                new.append(one)
+                continue
+            of, said = owner or (names.event_id, before.names.print)
+            one.became = Stored(status="duplicate" if said == names.print else "conflict", of=of)
+        return new
+
+    def _those_with_new_answers(
+        self, connection: Connection, arrivals: Sequence[_Arrival]
+    ) -> list[_Arrival]:
+        """Tell second sightings of one answer that they are; return the others.
+
+        An answer of the same id that says something else is another call of a server that repeats
+        its ids, or the same one seen otherwise: both count, and the second is marked.
+        """
+        owners = self._claim(connection, [(one, one.names.answer) for one in arrivals])
+        first: dict[bytes, _Arrival] = {}
+        new: list[_Arrival] = []
+        for one in arrivals:
+            answer = one.names.answer
+            if answer is None:
+                new.append(one)
+                continue
+            before = first.setdefault(answer, one)
+            owner = owners.get(answer)
+            if owner is None and before is one:
+                new.append(one)
+                continue
+            of, said = owner or (before.names.event_id, before.names.print)
+            if said == one.names.print:
+                one.became = Stored(status="duplicate", of=of)
+                self._point_to(connection, one.names.own, of)
+            else:
+                one.became = Stored(status="accepted", of=of, marks=(SUSPECTED,))
+                new.append(one)
+        return new
+
+    def _claim(
+        self, connection: Connection, wanted: Iterable[tuple[_Arrival, bytes | None]]
+    ) -> dict[bytes, _Owner]:
+        """Take names for events; return who has those that were taken before.
+
+        Where another transaction is just taking one, this waits until it is known whether it did.
+        """
+        rows: dict[bytes, dict[str, object]] = {}
+        for one, key in wanted:
+            if key is not None and key not in rows:
+                names = one.names
+                rows[key] = {"key": key, "event_id": names.event_id, "print": names.print,
+                             "time_ns": event_time(one.fact)}  # fmt: skip
+        if not rows:
+            return {}
+        make = postgresql.insert if self._database.is_postgresql else sqlite.insert
+        claiming = make(EVENT_KEYS).on_conflict_do_nothing().returning(EVENT_KEYS.c.key)
+        in_order = [
+            rows[key] for key in sorted(rows)
+        ]  # the same for all, so nobody waits in a ring
+        taken = {bytes(key) for key in connection.scalars(claiming, in_order)}
+        left = [key for key in rows if key not in taken]
+        if not left:
+            return {}
+        found = connection.execute(
+            select(EVENT_KEYS.c.key, EVENT_KEYS.c.event_id, EVENT_KEYS.c.print).where(
+                EVENT_KEYS.c.key.in_(left)
+            )
+        )
+        return {bytes(key): (of, bytes(said)) for key, of, said in found}
+
+    @staticmethod
+    def _point_to(connection: Connection, key: bytes, event_id: str) -> None:
+        connection.execute(
+            update(EVENT_KEYS).where(EVENT_KEYS.c.key == key).values(event_id=event_id)
+        )
+
+    def forget_names(self, before_unix_ns: int) -> int:
+        """Forget by what events before a time are known; return how many names that were.
+
+        Only for times of which no event is taken any more.
+        """
+        with self._database.writing() as connection:
+            gone = delete(EVENT_KEYS).where(EVENT_KEYS.c.time_ns < before_unix_ns)
+            return connection.execute(gone).rowcount
+
+
+def _patiently(action: Callable[[], _Result]) -> _Result:
+    """Do something again where two transactions stood in each other's way."""
+    for tries in range(1, _TRIES + 1):
+        try:
+            return action()
+        except LedgerError as error:
+            if tries == _TRIES or not _has_collided(error):
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _has_collided(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in _COLLIDED

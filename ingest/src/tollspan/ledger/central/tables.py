@@ -1,0 +1,101 @@
+"""The central ledger's tables, one description for SQLite and PostgreSQL.
+
+Times are nanoseconds since the epoch, money is nano-USD, both whole numbers. Nothing here has a
+default that the database works out: what is stored is what was said.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+SCHEMA_VERSION: Final = 1
+METADATA: Final = MetaData()
+_Counter = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts `INTEGER` keys only
+
+SCHEMA: Final = Table(
+    "schema_version",
+    METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+)
+TENANTS: Final = Table(
+    "tenants",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("created_ns", BigInteger, nullable=False),
+)
+KEYS: Final = Table(
+    "keys",
+    METADATA,
+    Column("id", String(8), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("revoked_ns", BigInteger),
+)
+EVENTS: Final = Table(
+    "events",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("time_ns", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("customer", Text),
+    Column("session", Text),
+    Column("user", Text),
+    Column("agent", Text),
+    Column("feature", Text),
+    Column("step", Text),
+    Column("team", Text),
+    Column("project", Text),
+    Column("service", Text),
+    Column("environment", Text),
+    Column("provider", Text),
+    Column("model", Text),
+    Column("operation", Text),
+    Column("outcome", Text, nullable=False),
+    Column("cost_status", Text),
+    Column("usage_status", Text),
+    Column("cost_nanousd", BigInteger),
+    Column("marks", Text, nullable=False),
+    Column("received_ns", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""Every fact, once, as it was sent: `body` is its own form, the rest is there to be asked for."""
+Index("events_of_customer", EVENTS.c.tenant, EVENTS.c.customer, EVENTS.c.time_ns)
+Index("events_of_session", EVENTS.c.tenant, EVENTS.c.session, EVENTS.c.time_ns)
+EVENT_KEYS: Final = Table(
+    "event_keys",
+    METADATA,
+    Column("key", LargeBinary, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("print", LargeBinary, nullable=False),
+    Column("time_ns", BigInteger, nullable=False),
+)
+"""By what a call is known: digests of names, with a digest of what the event says it cost."""
+Index("event_keys_by_age", EVENT_KEYS.c.time_ns)
+AUDIT: Final = Table(
+    "audit",
+    METADATA,
+    Column("number", _Counter, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", Text, nullable=False),
+)
+Index("audit_of_tenant", AUDIT.c.tenant, AUDIT.c.number)

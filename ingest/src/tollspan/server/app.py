@@ -1,0 +1,83 @@
+"""Puts the ingest server together: its routes over one central ledger, and its own description."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+
+from tollspan.ledger.central import CentralLedger
+
+from . import events
+from .limits import BodyLimit
+from .principals import Authenticator
+from .problems import answer_problems, documented
+from .receiving import Receiver
+from .schemas import described
+from .settings import ServerSettings
+
+_UNKNOWN_TO_US = "422"
+
+
+def create_app(ledger: CentralLedger, settings: ServerSettings) -> FastAPI:
+    """Return the server as an ASGI application.
+
+    Args:
+        ledger: The books; whoever made them closes them.
+        settings: What it takes.
+    """
+    app = _Described(
+        title="tollspan",
+        version=version("tollspan"),
+        summary="Hard budgets and exact prices for every LLM and tool call.",
+        openapi_url="/openapi.json",
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.authenticator = Authenticator(ledger.tenants)
+    app.add_middleware(BodyLimit, most_bytes=settings.most_bytes, seconds=settings.body_seconds)
+    answer_problems(app)
+    receiver = Receiver(ledger, settings)
+    app.include_router(events.routes(ledger, receiver, settings))
+    _add_health(app, ledger)
+    return app
+
+
+class _Described(FastAPI):
+    """An app that describes itself in OpenAPI 3.1, without answers that it never gives."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description."""
+        if self.openapi_schema is None:
+            self.openapi_schema = _description(self)
+        return self.openapi_schema
+
+
+def _add_health(app: FastAPI, ledger: CentralLedger) -> None:
+    @app.get("/healthz", tags=["health"])
+    def healthz() -> dict[str, str]:
+        """Say that the server runs."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], responses=documented(503))
+    def readyz(response: Response) -> dict[str, str]:
+        """Say that the server can store what it is sent."""
+        response.headers["Cache-Control"] = "no-store"
+        ledger.check()
+        return {"status": "ok"}
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, routes=app.routes
+    )
+    components = schema.setdefault("components", {}).setdefault("schemas", {})
+    components.update(described())
+    for name in ("HTTPValidationError", "ValidationError"):  # what is invalid is a `Problem`
+        components.pop(name, None)
+    for path in schema["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop(_UNKNOWN_TO_US, None)
+    return schema

@@ -1,0 +1,127 @@
+"""Checks what clients say of calls before it is stored: whose, when, and how much it can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from tollspan.usage import (
+    LOCAL_TENANT,
+    TOKEN_BUCKETS,
+    Adjustment,
+    AttributionError,
+    Fact,
+    Usage,
+    UsageEvent,
+    check_tag_name,
+    check_value,
+    event_id,
+    event_time,
+)
+
+from .settings import NS_PER_SECOND, ServerSettings
+
+MOST_NANOUSD: Final = 10**16
+"""What one event can cost, 10 million USD: sums of very many of them are still exact."""
+MOST_COUNT: Final = 10**13
+"""How many tokens, images or milliseconds one event can have used."""
+_LONGEST_NAME: Final = 512
+_LONGEST_ID: Final = 128
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_OWNERS: Final = ("customer", "session", "user", "agent", "feature", "step", "team", "project",
+                  "service", "environment")  # fmt: skip
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an event is not taken: `invalid`, `wrong_tenant`, `too_old`, `in_the_future`."""
+
+    reason: str
+    message: str
+
+
+class _WrongError(Exception):
+    """A field is wrong; the text names it."""
+
+
+def refusal_of(
+    fact: Fact, *, tenant: str, now_unix_ns: int, settings: ServerSettings
+) -> Refusal | None:
+    """Say why an event is not taken; None where it is."""
+    own = LOCAL_TENANT if isinstance(fact, Adjustment) else fact.call.attribution.tenant
+    if own not in (LOCAL_TENANT, tenant):
+        return Refusal(reason="wrong_tenant", message="the event is of another tenant")
+    age = now_unix_ns - event_time(fact)
+    if age > settings.oldest_seconds * NS_PER_SECOND:
+        days = settings.oldest_seconds / 86_400
+        return Refusal(reason="too_old", message=f"it began more than {days:g} days ago")
+    if -age > settings.ahead_seconds * NS_PER_SECOND:
+        return Refusal(
+            reason="in_the_future",
+            message=f"it begins more than {settings.ahead_seconds:,} s from now",
+        )
+    try:
+        _check(fact)
+    except (_WrongError, AttributionError) as error:
+        return Refusal(reason="invalid", message=str(error))
+    return None
+
+
+def _check(fact: Fact) -> None:
+    if not event_id(fact):
+        raise _WrongError("id: expected one")
+    _check_text("id", event_id(fact), _LONGEST_ID)
+    if isinstance(fact, Adjustment):
+        for charge in fact.charges:
+            _check_amounts("charges", (charge.posted, charge.unresolved, charge.overrun))
+        return
+    attribution, request = fact.call.attribution, fact.call.request
+    for name in _OWNERS:
+        value = getattr(attribution, name)
+        if value is not None:
+            check_value(name, value)
+    for name, value in attribution.tags:
+        check_tag_name(name)
+        check_value(f"tag.{name}", value)
+    for name in ("provider", "model", "operation"):
+        _check_text(name, getattr(request, name), _LONGEST_NAME)
+    if isinstance(fact, UsageEvent):
+        _check_usage_event(fact)
+
+
+def _check_usage_event(event: UsageEvent) -> None:
+    answer = event.outcome.response.id
+    if answer is not None:
+        _check_text("outcome.response.id", answer, _LONGEST_NAME)
+    cost = event.cost.amount_nanousd
+    if cost is not None and not 0 <= cost <= MOST_NANOUSD:
+        raise _WrongError(f"cost.amount_nanousd: expected 0 to {MOST_NANOUSD:,}")
+    if cost is None and event.cost.status == "priced":
+        raise _WrongError("cost.amount_nanousd: expected an amount, as it is priced")
+    if event.usage is not None:
+        _check_counts(_counts(event.usage))
+
+
+def _counts(usage: Usage) -> Iterator[tuple[str, int]]:
+    for bucket in TOKEN_BUCKETS:
+        yield bucket, getattr(usage, bucket)
+    yield from usage.quantities
+
+
+def _check_counts(counts: Iterable[tuple[str, int]]) -> None:
+    for name, count in counts:
+        if not 0 <= count <= MOST_COUNT:
+            raise _WrongError(f"usage.{name[:64]}: expected 0 to {MOST_COUNT:,}")
+
+
+def _check_amounts(name: str, amounts: Iterable[int]) -> None:
+    for amount in amounts:
+        if abs(amount) > MOST_NANOUSD:
+            raise _WrongError(f"{name}: expected amounts up to {MOST_NANOUSD:,}")
+
+
+def _check_text(name: str, text: str, longest: int) -> None:
+    if len(text) > longest or _CONTROL.search(text):
+        raise _WrongError(f"{name}: expected up to {longest} characters, none of control")

@@ -1,0 +1,191 @@
+"""`/v1/events`: events are sent here, and can be looked at; `/v1/key`: whose a key is."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from tollspan.ledger.central import CentralLedger, EventQuery, Place, StoredEvent
+from tollspan.usage import (
+    BATCH_MEDIA_TYPE,
+    EVENT_MEDIA_TYPE,
+    EventVerdicts,
+    KeyInfo,
+    encode_cloud_event,
+    event_id,
+    event_time,
+    rfc3339,
+)
+
+from .limits import read_body
+from .principals import Principal, require
+from .problems import ProblemError, documented
+from .receiving import Receiver
+from .schemas import CLOUD_EVENT, json_answer
+from .settings import ServerSettings
+
+UNATTRIBUTED: Final = "unattributed"
+"""Asks for events of which nobody said the value."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_JSON: Final = "application/json"
+_MOST_AT_ONCE: Final = 1_000
+_LATEST_NS: Final = (1 << 63) - 1
+_REQUEST_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        BATCH_MEDIA_TYPE: {"schema": {"type": "array", "items": CLOUD_EVENT}},
+        EVENT_MEDIA_TYPE: {"schema": CLOUD_EVENT},
+        _JSON: {"schema": {"anyOf": [CLOUD_EVENT, {"type": "array", "items": CLOUD_EVENT}]}},
+    },
+}
+_PAGE: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["events", "next"],
+    "properties": {
+        "events": {"type": "array", "items": CLOUD_EVENT},
+        "next": {"type": ["string", "null"], "description": "cursor of the next page"},
+    },
+}
+Text = Annotated[str | None, Field(max_length=512)]
+
+
+class EventParameters(BaseModel):
+    """Which events are asked for; a value `unattributed` asks for those that say none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime | None = Field(None, description="began then or later, RFC 3339")
+    until: AwareDatetime | None = Field(None, description="began before then")
+    kind: Literal["usage", "decision", "adjustment"] | None = None
+    customer: Text = None
+    session: Text = None
+    user: Text = None
+    agent: Text = None
+    feature: Text = None
+    step: Text = None
+    team: Text = None
+    project: Text = None
+    service: Text = None
+    environment: Text = None
+    provider: Text = None
+    model: Text = None
+    operation: Text = None
+    outcome: Text = None
+    cost_status: Text = None
+    usage_status: Text = None
+    order: Literal["oldest", "newest"] = "oldest"
+    cursor: Text = Field(None, description="`next` of the page before")
+    limit: int = Field(100, ge=1, le=_MOST_AT_ONCE)
+
+    def query(self) -> EventQuery:
+        """Return what the ledger is asked.
+
+        Raises:
+            ProblemError: The cursor is none.
+        """
+        own = {"since", "until", "order", "cursor", "limit"}
+        said = self.model_dump(exclude=own, exclude_none=True)
+        return EventQuery(
+            since_unix_ns=_nanoseconds(self.since),
+            until_unix_ns=_nanoseconds(self.until),
+            values={name: None if text == UNATTRIBUTED else text for name, text in said.items()},
+            is_newest_first=self.order == "newest",
+            after=None if self.cursor is None else _place(self.cursor),
+            most=self.limit,
+        )
+
+
+def routes(ledger: CentralLedger, receiver: Receiver, settings: ServerSettings) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/v1", tags=["events"])
+
+    @router.get(
+        "/key",
+        responses={200: json_answer(KeyInfo, "whose the key is"), **documented(400, 401, 403)},
+    )
+    def key(who: Annotated[Principal, Depends(require(None, of_a_tenant=False))]) -> Response:
+        """Say whose the key is that asks, and what it may."""
+        return _json(msgspec.json.encode(KeyInfo(tenant=who.tenant, scopes=who.scopes)))
+
+    @router.post(
+        "/events",
+        responses={
+            200: json_answer(EventVerdicts, "a verdict for each event, in the batch's order"),
+            **documented(400, 401, 403, 408, 413, 415, 503),
+        },
+        openapi_extra={"requestBody": _REQUEST_BODY},
+    )
+    async def post_events(
+        request: Request, who: Annotated[Principal, Depends(require("ingest"))]
+    ) -> Response:
+        """Take events, each once however often it is sent; they are durable when this answers."""
+        kind = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+        if kind not in (BATCH_MEDIA_TYPE, EVENT_MEDIA_TYPE, _JSON):
+            raise ProblemError(415, f"expected {BATCH_MEDIA_TYPE}, {EVENT_MEDIA_TYPE} or {_JSON}")
+        body = await read_body(request, settings.most_bytes)
+        is_batch = kind == BATCH_MEDIA_TYPE or (kind == _JSON and body.lstrip()[:1] == b"[")
+        verdicts = await run_in_threadpool(receiver.receive, who.tenant, body, is_batch=is_batch)
+        return _json(msgspec.json.encode(EventVerdicts(results=tuple(verdicts))))
+
+    @router.get(
+        "/events",
+        responses={200: {"description": "a page of events", "content": {_JSON: {"schema": _PAGE}}},
+                   **documented(400, 401, 403, 503)},
+    )  # fmt: skip
+    def get_events(
+        who: Annotated[Principal, Depends(require("read"))],
+        asked: Annotated[EventParameters, Query()],
+    ) -> Response:
+        """Look at events, a page at a time, in the order in which the calls began."""
+        found = ledger.reader.events(who.tenant, asked.query())
+        following = _cursor(found[-1]) if len(found) == asked.limit else None
+        events = b",".join(_written(one) for one in found)
+        return _json(b'{"events":[%b],"next":%b}' % (events, json.dumps(following).encode()))
+
+    return router
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type=_JSON)
+
+
+def _written(stored: StoredEvent) -> bytes:
+    """Write an event as it was sent, with what the server knows of it as extension attributes."""
+    more: dict[str, Any] = {"tollspanreceived": rfc3339(stored.received_unix_ns)}
+    if stored.marks:
+        more["tollspanmarks"] = ",".join(stored.marks)
+    return encode_cloud_event(stored.fact)[:-1] + b"," + msgspec.json.encode(more)[1:]
+
+
+def _cursor(stored: StoredEvent) -> str:
+    at, own = event_time(stored.fact), event_id(stored.fact)
+    return base64.urlsafe_b64encode(f"{at}:{own}".encode()).decode().rstrip("=")
+
+
+def _place(cursor: str) -> Place:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+        at, colon, own = text.partition(":")
+        place = int(at), own
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise ProblemError(400, "query.cursor: expected `next` of the page before") from None
+    if not colon or not 0 <= place[0] <= _LATEST_NS or "\0" in own:
+        raise ProblemError(400, "query.cursor: expected `next` of the page before")
+    return place
+
+
+def _nanoseconds(moment: datetime | None) -> int | None:
+    if moment is None:
+        return None
+    since_epoch = moment - _EPOCH
+    microseconds = since_epoch // timedelta(microseconds=1)
+    return min(max(0, microseconds * 1_000), _LATEST_NS)

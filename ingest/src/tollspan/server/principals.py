@@ -1,0 +1,114 @@
+"""Who asks: the key of a request, whose it is, and what it may."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Annotated, Final
+
+import msgspec
+from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from tollspan.ledger.central import EVERY_TENANT, ApiKey, Scope, Tenants
+
+from .problems import ProblemError
+
+_REMEMBERED_SECONDS: Final = 2.0
+_MOST_REMEMBERED: Final = 4_096
+_bearer = HTTPBearer(auto_error=False, description="An API key: `tsp_…`")
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks, and for whom.
+
+    Attributes:
+        key_id: The public part of the key.
+        tenant: Whose things are asked for.
+        scopes: What the key may.
+        is_for_all: It is a key that looks after every tenant.
+    """
+
+    key_id: str
+    tenant: str
+    scopes: tuple[Scope, ...]
+    is_for_all: bool = False
+
+    @property
+    def actor(self) -> str:
+        """Who this is in the audit log."""
+        return f"key {self.key_id}"
+
+
+class Authenticator:
+    """Knows the keys, and remembers each for a moment: a revoked one is good that long at most."""
+
+    def __init__(self, tenants: Tenants, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tenants = tenants
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: OrderedDict[bytes, tuple[float, ApiKey]] = OrderedDict()
+
+    def whose(self, secret: str) -> ApiKey | None:
+        """Return the key that this is the secret of."""
+        digest = hashlib.sha256(secret.encode("utf-8", "replace")).digest()
+        now = self._clock()
+        with self._lock:
+            until, key = self._known.get(digest, (0.0, None))
+        if key is not None and now < until:
+            return key
+        key = self._tenants.whose(secret)
+        with self._lock:
+            self._known.pop(digest, None)
+            if key is not None:
+                self._known[digest] = (now + _REMEMBERED_SECONDS, key)
+            while len(self._known) > _MOST_REMEMBERED:
+                self._known.popitem(last=False)
+        return key
+
+
+def require(scope: Scope | None, *, of_a_tenant: bool = True) -> Callable[..., Principal]:
+    """Return the dependency of a route that only keys with a scope may use.
+
+    Args:
+        scope: Which; None for any key.
+        of_a_tenant: The route is about one tenant: a key for all has to name it, by the header
+            `Tollspan-Tenant`.
+    """
+
+    def principal(
+        request: Request,
+        said: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None,
+        tollspan_tenant: Annotated[
+            str | None, Header(description="Whose things are meant; the key's own by default")
+        ] = None,
+    ) -> Principal:
+        authenticator: Authenticator = request.app.state.authenticator
+        key = None if said is None else authenticator.whose(said.credentials)
+        if key is None:
+            raise ProblemError(
+                401, "no API key, or none that is good here: send `Authorization: Bearer tsp_…`",
+                headers={"WWW-Authenticate": "Bearer"},
+            )  # fmt: skip
+        if scope is not None and scope not in key.scopes:
+            raise ProblemError(403, f"this key may {', '.join(key.scopes)}, but not {scope}")
+        return _principal(key, tollspan_tenant, of_a_tenant=of_a_tenant)
+
+    return principal
+
+
+def _principal(key: ApiKey, wanted: str | None, *, of_a_tenant: bool) -> Principal:
+    is_for_all = key.tenant == EVERY_TENANT
+    if is_for_all and wanted is None and of_a_tenant:
+        raise ProblemError(400, "a key for all tenants has to name one: header Tollspan-Tenant")
+    if not is_for_all and wanted not in (None, key.tenant):
+        raise ProblemError(403, "this key is of another tenant", type="wrong_tenant")
+    return Principal(
+        key_id=key.id,
+        tenant=wanted if is_for_all and wanted is not None else key.tenant,
+        scopes=key.scopes,
+        is_for_all=is_for_all,
+    )

@@ -1,0 +1,124 @@
+"""What goes wrong with a request, and how that is answered: `{"error": {"type", "message"}}`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from tollspan.usage import LedgerUnavailableError, TollspanError
+
+_log = logging.getLogger(__name__)
+_TYPES: Final[Mapping[int, str]] = {
+    400: "invalid",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    408: "too_slow",
+    409: "conflict",
+    412: "precondition_failed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    428: "precondition_required",
+    429: "rate_limited",
+    503: "unavailable",
+}
+_INVALID: Final = 400
+_UNAVAILABLE: Final = 503
+_BROKEN: Final = 500
+
+
+class ProblemDetails(BaseModel):
+    """What is wrong, for machines and for people."""
+
+    type: str
+    message: str
+
+
+class Problem(BaseModel):
+    """The body of every answer that is none of success."""
+
+    error: ProblemDetails
+
+
+class ProblemError(TollspanError):
+    """A request can't be served.
+
+    Attributes:
+        status: HTTP's.
+        type: In a word for machines.
+        headers: To send with it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str | None = None,  # noqa: A002 - the wire's word
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.type = type or _TYPES[status]
+        self.headers = dict(headers or {})
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Say for the API's description how a route may fail."""
+    return {
+        status: {"model": Problem, "description": _TYPES[status].replace("_", " ")}
+        for status in statuses
+    }
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Have the app answer whatever goes wrong in one way."""
+
+    async def problem(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ProblemError)
+        return _answer(error.status, error.type, str(error), error.headers)
+
+    async def framework(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        kind = _TYPES.get(error.status_code, "error")
+        return _answer(error.status_code, kind, str(error.detail), dict(error.headers or {}))
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return _answer(_INVALID, _TYPES[_INVALID], _first_of(error), {})
+
+    async def unavailable(_: Request, error: Exception) -> JSONResponse:
+        _log.warning("the ledger can't be used: %s", error)
+        text = "the ledger does not answer now; nothing was stored"
+        return _answer(_UNAVAILABLE, _TYPES[_UNAVAILABLE], text, {"Retry-After": "2"})
+
+    async def broken(_: Request, error: Exception) -> JSONResponse:
+        _log.error("a request failed: %s", type(error).__name__)
+        return _answer(_BROKEN, "internal", "the server failed; its log says more", {})
+
+    app.add_exception_handler(ProblemError, problem)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(LedgerUnavailableError, unavailable)
+    app.add_exception_handler(Exception, broken)
+
+
+def _first_of(error: RequestValidationError) -> str:
+    """Name the place and what is wrong with it; never what was sent there."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}"
+
+
+def _answer(status: int, kind: str, message: str, headers: dict[str, str]) -> JSONResponse:
+    body = Problem(error=ProblemDetails(type=kind, message=message))
+    return JSONResponse(body.model_dump(), status, headers)

@@ -1,0 +1,46 @@
+"""How the API's own description names what is written by msgspec, not by FastAPI."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from tollspan.usage import EventVerdicts, KeyInfo
+
+_TEMPLATE: Final = "#/components/schemas/{name}"
+_DESCRIBED: Final = (EventVerdicts, KeyInfo)
+CLOUD_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "CloudEvents 1.0; `data` is the event, with amounts of money as strings",
+    "required": ["specversion", "id", "source", "type", "data"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string"},
+        "source": {"type": "string"},
+        "type": {
+            "enum": [
+                "dev.tollspan.usage.v1",
+                "dev.tollspan.decision.v1",
+                "dev.tollspan.adjustment.v1",
+            ]
+        },
+        "subject": {"type": "string"},
+        "time": {"type": "string", "format": "date-time"},
+        "datacontenttype": {"const": "application/json"},
+        "traceparent": {"type": "string"},
+        "data": {"type": "object"},
+    },
+}
+
+
+def json_answer(kind: type[msgspec.Struct], description: str) -> dict[str, Any]:
+    """Describe an answer."""
+    schema = {"$ref": _TEMPLATE.format(name=kind.__name__)}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def described() -> dict[str, Any]:
+    """Return the schemas by name, for the description's `components`."""
+    _, components = msgspec.json.schema_components(_DESCRIBED, ref_template=_TEMPLATE)
+    return {**components, "CloudEvent": CLOUD_EVENT}

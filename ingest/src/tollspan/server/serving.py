@@ -1,0 +1,72 @@
+"""Runs the server: opens the books, listens, and ends in order."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import uvicorn
+
+from tollspan.ledger.central import CentralLedger
+
+from .app import create_app
+from .settings import ServerSettings
+
+_GRACE_SECONDS: Final = 10
+_KEEP_ALIVE_SECONDS: Final = 30
+_MOST_AT_ONCE: Final = 1_000
+
+
+def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or SIGINT; requests that have begun are answered first.
+
+    Args:
+        settings: Where, and what is taken.
+        announce: Told in a sentence where it listens, once it does.
+
+    Raises:
+        ConfigError: The settings name no database.
+        LedgerError: The database can't be opened.
+    """
+    ledger = CentralLedger(settings.database)
+    try:
+        _Announcing(configured(ledger, settings), ledger.name, announce).run()
+    finally:
+        ledger.close()
+
+
+class _Announcing(uvicorn.Server):
+    """A server that says where it listens: its port may be any that was free."""
+
+    def __init__(self, config: uvicorn.Config, books: str, announce: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._books = books
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        scheme = "https" if self.config.is_ssl else "http"
+        for server in self.servers if self.started else ():
+            host, port = server.sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            self._announce(f"tollspan serves {self._books} at {scheme}://{shown}:{port}")
+
+
+def configured(ledger: CentralLedger, settings: ServerSettings) -> uvicorn.Config:
+    """Return how uvicorn serves these books."""
+    return uvicorn.Config(
+        create_app(ledger, settings),
+        host=settings.host,
+        port=settings.port,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.private_key,
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        log_level="warning",
+        limit_concurrency=_MOST_AT_ONCE,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )

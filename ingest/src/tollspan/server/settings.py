@@ -1,0 +1,37 @@
+"""The settings of an ingest server, with the limits within which it takes what clients send."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 4790
+NS_PER_SECOND: Final = 10**9
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server is told when it starts.
+
+    Attributes:
+        database: `sqlite:PATH` or `postgresql://…`.
+        host, port: Where it listens.
+        certificate, private_key: Files for TLS, in PEM; None behind a proxy that has it.
+        oldest_seconds: Events that began longer ago are refused: `too_old`.
+        ahead_seconds: Events that begin later than this from now are refused: `in_the_future`.
+        most_events: In one batch.
+        most_bytes: Of one request's body, as sent and as unpacked.
+        body_seconds: Within which a body has to come.
+    """
+
+    database: str
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    certificate: str | None = None
+    private_key: str | None = None
+    oldest_seconds: int = 35 * 86_400
+    ahead_seconds: int = 300
+    most_events: int = 1_000
+    most_bytes: int = 5 << 20
+    body_seconds: float = 60.0
