@@ -58,6 +58,7 @@ def _add_focus(parser: Parser) -> None:
         help="the dimension whose values are SubAccountId (default: project)",
     )  # fmt: skip
     _add_span_of_time(command)
+    _add_source(command)
 
 
 def _add_reconcile(parser: Parser) -> None:
@@ -81,6 +82,7 @@ def _add_reconcile(parser: Parser) -> None:
         "--alias", type=_alias, action="append", default=[], metavar="THEIRS=OURS",
         help="the bill's name of a model and ours, where words don't tell (may be repeated)",
     )  # fmt: skip
+    _add_source(command)
     command.add_argument("--json", action="store_true", help="a JSON array of objects")
 
 
@@ -108,6 +110,7 @@ def _add_meter(parser: Parser) -> None:
         help="a customer's id there: Lago's subscription, Stripe's cus_… (may be repeated)",
     )  # fmt: skip
     _add_span_of_time(command)
+    _add_source(command)
 
 
 def _add_forward(parser: Parser) -> None:
@@ -142,6 +145,16 @@ def _add_span_of_time(command: Parser) -> None:
         command.add_argument(
             option, type=_arguments.moment_or_age, default=default, metavar="WHEN", help=text
         )
+
+
+def _add_source(command: Parser) -> None:
+    command.add_argument(
+        "--db", metavar="WHERE",
+        help="an ingest server's books instead of this host's ledger: sqlite:PATH or postgresql://…",
+    )  # fmt: skip
+    command.add_argument(
+        "--tenant", default="default", metavar="NAME", help="whose, with --db (default: default)"
+    )
 
 
 def _alias(text: str) -> tuple[str, str]:

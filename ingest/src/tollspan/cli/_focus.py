@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tollspan.launch import book_in_force, ledger_home_in_force, load_prices, settings_in_force
-from tollspan.ledger import LEDGER_FILE, LedgerReader
+from tollspan.launch import book_in_force, load_prices, settings_in_force
 from tollspan.pricing import PriceBook
 from tollspan.reports import FocusRow, FocusSettings, focus_rows, write_csv, write_parquet
-from tollspan.usage import ConfigError, UsageEvent
+from tollspan.usage import ConfigError
 
 from ._checks import many
+from ._sources import usage_events
 
 
 def focus(parsed: argparse.Namespace) -> int:
@@ -31,14 +31,6 @@ def focus(parsed: argparse.Namespace) -> int:
     note = f"; of {rows.unknown:,} the cost is not known" if rows.unknown else ""
     sys.stderr.write(f"{many(written, 'row')} written{note}\n")
     return 0
-
-
-def usage_events(parsed: argparse.Namespace) -> Iterator[UsageEvent]:
-    """Yield the calls of a span of time, in the order in which they began."""
-    reader = LedgerReader(ledger_home_in_force() / LEDGER_FILE)
-    for event in reader.events_by_start(since_unix_ns=parsed.since, until_unix_ns=parsed.until):
-        if isinstance(event, UsageEvent):
-            yield event
 
 
 def _rows(parsed: argparse.Namespace) -> Iterator[FocusRow]:

@@ -15,7 +15,7 @@ from tollspan.reports import (
 from tollspan.usage import UsageEvent
 
 from ._checks import many
-from ._focus import usage_events
+from ._sources import usage_events
 
 _Writer = Callable[[UsageEvent], Iterable[bytes | None]]
 

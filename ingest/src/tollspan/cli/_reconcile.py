@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from tollspan.launch import ledger_home_in_force
-from tollspan.ledger import LEDGER_FILE, LedgerReader
 from tollspan.reports import (
     PROVIDERS,
     BilledLine,
-    CountedSum,
     Difference,
     read_export,
     reconcile,
@@ -21,9 +18,11 @@ from tollspan.reports import (
 from tollspan.usage import ConfigError, format_usd
 
 from ._checks import many
+from ._sources import counted
 from ._terminal import Cell, Column, Value, print_json, print_table
 
 _NS = 10**9
+_DAY_NS = 86_400 * _NS
 
 
 def reconcile_with(parsed: argparse.Namespace) -> int:
@@ -34,8 +33,11 @@ def reconcile_with(parsed: argparse.Namespace) -> int:
         return 1
     provider: str = parsed.provider or PROVIDERS[parsed.export]
     days = [line.day for line in billed]
-    counted = _counted(provider, min(days), max(days))
-    found = reconcile(billed, counted, aliases=dict(parsed.alias))
+    sums = counted(
+        parsed, provider, since_unix_ns=_midnight(min(days)),
+        until_unix_ns=_midnight(max(days)) + _DAY_NS,
+    )  # fmt: skip
+    found = reconcile(billed, sums, aliases=dict(parsed.alias))
     if parsed.json:
         print_json([_as_json(one) for one in found])
         return 0
@@ -53,25 +55,6 @@ def _billed(parsed: argparse.Namespace) -> list[BilledLine]:
         raise ConfigError(f"{parsed.file}: is no text in UTF-8 ({error.reason})") from error
 
 
-def _counted(provider: str, first: str, last: str) -> Iterator[CountedSum]:
-    reader = LedgerReader(ledger_home_in_force() / LEDGER_FILE)
-    for row in reader.report(
-        ("day", "model"),
-        since_unix_ns=_midnight(first),
-        until_unix_ns=_midnight(last) + 86_400 * _NS,
-        where={"provider": provider},
-    ):
-        day, model = row.values
-        yield CountedSum(
-            day=day or "",
-            model=model or "",
-            calls=row.calls,
-            cost_nanousd=row.cost_nanousd,
-            unpriced=row.unpriced,
-            estimated=row.estimated + row.unknown,
-        )
-
-
 def _midnight(day: str) -> int:
     moment = datetime.fromisoformat(day).replace(tzinfo=UTC)
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1) * _NS
@@ -81,11 +64,11 @@ def _print(found: Sequence[Difference]) -> None:
     total = sum((one.difference_usd for one in found), Decimal(0))
     lines: list[Sequence[Value]] = [_line(one) for one in found]
     billed = sum((one.billed_usd or Decimal(0) for one in found), Decimal(0))
-    counted = sum(one.counted_nanousd or 0 for one in found)
+    ours = sum(one.counted_nanousd or 0 for one in found)
     lines.append(
         [
             Cell(text, "strong")
-            for text in ("total", "", _usd(billed), format_usd(counted, places=6), _usd(total), "")
+            for text in ("total", "", _usd(billed), format_usd(ours, places=6), _usd(total), "")
         ]
     )
     print_table(

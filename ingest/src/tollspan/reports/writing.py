@@ -20,15 +20,17 @@ _ROWS_AT_ONCE: Final = 4_096
 _GROUP_ROWS: Final = 65_536
 
 
-def write_csv(rows: Iterable[FocusRow], file: IO[str]) -> int:
-    """Write rows with a header; return how many. Null is an empty field, as FOCUS has it in CSV.
+def write_csv(rows: Iterable[FocusRow], file: IO[str], *, with_header: bool = True) -> int:
+    """Write rows; return how many. Null is an empty field, as FOCUS has it in CSV.
 
     Args:
         rows: Taken one after the other.
         file: Opened with `newline=""`.
+        with_header: These are the first rows of the file.
     """
     writer = csv.writer(file, lineterminator="\r\n")
-    writer.writerow([name for name, _ in COLUMNS])
+    if with_header:
+        writer.writerow([name for name, _ in COLUMNS])
     count = 0
     for row in rows:
         writer.writerow([_text(value) for value in msgspec.structs.astuple(row)])

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from tollspan.ledger.central import CentralLedger
 
-from . import events
+from . import events, reports
 from .limits import BodyLimit
 from .principals import Authenticator
 from .problems import answer_problems, documented
@@ -41,6 +41,7 @@ def create_app(ledger: CentralLedger, settings: ServerSettings) -> FastAPI:
     answer_problems(app)
     receiver = Receiver(ledger, settings)
     app.include_router(events.routes(ledger, receiver, settings))
+    app.include_router(reports.routes(ledger))
     _add_health(app, ledger)
     return app
 

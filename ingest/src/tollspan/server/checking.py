@@ -101,6 +101,8 @@ def _check_usage_event(event: UsageEvent) -> None:
     if cost is None and event.cost.status == "priced":
         raise _WrongError("cost.amount_nanousd: expected an amount, as it is priced")
     if event.usage is not None:
+        for unit, _ in event.usage.quantities:
+            _check_text("usage.quantities", unit, _LONGEST_ID)
         _check_counts(_counts(event.usage))
 
 

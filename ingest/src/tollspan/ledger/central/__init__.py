@@ -9,30 +9,53 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from .asking import (
+    NAMED,
+    Bucket,
+    Order,
+    TooMuchError,
+    UsagePage,
+    UsageQuery,
+    UsageRow,
+    is_usage_dimension,
+)
 from .audit import Audit, AuditEntry
+from .measures import GROUPED, UsageSums
 from .opening import Database
 from .reading import FILTERS, EventQuery, EventReader, Place
-from .rows import EVENT_KINDS, StoredEvent
-from .storing import LATE, SUSPECTED, EventStore, Stored
+from .rows import EVENT_KINDS, LATE, SUSPECTED, StoredEvent
+from .storing import EventStore, Stored
+from .summing import UsageReader
 from .tenants import EVERY_TENANT, SCOPES, ApiKey, Scope, Tenant, Tenants
 
 __all__ = [
     "EVENT_KINDS",
     "EVERY_TENANT",
     "FILTERS",
+    "GROUPED",
     "LATE",
+    "NAMED",
     "SCOPES",
     "SUSPECTED",
     "ApiKey",
     "AuditEntry",
+    "Bucket",
     "CentralLedger",
     "EventQuery",
+    "Order",
     "Place",
     "Scope",
     "Stored",
     "StoredEvent",
     "Tenant",
     "Tenants",
+    "TooMuchError",
+    "UsagePage",
+    "UsageQuery",
+    "UsageReader",
+    "UsageRow",
+    "UsageSums",
+    "is_usage_dimension",
 ]
 
 
@@ -44,6 +67,7 @@ class CentralLedger:
         tenants: Whose they are, and who may do what.
         events: Stores events.
         reader: Reads events.
+        usage: Sums what was used, by anything that is known of a call.
         audit: Who changed what.
 
     Args:
@@ -62,6 +86,7 @@ class CentralLedger:
         self.tenants = Tenants(database, clock)
         self.events = EventStore(database, clock)
         self.reader = EventReader(database)
+        self.usage = UsageReader(database)
         self.audit = Audit(database)
 
     def check(self) -> None:

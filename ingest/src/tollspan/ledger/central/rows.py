@@ -22,6 +22,9 @@ EventKind = str
 USAGE: Final = "usage"
 DECISION: Final = "decision"
 ADJUSTMENT: Final = "adjustment"
+LATE: Final = "late"
+SUSPECTED: Final = "suspected_duplicate"
+"""How the server marks events: that came long after they began; that may be counted already."""
 EVENT_KINDS: Final = (USAGE, DECISION, ADJUSTMENT)
 OWNERS: Final = (
     "customer", "session", "user", "agent", "feature", "step", "team", "project", "service",

@@ -15,11 +15,10 @@ from tollspan.usage import Fact, LedgerError, event_time
 
 from .naming import Names, names_of
 from .opening import Database
-from .rows import row_of
+from .rollups import roll_up
+from .rows import LATE, SUSPECTED, row_of
 from .tables import EVENT_KEYS, EVENTS
 
-LATE: Final = "late"
-SUSPECTED: Final = "suspected_duplicate"
 _LATE_NS: Final = 3_600 * 10**9
 _TRIES: Final = 5
 _COLLIDED: Final = frozenset({"40P01", "40001"})  # PostgreSQL: deadlock, serialisation
@@ -94,6 +93,8 @@ class EventStore:
                 rows.append(row_of(tenant, one.fact, now, marks))
             if rows:
                 connection.execute(insert(EVENTS), rows)
+                kept = [(one.fact, one.became.marks) for one in new if one.became is not None]
+                roll_up(connection, tenant, kept, is_postgresql=self._database.is_postgresql)
         return [one.became for one in arrivals if one.became is not None]
 
     def _those_with_new_ids(

@@ -1,0 +1,118 @@
+"""Where exports take calls from: this host's ledger, or a central one."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tollspan.launch import ledger_home_in_force
+from tollspan.ledger import LEDGER_FILE, LedgerReader
+from tollspan.reports import CountedSum
+from tollspan.usage import ConfigError, UsageEvent, event_id, event_time
+
+if TYPE_CHECKING:
+    from tollspan.ledger.central import CentralLedger
+
+_AT_ONCE: Final = 1_000
+_NS: Final = 10**9
+
+
+def usage_events(parsed: argparse.Namespace) -> Iterator[UsageEvent]:
+    """Yield the calls of a span of time, in the order in which they began."""
+    if parsed.db is not None:
+        yield from _central_events(parsed)
+        return
+    for event in _host().events_by_start(since_unix_ns=parsed.since, until_unix_ns=parsed.until):
+        if isinstance(event, UsageEvent):
+            yield event
+
+
+def counted(
+    parsed: argparse.Namespace, provider: str, *, since_unix_ns: int, until_unix_ns: int
+) -> Iterator[CountedSum]:
+    """Yield what was counted of one provider, by day and model.
+
+    Args:
+        parsed: Says whose ledger.
+        provider: As in `gen_ai.provider.name`.
+        since_unix_ns: A midnight, UTC.
+        until_unix_ns: Likewise.
+    """
+    if parsed.db is not None:
+        yield from _central_sums(parsed, provider, since_unix_ns, until_unix_ns)
+        return
+    for row in _host().report(
+        ("day", "model"),
+        since_unix_ns=since_unix_ns,
+        until_unix_ns=until_unix_ns,
+        where={"provider": provider},
+    ):
+        day, model = row.values
+        yield CountedSum(
+            day=day or "", model=model or "", calls=row.calls, cost_nanousd=row.cost_nanousd,
+            unpriced=row.unpriced, estimated=row.estimated + row.unknown,
+        )  # fmt: skip
+
+
+def _host() -> LedgerReader:
+    return LedgerReader(ledger_home_in_force() / LEDGER_FILE)
+
+
+@contextlib.contextmanager
+def _central(parsed: argparse.Namespace) -> Generator[CentralLedger]:
+    try:
+        from tollspan.ledger.central import CentralLedger  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error.name} is missing: pip install 'tollspan[server]'") from None
+    ledger = CentralLedger(parsed.db)
+    try:
+        if parsed.tenant not in {one.name for one in ledger.tenants.all()}:
+            raise ConfigError(f"there is no tenant {parsed.tenant[:80]!r} in {ledger.name}")
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def _central_events(parsed: argparse.Namespace) -> Iterator[UsageEvent]:
+    from tollspan.ledger.central import EventQuery  # noqa: PLC0415 - as above
+
+    query = EventQuery(
+        since_unix_ns=parsed.since, until_unix_ns=parsed.until, values={"kind": "usage"},
+        most=_AT_ONCE,
+    )  # fmt: skip
+    with _central(parsed) as ledger:
+        while page := ledger.reader.events(parsed.tenant, query):
+            for one in page:
+                if isinstance(one.fact, UsageEvent):
+                    yield one.fact
+            last = page[-1].fact
+            query = msgspec.structs.replace(query, after=(event_time(last), event_id(last)))
+
+
+def _central_sums(
+    parsed: argparse.Namespace, provider: str, since_unix_ns: int, until_unix_ns: int
+) -> Iterator[CountedSum]:
+    from tollspan.ledger.central import UsageQuery  # noqa: PLC0415 - as above
+
+    query = UsageQuery(
+        since_unix_ns=since_unix_ns, until_unix_ns=until_unix_ns, group_by=("model",),
+        bucket="day", where={"provider": provider}, most=_AT_ONCE,
+    )  # fmt: skip
+    with _central(parsed) as ledger:
+        is_last = False
+        while not is_last:
+            page = ledger.usage.usage(parsed.tenant, query)
+            for row in page.rows:
+                start, sums = row.start_unix_ns or 0, row.sums
+                yield CountedSum(
+                    day=f"{datetime.fromtimestamp(start // _NS, UTC):%Y-%m-%d}",
+                    model=row.values[0] or "", calls=sums.calls, cost_nanousd=sums.cost_nanousd,
+                    unpriced=sums.unpriced, estimated=sums.estimated + sums.unknown,
+                )  # fmt: skip
+            query = msgspec.structs.replace(query, skip=query.skip + len(page.rows))
+            is_last = page.is_last

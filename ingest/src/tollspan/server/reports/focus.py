@@ -1,0 +1,129 @@
+"""`/v1/focus`: what calls cost, as a table in FOCUS 1.2, written while it is read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from tollspan.ledger.central import CentralLedger, EventQuery, Place
+from tollspan.pricing import PriceBook
+from tollspan.reports import FocusRow, FocusSettings, Grain, focus_rows, write_csv
+from tollspan.server.principals import Principal, require
+from tollspan.server.problems import documented
+from tollspan.usage import DIMENSIONS, UsageEvent, event_id, event_time
+
+from .times import nanoseconds
+
+_AT_ONCE: Final = 1_000
+_ROWS_AT_ONCE: Final = 500
+_TEXT: Final[dict[str, Any]] = {"schema": {"type": "string"}}
+_CSV: Final = "text/csv; charset=utf-8"
+Text = Annotated[str | None, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class FocusParameters(BaseModel):
+    """Which rows are asked for, and what they say that events don't."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime = Field(alias="from", description="calls that began then or later")
+    until: AwareDatetime | None = Field(None, alias="to", description="began before then")
+    by: Grain = Field("day", description="what a row is of")
+    account: Text = Field(None, description="BillingAccountId; the tenant by default")
+    account_name: Text = Field(None, description="BillingAccountName; the same by default")
+    issuer: Text = Field(None, description="InvoiceIssuerName; each call's provider by default")
+    sub_account: str = Field(
+        "project", pattern=f"^({'|'.join(DIMENSIONS)})$",
+        description="the dimension whose values are SubAccountId",
+    )  # fmt: skip
+
+    def settings(self, tenant: str) -> FocusSettings:
+        """Return what the rows say besides what events do."""
+        account = self.account or tenant
+        return FocusSettings(
+            billing_account_id=account,
+            billing_account_name=self.account_name or account,
+            invoice_issuer=self.issuer or None,
+            sub_account=self.sub_account,
+            grain=self.by,
+        )
+
+
+def focus_routes(ledger: CentralLedger, book: PriceBook) -> APIRouter:
+    """Return the routes; costs are taken apart by the prices of the book."""
+    router = APIRouter(prefix="/v1", tags=["reports"])
+
+    @router.get(
+        "/focus",
+        response_class=StreamingResponse,
+        responses={
+            200: {
+                "description": "CSV with a header",
+                "content": {"text/csv": {"schema": {"type": "string"}}},
+            },
+            **documented(400, 401, 403, 503),
+        },
+    )
+    def get_focus(
+        who: Annotated[Principal, Depends(require("read"))],
+        asked: Annotated[FocusParameters, Query()],
+    ) -> StreamingResponse:
+        """Write costs as FOCUS 1.2 rows, one for each class of tokens."""
+        query = EventQuery(
+            since_unix_ns=nanoseconds(asked.since),
+            until_unix_ns=None if asked.until is None else nanoseconds(asked.until),
+            values={"kind": "usage"},
+            most=_AT_ONCE,
+        )
+        first = ledger.reader.events(who.tenant, query)  # so that a fault is an answer, not a cut
+        events = _events(ledger, who.tenant, query, [one.fact for one in first])
+        rows = focus_rows(events, book, asked.settings(who.tenant))
+        return StreamingResponse(
+            _written(rows),
+            media_type=_CSV,
+            headers={"Content-Disposition": 'attachment; filename="focus.csv"'},
+        )
+
+    return router
+
+
+def _events(
+    ledger: CentralLedger, tenant: str, query: EventQuery, first: list[Any]
+) -> Iterator[UsageEvent]:
+    """Yield a tenant's calls, reading a page at a time."""
+    page = first
+    while page:
+        for fact in page:
+            if isinstance(fact, UsageEvent):
+                yield fact
+        if len(page) < query.most:
+            return
+        after: Place = event_time(page[-1]), event_id(page[-1])
+        following = msgspec.structs.replace(query, after=after)
+        page = [one.fact for one in ledger.reader.events(tenant, following)]
+
+
+def _written(rows: Iterable[FocusRow]) -> Iterator[bytes]:
+    """Write rows, some at a time."""
+    left = iter(rows)
+    is_first = True
+    while True:
+        file = io.StringIO(newline="")
+        count = write_csv(_some(left), file, with_header=is_first)
+        if not count and not is_first:
+            return
+        yield file.getvalue().encode()
+        is_first = False
+        if count < _ROWS_AT_ONCE:
+            return
+
+
+def _some(rows: Iterator[FocusRow]) -> Iterator[FocusRow]:
+    for _, row in zip(range(_ROWS_AT_ONCE), rows, strict=False):
+        yield row
