@@ -6,11 +6,11 @@ import argparse
 import sys
 import time
 
-from benchmarks import breakdown, report
+from benchmarks import breakdown, report, shipping
 from benchmarks.budgets import command
 from benchmarks.results import NAMES, Results, load, now, run_one, save
 
-_ALL = (*NAMES, "budgets", "breakdown")
+_ALL = (*NAMES, "budgets", "shipping", "breakdown")
 
 
 def main() -> None:
@@ -25,7 +25,9 @@ def main() -> None:
         help="of `budgets`: measure only this, keep the other figures",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="of `budgets`: see that it runs, write nothing"
+        "--quick",
+        action="store_true",
+        help="of `budgets` and `shipping`: see that it runs, write nothing",
     )
     asked = parser.parse_args()
     for name in asked.names:
@@ -36,7 +38,9 @@ def main() -> None:
         return
     if not asked.names or "budgets" in asked.names:
         command.run(asked.part or command.PARTS, is_quick=asked.quick)
-    if asked.names == ["budgets"]:
+    if not asked.names or "shipping" in asked.names:
+        shipping.run(is_quick=asked.quick)
+    if asked.names and not set(asked.names) - {"budgets", "shipping"}:
         return
     results = load() if asked.names else Results()
     for name in [one for one in asked.names if one in NAMES] or NAMES:
