@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.contract.central.making import usage_event
 from tests.contract.ledger.making import new_id, refused
 from tollspan.ledger.central import LATE, SUSPECTED, CentralLedger, EventQuery
-from tollspan.usage import Fact, UsageEvent, event_id
+from tollspan.usage import Fact, LedgerError, UsageEvent, event_id
 
 ALL = EventQuery(most=10_000)
 
@@ -96,6 +96,15 @@ def test_what_comes_late_is_stored_at_its_time_and_marked(ledger: CentralLedger)
     until = late.call.started_at_unix_ns + 1
     (found,) = ledger.reader.events("acme", EventQuery(until_unix_ns=until))
     assert (found.fact, found.marks) == (late, (LATE,))
+
+
+def test_a_sum_beyond_63_bits_is_refused_and_never_rounded(ledger: CentralLedger) -> None:
+    first, second = usage_event(cost=1 << 62), usage_event(cost=1 << 62)
+    assert statuses(ledger, first) == ["accepted"]
+    with pytest.raises(LedgerError):
+        ledger.events.store("acme", [second])
+    assert stored(ledger) == [first]
+    assert statuses(ledger, usage_event()) == ["accepted"]
 
 
 def test_an_empty_batch_is_nothing(ledger: CentralLedger) -> None:

@@ -121,6 +121,8 @@ def changed(one: UsageEvent, **fields: object) -> bytes:
         pytest.param({"cost__amount_nanousd": "-1"}, "invalid", id="negative cost"),
         pytest.param({"cost__amount_nanousd": str(10**30)}, "invalid", id="too dear"),
         pytest.param({"cost__amount_nanousd": None}, "invalid", id="priced without an amount"),
+        pytest.param({"decision__bound_nanousd": str(10**30)}, "invalid", id="bound too dear"),
+        pytest.param({"folded": {"seconds": 60, "calls": -1}}, "invalid", id="negative calls"),
         pytest.param({"usage__output": -5}, "invalid", id="negative tokens"),
         pytest.param({"usage__output": 10**25}, "invalid", id="too many tokens"),
         pytest.param({"usage__quantities": [["images", -1]]}, "invalid", id="negative images"),

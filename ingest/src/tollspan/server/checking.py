@@ -87,11 +87,16 @@ def _check(fact: Fact) -> None:
         check_value(f"tag.{name}", value)
     for name in ("provider", "model", "operation"):
         _check_text(name, getattr(request, name), _LONGEST_NAME)
+    bound = fact.decision.bound_nanousd
+    if bound is not None and not 0 <= bound <= MOST_NANOUSD:
+        raise _WrongError(f"decision.bound_nanousd: expected 0 to {MOST_NANOUSD:,}")
     if isinstance(fact, UsageEvent):
         _check_usage_event(fact)
 
 
 def _check_usage_event(event: UsageEvent) -> None:
+    if event.folded is not None:
+        _check_counts((("calls", event.folded.calls), ("denied", event.folded.denied)))
     answer = event.outcome.response.id
     if answer is not None:
         _check_text("outcome.response.id", answer, _LONGEST_NAME)

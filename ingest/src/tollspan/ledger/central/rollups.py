@@ -14,7 +14,18 @@ from functools import lru_cache
 from operator import add
 from typing import Final, NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+)
+from sqlalchemy.schema import SchemaItem
 
 from tollspan.usage import Adjustment, Fact, event_time
 
@@ -35,6 +46,13 @@ COMBINATIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The kinds of combinations, those with the fewest rows first: of many dimensions, customers are
 the one that has many values."""
+
+
+def _is_whole(name: str) -> SchemaItem:
+    """Refuse a sum beyond 63 bits, of which SQLite would make a float, and PostgreSQL an error."""
+    return CheckConstraint(f"typeof({name}) = 'integer'").ddl_if(dialect="sqlite")
+
+
 SUMS: Final = Table(
     "sums",
     METADATA,
@@ -44,6 +62,7 @@ SUMS: Final = Table(
     Column("key", LargeBinary, primary_key=True),
     *(Column(name, Text) for name in GROUPED),
     *(Column(name, BigInteger, nullable=False, server_default="0") for name in MEASURES),
+    *(_is_whole(name) for name in MEASURES),
     sqlite_with_rowid=False,
 )
 """`start` counts hours or days since the epoch; `key` is made of the values. What a batch of events
@@ -57,6 +76,7 @@ SUM_QUANTITIES: Final = Table(
     Column("key", LargeBinary, primary_key=True),
     Column("unit", Text, primary_key=True),
     Column("amount", BigInteger, nullable=False),
+    _is_whole("amount"),
     sqlite_with_rowid=False,
 )
 """What is counted besides tokens, of a row of `SUMS`."""
