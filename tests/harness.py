@@ -23,6 +23,8 @@ budgets: [{budgets}]
 hosts: {hosts}
 """
 HOSTS = {"127.0.0.1": "openai"}
+OTHERS = "openai,anthropic,requests,urllib3,httpx,httpx2"
+"""Instrumentors that a launcher would load here besides ours: those of SDKs and of HTTP clients."""
 
 
 def write_rules(

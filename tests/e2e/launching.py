@@ -16,7 +16,7 @@ RUN = [str(BIN / "tollspan"), "run"]
 OTEL = [str(BIN / "opentelemetry-instrument")]
 APP = [sys.executable, str(Path(gated.__file__))]
 # Others' instrumentors stay out, so that the spans are ours: all families share these names.
-ALONE = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "openai,anthropic"}
+ALONE = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": harness.OTHERS}
 TRACES_ONLY = {
     "OTEL_TRACES_EXPORTER": "otlp",
     "OTEL_METRICS_EXPORTER": "none",

@@ -122,14 +122,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     environment = Environment(tmp_path_factory.mktemp("installed") / "venv")
-    environment.install(f"tollspan[openai] @ {wheel.as_uri()}")
+    environment.install(f"tollspan[openai,server] @ {wheel.as_uri()}")
     return environment
 
 
 @pytest.fixture(scope="module")
 def editable(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     environment = Environment(tmp_path_factory.mktemp("editable") / "venv")
-    environment.install("--editable", f"{ROOT}[openai]")
+    environment.install("--editable", f"{ROOT}[openai,server]")
     return environment
 
 

@@ -20,7 +20,7 @@ APP = "tests.e2e.programs.served"
 GUNICORN = [str(BIN / "gunicorn"), "-b", "127.0.0.1:0", "-w", "2", f"{APP}:wsgi"]
 UVICORN = [str(BIN / "uvicorn"), "--no-access-log", "--port", "0", "--workers", "2", f"{APP}:asgi"]
 # Others' instrumentors stay out, so that spans are ours; theirs are in `test_gate_and_telemetry`.
-ALONE = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "openai,anthropic"}
+ALONE = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": harness.OTHERS}
 
 # A call costs 32,400 nano-USD and may cost 371,750: the 21st does not fit, whoever makes it.
 LIMIT, COST, ADMITTED = "0.001003550", 32_400, 20

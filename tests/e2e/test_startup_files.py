@@ -81,7 +81,7 @@ def test_opentelemetrys_launcher_hides_the_first_of_them_and_we_change_nothing_o
     """It puts a `sitecustomize` of its own in front, and runs no other."""
     harness.write_rules(tmp_path, limit="0")
     write(env["FOLDER"])
-    env["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "openai,anthropic"
+    env["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = harness.OTHERS
     python = [sys._base_executable, "-c", PROGRAM]  # type: ignore[attr-defined]  # the same
     for launch in (OTEL, [*RUN, *OTEL]):
         done = harness.run([*launch, *python], env)

@@ -22,7 +22,7 @@ APP = [sys.executable, str(Path(program.__file__))]
 RUN = [str(BIN / "tollspan"), "run", *APP]
 OTEL = [str(BIN / "opentelemetry-instrument"), *APP]
 OTHERS_OFF = {
-    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "openai,anthropic",
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": harness.OTHERS,
     "ANTHROPIC_OPEN_TELEMETRY": "false",
 }
 # What we know to be otherwise than the tables. A gap that is gone fails the test: take it out.
@@ -110,14 +110,18 @@ def test_no_metric_deviates_and_none_is_missing(seen: Seen) -> None:
     metrics = seen.receiver.newest_metrics()
     ours = [metric for metric in metrics.values() if metric.scope == "tollspan"]
     assert check_metrics(ours) == set()
-    # Nothing failed, nothing was without a price, no MCP server was asked, and nobody leases.
+    # Nothing failed, nothing was without a price, no MCP server was asked, nobody leases or ships.
     absent = {
         "tollspan.internal.errors",
         "mcp.client.operation.duration",
         "tollspan.unpriced_calls",
         "tollspan.overruns",
         "tollspan.settling.events",
-        *(name for name in METRIC_TYPES if name.startswith("tollspan.lease.")),
+        *(
+            name
+            for name in METRIC_TYPES
+            if name.startswith(("tollspan.lease.", "tollspan.shipping."))
+        ),
     }
     assert {metric.name for metric in ours} == set(METRIC_TYPES) - absent
 

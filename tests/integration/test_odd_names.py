@@ -90,6 +90,7 @@ def test_every_name_has_an_account_a_limit_and_a_sum_of_its_own(tmp_path: Path) 
         "ledger",
         "tollspan",
         "owners",
+        "making-room",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,8 @@ def functions(kit: Kit) -> Functions:
     clients = [getattr(kit.package, name) for name in kit.sdk.clients]
     owners = [*[one for one in vars(base).values() if inspect.isclass(one)], *clients]
     for module, name, _ in (owner for path in kit.sdk.paths for owner in path.owners):
-        owners.append(getattr(importlib.import_module(module), name))
+        if importlib.util.find_spec(module) is not None:  # the oldest SDK has fewer
+            owners.append(getattr(importlib.import_module(module), name))
     return {
         (owner, name): function
         for owner in owners
