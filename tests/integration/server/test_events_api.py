@@ -269,6 +269,7 @@ def test_events_are_shown_page_by_page_as_they_were_sent(server: RunningServer) 
         ("cursor=x", "query.cursor"),
         ("cursor=%00", "query.cursor"),
         ("cursor=LTE6eA", "query.cursor"),
+        ("customer=%00", "query.customer"),
         ("kind=all", "query.kind"),
         ("costumer=ann", "query.costumer"),
     ],

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-from datetime import UTC, datetime, timedelta
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 from starlette.concurrency import run_in_threadpool
 
 from tollspan.ledger.central import CentralLedger, EventQuery, Place, StoredEvent
@@ -28,16 +26,23 @@ from tollspan.usage import (
 from .limits import read_body
 from .principals import Principal, require
 from .problems import ProblemError, documented
+from .questions import (
+    LATEST_NS,
+    CallParameters,
+    Text,
+    nanoseconds,
+    read_cursor,
+    wanted,
+    write_cursor,
+    wrong_cursor,
+)
 from .receiving import Receiver
 from .schemas import CLOUD_EVENT, json_answer
 from .settings import ServerSettings
 
-UNATTRIBUTED: Final = "unattributed"
-"""Asks for events of which nobody said the value."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _JSON: Final = "application/json"
+_TIME: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 _MOST_AT_ONCE: Final = 1_000
-_LATEST_NS: Final = (1 << 63) - 1
 _REQUEST_BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {
@@ -54,31 +59,14 @@ _PAGE: Final[dict[str, Any]] = {
         "next": {"type": ["string", "null"], "description": "cursor of the next page"},
     },
 }
-Text = Annotated[str | None, Field(max_length=512)]
 
 
-class EventParameters(BaseModel):
+class EventParameters(CallParameters):
     """Which events are asked for; a value `unattributed` asks for those that say none."""
-
-    model_config = ConfigDict(extra="forbid")
 
     since: AwareDatetime | None = Field(None, description="began then or later, RFC 3339")
     until: AwareDatetime | None = Field(None, description="began before then")
     kind: Literal["usage", "decision", "adjustment"] | None = None
-    customer: Text = None
-    session: Text = None
-    user: Text = None
-    agent: Text = None
-    feature: Text = None
-    step: Text = None
-    team: Text = None
-    project: Text = None
-    service: Text = None
-    environment: Text = None
-    provider: Text = None
-    model: Text = None
-    operation: Text = None
-    outcome: Text = None
     cost_status: Text = None
     usage_status: Text = None
     order: Literal["oldest", "newest"] = "oldest"
@@ -89,14 +77,14 @@ class EventParameters(BaseModel):
         """Return what the ledger is asked.
 
         Raises:
-            ProblemError: The cursor is none.
+            ProblemError: The cursor is none, or a value can't be one.
         """
         own = {"since", "until", "order", "cursor", "limit"}
         said = self.model_dump(exclude=own, exclude_none=True)
         return EventQuery(
-            since_unix_ns=_nanoseconds(self.since),
-            until_unix_ns=_nanoseconds(self.until),
-            values={name: None if text == UNATTRIBUTED else text for name, text in said.items()},
+            since_unix_ns=None if self.since is None else nanoseconds(self.since),
+            until_unix_ns=None if self.until is None else nanoseconds(self.until),
+            values=wanted(said),
             is_newest_first=self.order == "newest",
             after=None if self.cursor is None else _place(self.cursor),
             most=self.limit,
@@ -166,26 +154,11 @@ def _written(stored: StoredEvent) -> bytes:
 
 
 def _cursor(stored: StoredEvent) -> str:
-    at, own = event_time(stored.fact), event_id(stored.fact)
-    return base64.urlsafe_b64encode(f"{at}:{own}".encode()).decode().rstrip("=")
+    return write_cursor(f"{event_time(stored.fact)}:{event_id(stored.fact)}")
 
 
 def _place(cursor: str) -> Place:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
-        at, colon, own = text.partition(":")
-        place = int(at), own
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise ProblemError(400, "query.cursor: expected `next` of the page before") from None
-    if not colon or not 0 <= place[0] <= _LATEST_NS or "\0" in own:
-        raise ProblemError(400, "query.cursor: expected `next` of the page before")
-    return place
-
-
-def _nanoseconds(moment: datetime | None) -> int | None:
-    if moment is None:
-        return None
-    since_epoch = moment - _EPOCH
-    microseconds = since_epoch // timedelta(microseconds=1)
-    return min(max(0, microseconds * 1_000), _LATEST_NS)
+    at, colon, own = read_cursor(cursor).partition(":")
+    if not colon or not _TIME.fullmatch(at) or int(at) > LATEST_NS or "\0" in own:
+        raise wrong_cursor()
+    return int(at), own

@@ -16,9 +16,8 @@ from tollspan.pricing import PriceBook
 from tollspan.reports import FocusRow, FocusSettings, Grain, focus_rows, write_csv
 from tollspan.server.principals import Principal, require
 from tollspan.server.problems import documented
+from tollspan.server.questions import nanoseconds
 from tollspan.usage import DIMENSIONS, UsageEvent, event_id, event_time
-
-from .times import nanoseconds
 
 _AT_ONCE: Final = 1_000
 _ROWS_AT_ONCE: Final = 500

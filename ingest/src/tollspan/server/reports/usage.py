@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from tollspan.ledger.central import (
     NAMED,
@@ -20,14 +19,20 @@ from tollspan.ledger.central import (
 )
 from tollspan.server.principals import Principal, require
 from tollspan.server.problems import ProblemError, documented
+from tollspan.server.questions import (
+    CallParameters,
+    Text,
+    nanoseconds,
+    read_cursor,
+    wanted,
+    write_cursor,
+    wrong_cursor,
+)
 from tollspan.usage import INPUT_BUCKETS, OUTPUT_BUCKETS, is_tag, rfc3339
 
-from .times import nanoseconds
-
-UNATTRIBUTED: Final = "unattributed"
-"""Asks for calls of which nobody said the value."""
 MOST_DIMENSIONS: Final = 6
 _FURTHEST: Final = 1_000_000
+_COUNTED: Final = re.compile(r"[0-9]{1,7}", re.ASCII)
 _JSON: Final = "application/json"
 _COUNT: Final[dict[str, Any]] = {"type": "integer"}
 _MONEY: Final[dict[str, Any]] = {"type": "string", "pattern": "^-?[0-9]+$"}
@@ -52,13 +57,10 @@ _PAGE: Final = _object(
     rows={"type": "array", "items": _ROW},
     next={"type": ["string", "null"], "description": "cursor of the next page"},
 )
-Text = Annotated[str | None, Field(max_length=512)]
 
 
-class UsageParameters(BaseModel):
+class UsageParameters(CallParameters):
     """Which sums are asked for; a value `unattributed` asks for calls that say none."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
     group_by: str = Field(
         "", max_length=1_000,
@@ -67,20 +69,6 @@ class UsageParameters(BaseModel):
     bucket: Literal["hour", "day", "month"] | None = Field(None, description="of time, in UTC")
     since: AwareDatetime | None = Field(None, alias="from", description="began then or later")
     until: AwareDatetime | None = Field(None, alias="to", description="began before then")
-    customer: Text = None
-    session: Text = None
-    user: Text = None
-    agent: Text = None
-    feature: Text = None
-    step: Text = None
-    team: Text = None
-    project: Text = None
-    service: Text = None
-    environment: Text = None
-    provider: Text = None
-    model: Text = None
-    operation: Text = None
-    outcome: Text = None
     tag: list[Annotated[str, Field(max_length=512)]] = Field(
         [], max_length=8, description="NAME=VALUE, may be repeated"
     )
@@ -112,9 +100,7 @@ class UsageParameters(BaseModel):
             if not is_pair or not is_tag(f"tag.{name}"):
                 raise ProblemError(400, "query.tag: expected NAME=VALUE")
             said[f"tag.{name}"] = value
-        if any("\0" in text for text in said.values()):
-            raise ProblemError(400, "query: expected no control characters")
-        return {name: None if text == UNATTRIBUTED else text for name, text in said.items()}
+        return wanted(said)
 
 
 def usage_routes(ledger: CentralLedger) -> APIRouter:
@@ -142,7 +128,7 @@ def usage_routes(ledger: CentralLedger) -> APIRouter:
             page = ledger.usage.usage(who.tenant, query)
         except TooMuchError as error:
             raise ProblemError(400, str(error), type="too_much") from None
-        following = None if page.is_last else _cursor(query.skip + len(page.rows))
+        following = None if page.is_last else write_cursor(f"{query.skip + len(page.rows)}")
         body = {"rows": [_row(query, one) for one in page.rows], "next": following}
         return Response(msgspec.json.encode(body), media_type=_JSON)
 
@@ -187,16 +173,8 @@ def _dimensions(text: str) -> tuple[str, ...]:
     return names
 
 
-def _cursor(skip: int) -> str:
-    return base64.urlsafe_b64encode(f"{skip}".encode()).decode().rstrip("=")
-
-
 def _place(cursor: str) -> int:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        text = ""
-    if not text.isdecimal() or len(text) > len(str(_FURTHEST)) or int(text) > _FURTHEST:
-        raise ProblemError(400, "query.cursor: expected `next` of the page before")
+    text = read_cursor(cursor)
+    if not _COUNTED.fullmatch(text) or int(text) > _FURTHEST:
+        raise wrong_cursor()
     return int(text)
