@@ -1,4 +1,4 @@
-"""Addresses of rules: where their copy is kept, and how they are shown."""
+"""Addresses of rules and servers: where copies are kept, how they are shown and noted."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def shown(url: str) -> str:
     """Return an address without what may be a secret in it."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def destination_of(endpoint: str) -> str:
+    """Return the name by which a ledger notes what was sent to a server."""
+    return shown(endpoint.rstrip("/"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 import threading
 import time
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tollspan.budget import parse_rules
-from tollspan.ledger import alone
+from tollspan.ledger import alone, replace_file
 from tollspan.safety import Guard
 from tollspan.usage import ConfigError, TollspanError
 
@@ -210,13 +209,7 @@ class RuleFetcher:
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file so that whoever reads it finds the old or the new one, whole."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = path.with_suffix(f".{os.getpid()}.new")
-        descriptor = os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        new.replace(path)
+        replace_file(path, data, is_durable=True)
 
     def _fail(self, why: str) -> None:
         now = time.monotonic()

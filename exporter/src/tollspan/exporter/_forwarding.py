@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tollspan.ledger import LedgerReader
+from tollspan.ledger import LedgerReader, replace_file
 from tollspan.usage import (
     BATCH_MEDIA_TYPE,
     EVENT_MEDIA_TYPE,
@@ -139,10 +137,6 @@ def _read(cursor: Path, url: str) -> _Place:
 def _write(cursor: Path, place: _Place) -> None:
     """Replace the file in one piece."""
     try:
-        with tempfile.NamedTemporaryFile(dir=cursor.parent, prefix=".", delete=False) as file:
-            file.write(msgspec.json.encode(place))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, cursor)
+        replace_file(cursor, msgspec.json.encode(place), is_durable=True)
     except OSError as error:
         raise ConfigError(f"{cursor}: can't be written: {error.strerror}") from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tollspan.budget import AccountName, Flag
+from tollspan.ledger import replace_file
 from tollspan.safety import Guard
 from tollspan.usage import ConfigError, ExceededAccount, ServerState
 
@@ -101,9 +102,7 @@ class Heeder:
         heard = _Heard(
             destination=self._destination, at_unix_ns=now, exceeded=tuple(state.exceeded)
         )
-        own = self._path.with_suffix(f".{os.getpid()}")
-        own.write_bytes(msgspec.json.encode(heard))
-        own.replace(self._path)
+        replace_file(self._path, msgspec.json.encode(heard))
         return before is None or before.exceeded != heard.exceeded
 
     def _fetches(self, etag: str | None) -> bool:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tollspan.ledger import DeadLetter, Shipment, SQLiteLedger, Waits
+from tollspan.ledger import DeadLetter, Shipment, SQLiteLedger, Waits, replace_file
 from tollspan.safety import Guard
 from tollspan.usage import EventVerdict, Fact, LedgerError, TollspanError, event_id
 
-from ._addresses import shown
+from ._addresses import destination_of
 
 if TYPE_CHECKING:
     from ._heeding import Heeder
@@ -153,7 +153,7 @@ class Shipper:
     @property
     def destination(self) -> str:
         """The server, as it is shown and noted: without what may be a secret."""
-        return shown(self._endpoint)
+        return destination_of(self._endpoint)
 
     # -- sending --
 
@@ -335,9 +335,7 @@ class Shipper:
         new = _Kept(problem=problem, sent_at_unix_ns=sent_at)
         if new != before:
             with self._guard:
-                own = self._state.with_suffix(f".{os.getpid()}")
-                own.write_bytes(msgspec.json.encode(new))
-                own.replace(self._state)
+                replace_file(self._state, msgspec.json.encode(new))
 
     def _kept(self) -> _Kept:
         try:

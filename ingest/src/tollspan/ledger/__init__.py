@@ -15,6 +15,7 @@ from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is
 from .redis import RedisAuthority
 from .sqlite import LEDGER_FILE, SQLiteLedger
 from .tailing import EventTail
+from .whole_files import replace_file
 
 __all__ = [
     "DIMENSIONS",
@@ -46,5 +47,6 @@ __all__ = [
     "name_of",
     "open_authority",
     "rebuild",
+    "replace_file",
     "rescued_files",
 ]

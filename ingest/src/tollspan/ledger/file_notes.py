@@ -6,14 +6,14 @@ They can be lost: what nobody knows of a file is then unknown, and the rules dec
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import threading
 import time
 from collections import OrderedDict
 from pathlib import Path
 
 from tollspan.safety import report
+
+from .whole_files import replace_file
 
 _FOLDER, _SUFFIX = "files", ".note"
 _MOST_IN_MEMORY = 16 << 20
@@ -78,11 +78,7 @@ class FileNotes:
     def _write(self, name: str, note: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._forget_old()
-        made = self._folder / f"{secrets.token_hex(8)}.new"
-        handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(note)
-        made.replace(self._folder / name)
+        replace_file(self._folder / name, note)
 
     def _forget_old(self) -> None:
         """Remove, once an hour, what is of no more use."""
