@@ -21,7 +21,8 @@ LONGEST_VALUE = 256
 MOST_TAGS = 32
 """Tags in one statement, at most: a span has room for 128 attributes."""
 
-_MERGED = (*DIMENSIONS, "service", "environment")
+OWNERS = (*DIMENSIONS, "service", "environment")
+"""What an `Attribution` may say, besides tags: the resource says the last two."""
 _TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Control characters, what ends a line, and halves of characters, which UTF-8 can't write.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -129,7 +130,7 @@ def merge_attributions(outer: Attribution, inner: Attribution) -> Attribution:
     The budgets of blocks add up.
     """
     changes: dict[str, object] = {
-        name: value for name in _MERGED if (value := getattr(inner, name)) is not None
+        name: value for name in OWNERS if (value := getattr(inner, name)) is not None
     }
     if inner.tags:
         changes["tags"] = tuple(sorted({**dict(outer.tags), **dict(inner.tags)}.items()))

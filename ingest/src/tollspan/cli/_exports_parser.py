@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from . import _arguments
+from ._options import add_span_of_time
 from ._parser import Parser
 
 _GRAINS = ("day", "hour", "call")
@@ -57,7 +58,7 @@ def _add_focus(parser: Parser) -> None:
         "--sub-account", choices=_OWNERS, default="project", metavar="DIMENSION",
         help="the dimension whose values are SubAccountId (default: project)",
     )  # fmt: skip
-    _add_span_of_time(command)
+    add_span_of_time(command)
     _add_source(command)
 
 
@@ -109,7 +110,7 @@ def _add_meter(parser: Parser) -> None:
         "--customer", type=_alias, action="append", default=[], metavar="OURS=THEIRS",
         help="a customer's id there: Lago's subscription, Stripe's cus_… (may be repeated)",
     )  # fmt: skip
-    _add_span_of_time(command)
+    add_span_of_time(command)
     _add_source(command)
 
 
@@ -135,16 +136,6 @@ def _add_forward(parser: Parser) -> None:
     command.add_argument(
         "-f", "--follow", action="store_true", help="go on as events come, and after failures"
     )
-
-
-def _add_span_of_time(command: Parser) -> None:
-    for option, default, text in (
-        ("--since", 0, "not older than this: 90m, 24h, 7d, or 2026-11-22T08:30:00Z"),
-        ("--until", None, "only what started before this"),
-    ):
-        command.add_argument(
-            option, type=_arguments.moment_or_age, default=default, metavar="WHEN", help=text
-        )
 
 
 def _add_source(command: Parser) -> None:

@@ -14,6 +14,7 @@ from ._budget_parser import add_budget
 from ._config_parser import add_config
 from ._exports_parser import add_exports
 from ._jobs_parser import add_jobs
+from ._options import add_span_of_time
 from ._outbox_parser import add_outbox
 from ._parser import Parser, run
 from ._prices_parser import add_prices
@@ -145,7 +146,7 @@ def _add_events(parser: Parser) -> None:
     command.add_argument(
         "-f", "--follow", action="store_true", help="wait for more, and show them as they come"
     )
-    _add_span_of_time(command)
+    add_span_of_time(command)
     _add_filters(command)
     command.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -166,7 +167,7 @@ def _add_report(parser: Parser) -> None:
         help="dimensions to sum by (default: model): "
         f"{', '.join((*_arguments.DIMENSION_NAMES, 'tag.NAME'))}",
     )
-    _add_span_of_time(command)
+    add_span_of_time(command)
     _add_filters(command)
     command.add_argument("--json", action="store_true", help="a JSON array of objects")
 
@@ -198,16 +199,6 @@ def _add_doctor(parser: Parser) -> None:
         "  tollspan doctor --json | jq '.checks[] | select(.status != \"ok\")'\n",
     )
     command.add_argument("--json", action="store_true", help="one JSON object")
-
-
-def _add_span_of_time(command: Parser) -> None:
-    for option, default, text in (
-        ("--since", 0, "not older than this: 90m, 24h, 7d, or 2026-11-22T08:30:00Z"),
-        ("--until", None, "only what started before this"),
-    ):
-        command.add_argument(
-            option, type=_arguments.moment_or_age, default=default, metavar="WHEN", help=text
-        )
 
 
 def _add_filters(command: Parser) -> None:

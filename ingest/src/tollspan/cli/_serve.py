@@ -8,6 +8,7 @@ import os
 from tollspan.launch import settings_in_force
 from tollspan.usage import ConfigError
 
+from ._central import not_installed
 from ._terminal import print_line
 
 _DATABASE_FILE = "server.db"
@@ -37,8 +38,3 @@ def database(parsed: argparse.Namespace) -> str:
     """Return where the central books are: as said, else a file in the home."""
     said: str | None = parsed.db
     return said or f"sqlite:{os.fspath(settings_in_force().home / _DATABASE_FILE)}"
-
-
-def not_installed(error: ModuleNotFoundError) -> ConfigError:
-    """Return what is said where the server's libraries are missing."""
-    return ConfigError(f"{error.name} is missing: pip install 'tollspan[server]'")

@@ -5,10 +5,6 @@ from __future__ import annotations
 from . import _arguments
 from ._parser import Parser
 
-_DATABASE = (
-    "where the books are: sqlite:PATH or postgresql://… (default: server.db in TOLLSPAN_HOME)"
-)
-
 
 def add_server(parser: Parser) -> None:
     """Add what runs an ingest server, and what looks after its tenants."""
@@ -29,7 +25,7 @@ def _add_serve(parser: Parser) -> None:
     command.add_argument(
         "--port", type=_arguments.port, metavar="PORT", help="where to listen (default: 4790)"
     )
-    command.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    _add_database(command)
     command.add_argument("--certificate", metavar="FILE", help="for TLS, in PEM")
     command.add_argument("--private-key", metavar="FILE", help="the certificate's, in PEM")
 
@@ -43,14 +39,14 @@ def _add_tenants(parser: Parser) -> None:
         examples="  tollspan tenants create acme\n",
     )
     creating.add_argument("name", metavar="NAME", help="1 to 64 of a to z, digits, `_`, `-`, `.`")
-    creating.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    _add_database(creating)
     listing = tenants.add_command(
         "list",
         "list all tenants",
         does="_tenants:list_",
         examples="  tollspan tenants list --json\n",
     )
-    listing.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    _add_database(listing)
     listing.add_argument("--json", action="store_true", help="a JSON array of objects")
 
 
@@ -73,7 +69,7 @@ def _add_keys(parser: Parser) -> None:
         help="ingest: send events and ask for budgets; read: look; admin: change",
     )  # fmt: skip
     creating.add_argument("--label", default="", metavar="TEXT", help="what it is for")
-    creating.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    _add_database(creating)
     creating.add_argument("--json", action="store_true", help="one JSON object")
     listing = keys.add_command(
         "list",
@@ -82,7 +78,7 @@ def _add_keys(parser: Parser) -> None:
         examples="  tollspan keys list --tenant acme\n",
     )
     listing.add_argument("--tenant", metavar="NAME", help="only those of this tenant")
-    listing.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    _add_database(listing)
     listing.add_argument("--json", action="store_true", help="a JSON array of objects")
     revoking = keys.add_command(
         "revoke",
@@ -91,4 +87,12 @@ def _add_keys(parser: Parser) -> None:
         examples="  tollspan keys revoke 1f2e3d4c\n",
     )
     revoking.add_argument("key", metavar="ID", help="its 8 hex digits")
-    revoking.add_argument("--db", metavar="WHERE", help=_DATABASE)
+    _add_database(revoking)
+
+
+def _add_database(command: Parser) -> None:
+    command.add_argument(
+        "--db", metavar="WHERE",
+        help="where the books are: sqlite:PATH or postgresql://… "
+        "(default: server.db in TOLLSPAN_HOME)",
+    )  # fmt: skip

@@ -13,7 +13,9 @@ import msgspec
 from tollspan.launch import ledger_home_in_force
 from tollspan.ledger import LEDGER_FILE, LedgerReader
 from tollspan.reports import CountedSum
-from tollspan.usage import ConfigError, UsageEvent, event_id, event_time
+from tollspan.usage import ConfigError, UsageEvent
+
+from ._central import open_central
 
 if TYPE_CHECKING:
     from tollspan.ledger.central import CentralLedger
@@ -65,39 +67,29 @@ def _host() -> LedgerReader:
 
 @contextlib.contextmanager
 def _central(parsed: argparse.Namespace) -> Generator[CentralLedger]:
-    try:
-        from tollspan.ledger.central import CentralLedger  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is missing: pip install 'tollspan[server]'") from None
-    ledger = CentralLedger(parsed.db)
-    try:
+    with open_central(parsed.db) as ledger:
         if parsed.tenant not in {one.name for one in ledger.tenants.all()}:
             raise ConfigError(f"there is no tenant {parsed.tenant[:80]!r} in {ledger.name}")
         yield ledger
-    finally:
-        ledger.close()
 
 
 def _central_events(parsed: argparse.Namespace) -> Iterator[UsageEvent]:
-    from tollspan.ledger.central import EventQuery  # noqa: PLC0415 - as above
+    from tollspan.ledger.central import EventQuery  # noqa: PLC0415 - an extra
 
     query = EventQuery(
         since_unix_ns=parsed.since, until_unix_ns=parsed.until, values={"kind": "usage"},
         most=_AT_ONCE,
     )  # fmt: skip
     with _central(parsed) as ledger:
-        while page := ledger.reader.events(parsed.tenant, query):
-            for one in page:
-                if isinstance(one.fact, UsageEvent):
-                    yield one.fact
-            last = page[-1].fact
-            query = msgspec.structs.replace(query, after=(event_time(last), event_id(last)))
+        for one in ledger.reader.all(parsed.tenant, query):
+            if isinstance(one.fact, UsageEvent):
+                yield one.fact
 
 
 def _central_sums(
     parsed: argparse.Namespace, provider: str, since_unix_ns: int, until_unix_ns: int
 ) -> Iterator[CountedSum]:
-    from tollspan.ledger.central import UsageQuery  # noqa: PLC0415 - as above
+    from tollspan.ledger.central import UsageQuery  # noqa: PLC0415 - an extra
 
     query = UsageQuery(
         since_unix_ns=since_unix_ns, until_unix_ns=until_unix_ns, group_by=("model",),

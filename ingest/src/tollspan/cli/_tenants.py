@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from tollspan.usage import rfc3339
 
 from ._author import author
-from ._serve import database, not_installed
+from ._central import open_central
+from ._serve import database
 from ._terminal import Column, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from tollspan.ledger.central import ApiKey, Tenants
+    from tollspan.ledger.central import ApiKey
 
 _FIRST_TENANT = "default"
 
 
-@contextlib.contextmanager
-def _tenants(parsed: argparse.Namespace) -> Generator[Tenants]:
-    try:
-        from tollspan.ledger.central import CentralLedger  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise not_installed(error) from None
-    ledger = CentralLedger(database(parsed))
-    try:
-        yield ledger.tenants
-    finally:
-        ledger.close()
-
-
 def create(parsed: argparse.Namespace) -> int:
     """Make a tenant."""
-    with _tenants(parsed) as tenants:
-        made = tenants.create(parsed.name, actor=author())
+    with open_central(database(parsed)) as ledger:
+        made = ledger.tenants.create(parsed.name, actor=author())
     print_line(
         f"tenant {made.name} is made; `tollspan keys create --tenant {made.name}` comes next"
     )
@@ -45,8 +31,8 @@ def create(parsed: argparse.Namespace) -> int:
 
 def list_(parsed: argparse.Namespace) -> int:
     """List all tenants."""
-    with _tenants(parsed) as tenants:
-        found = tenants.all()
+    with open_central(database(parsed)) as ledger:
+        found = ledger.tenants.all()
     if parsed.json:
         print_json(
             [{"tenant": one.name, "created_at": rfc3339(one.created_unix_ns)} for one in found]
@@ -61,12 +47,12 @@ def list_(parsed: argparse.Namespace) -> int:
 
 def create_key(parsed: argparse.Namespace) -> int:
     """Make a key, and show it."""
-    with _tenants(parsed) as tenants:
+    with open_central(database(parsed)) as ledger:
         if parsed.tenant == _FIRST_TENANT and all(
-            one.name != _FIRST_TENANT for one in tenants.all()
+            one.name != _FIRST_TENANT for one in ledger.tenants.all()
         ):
-            tenants.create(_FIRST_TENANT, actor=author())
-        key, secret = tenants.create_key(
+            ledger.tenants.create(_FIRST_TENANT, actor=author())
+        key, secret = ledger.tenants.create_key(
             parsed.tenant, parsed.scopes, actor=author(), label=parsed.label
         )
     if parsed.json:
@@ -82,8 +68,8 @@ def create_key(parsed: argparse.Namespace) -> int:
 
 def keys(parsed: argparse.Namespace) -> int:
     """List keys."""
-    with _tenants(parsed) as tenants:
-        found = tenants.keys(parsed.tenant)
+    with open_central(database(parsed)) as ledger:
+        found = ledger.tenants.keys(parsed.tenant)
     if parsed.json:
         print_json([_as_json(one) for one in found])
         return 0
@@ -113,8 +99,8 @@ def keys(parsed: argparse.Namespace) -> int:
 
 def revoke(parsed: argparse.Namespace) -> int:
     """End a key."""
-    with _tenants(parsed) as tenants:
-        ended = tenants.revoke(parsed.key, actor=author())
+    with open_central(database(parsed)) as ledger:
+        ended = ledger.tenants.revoke(parsed.key, actor=author())
     if ended is None:
         sys.stderr.write(f"tollspan keys: there is no key {parsed.key!r}\n")
         return 1

@@ -10,6 +10,7 @@ import msgspec
 
 from tollspan.usage import (
     LOCAL_TENANT,
+    OWNERS,
     TOKEN_BUCKETS,
     Adjustment,
     AttributionError,
@@ -31,8 +32,6 @@ MOST_COUNT: Final = 10**13
 _LONGEST_NAME: Final = 512
 _LONGEST_ID: Final = 128
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_OWNERS: Final = ("customer", "session", "user", "agent", "feature", "step", "team", "project",
-                  "service", "environment")  # fmt: skip
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +77,7 @@ def _check(fact: Fact) -> None:
             _check_amounts("charges", (charge.posted, charge.unresolved, charge.overrun))
         return
     attribution, request = fact.call.attribution, fact.call.request
-    for name in _OWNERS:
+    for name in OWNERS:
         value = getattr(attribution, name)
         if value is not None:
             check_value(name, value)

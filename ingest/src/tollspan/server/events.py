@@ -18,8 +18,6 @@ from tollspan.usage import (
     EventVerdicts,
     KeyInfo,
     encode_cloud_event,
-    event_id,
-    event_time,
     rfc3339,
 )
 
@@ -154,7 +152,8 @@ def _written(stored: StoredEvent) -> bytes:
 
 
 def _cursor(stored: StoredEvent) -> str:
-    return write_cursor(f"{event_time(stored.fact)}:{event_id(stored.fact)}")
+    at, own = stored.place
+    return write_cursor(f"{at}:{own}")
 
 
 def _place(cursor: str) -> Place:

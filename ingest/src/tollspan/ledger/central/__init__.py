@@ -22,14 +22,13 @@ from .asking import (
 from .audit import Audit, AuditEntry
 from .measures import GROUPED, UsageSums
 from .opening import Database
-from .reading import FILTERS, EventQuery, EventReader, Place
-from .rows import EVENT_KINDS, LATE, SUSPECTED, StoredEvent
+from .reading import FILTERS, EventQuery, EventReader
+from .rows import LATE, SUSPECTED, Place, StoredEvent
 from .storing import EventStore, Stored
 from .summing import UsageReader
 from .tenants import EVERY_TENANT, SCOPES, ApiKey, Scope, Tenant, Tenants
 
 __all__ = [
-    "EVENT_KINDS",
     "EVERY_TENANT",
     "FILTERS",
     "GROUPED",

@@ -140,7 +140,7 @@ def _sqlite(url: URL) -> Engine:
         raise LedgerUnavailableError(f"{path}: {error.strerror}") from error
     engine = create_engine(
         url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
-        pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE,
+        pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE, hide_parameters=True,
     )  # fmt: skip
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -163,6 +163,7 @@ def _postgresql(url: URL) -> Engine:
     try:
         return create_engine(
             url, connect_args=options, pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE,
+            hide_parameters=True,
             pool_pre_ping=True, pool_timeout=5.0,
         )  # fmt: skip
     except ModuleNotFoundError:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 from sqlalchemy import and_, or_, select
 
+from tollspan.usage import OWNERS
+
 from .opening import Database
-from .rows import OWNERS, StoredEvent, stored_event
+from .rows import Place, StoredEvent, stored_event
 from .tables import EVENTS
 
 FILTERS: Final = (*OWNERS, "kind", "provider", "model", "operation", "outcome", "cost_status",
                   "usage_status")  # fmt: skip
 """What events can be asked for by, besides their time."""
-Place = tuple[int, str]
-"""Where an event stands: its time in nanoseconds since the epoch, its id."""
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +43,18 @@ class EventReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def all(self, tenant: str, query: EventQuery) -> Iterator[StoredEvent]:
+        """Yield a tenant's events, from the first that is asked for to the last, page by page.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer.
+        """
+        while page := self.events(tenant, query):
+            yield from page
+            if len(page) < query.most:
+                return
+            query = msgspec.structs.replace(query, after=page[-1].place)
 
     def events(self, tenant: str, query: EventQuery) -> list[StoredEvent]:
         """Return a page of a tenant's events.

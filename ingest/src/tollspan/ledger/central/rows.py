@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import RowMapping
 
 from tollspan.usage import (
+    OWNERS,
     Adjustment,
     DecisionEvent,
     Fact,
@@ -18,19 +19,14 @@ from tollspan.usage import (
     event_time,
 )
 
-EventKind = str
 USAGE: Final = "usage"
 DECISION: Final = "decision"
 ADJUSTMENT: Final = "adjustment"
 LATE: Final = "late"
 SUSPECTED: Final = "suspected_duplicate"
 """How the server marks events: that came long after they began; that may be counted already."""
-EVENT_KINDS: Final = (USAGE, DECISION, ADJUSTMENT)
-OWNERS: Final = (
-    "customer", "session", "user", "agent", "feature", "step", "team", "project", "service",
-    "environment",
-)  # fmt: skip
-"""The columns that say who pays, named as the dimensions of an `Attribution`."""
+Place = tuple[int, str]
+"""Where an event stands: its time in nanoseconds since the epoch, its id."""
 _SAID_OF_CALLS: Final = (
     *OWNERS, "provider", "model", "operation", "cost_status", "usage_status", "cost_nanousd",
 )  # fmt: skip
@@ -48,6 +44,11 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     fact: Fact
     received_unix_ns: int
     marks: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """Where it stands among others."""
+        return event_time(self.fact), event_id(self.fact)
 
 
 def row_of(tenant: str, fact: Fact, received_ns: int, marks: tuple[str, ...]) -> dict[str, object]:
