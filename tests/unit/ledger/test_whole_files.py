@@ -13,7 +13,7 @@ from tollspan.ledger import replace_file
 @pytest.mark.parametrize("is_durable", [False, True])
 def test_a_file_is_made_and_replaced_for_its_owner_alone(
     tmp_path: Path,
-    is_durable: bool,  # noqa: FBT001 - a parameter of a test
+    is_durable: bool,
 ) -> None:
     path = tmp_path / "state.json"
     for data in (b"first, which is longer", b"second"):
