@@ -6,11 +6,11 @@ import argparse
 import sys
 import time
 
-from benchmarks import breakdown, report, shipping
+from benchmarks import breakdown, report, shipping, traces
 from benchmarks.budgets import command
 from benchmarks.results import NAMES, Results, load, now, run_one, save
 
-_ALL = (*NAMES, "budgets", "shipping", "breakdown")
+_ALL = (*NAMES, "budgets", "shipping", "traces", "breakdown")
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="of `budgets` and `shipping`: see that it runs, write nothing",
+        help="of `budgets`, `shipping` and `traces`: see that it runs, write nothing",
     )
     asked = parser.parse_args()
     for name in asked.names:
@@ -40,7 +40,9 @@ def main() -> None:
         command.run(asked.part or command.PARTS, is_quick=asked.quick)
     if not asked.names or "shipping" in asked.names:
         shipping.run(is_quick=asked.quick)
-    if asked.names and not set(asked.names) - {"budgets", "shipping"}:
+    if not asked.names or "traces" in asked.names:
+        traces.run(is_quick=asked.quick)
+    if asked.names and not set(asked.names) - {"budgets", "shipping", "traces"}:
         return
     results = load() if asked.names else Results()
     for name in [one for one in asked.names if one in NAMES] or NAMES:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.contract.central.making import usage_event
 from tests.contract.ledger.making import new_id, refused
 from tollspan.ledger.central import LATE, SUSPECTED, CentralLedger, EventQuery
-from tollspan.usage import Fact, LedgerError, UsageEvent, event_id
+from tollspan.usage import Entry, Fact, LedgerError, UsageEvent, event_id
 
 ALL = EventQuery(most=10_000)
 
@@ -20,7 +20,7 @@ def statuses(ledger: CentralLedger, *facts: Fact, tenant: str = "acme") -> list[
     return [one.status for one in ledger.events.store(tenant, facts)]
 
 
-def stored(ledger: CentralLedger, tenant: str = "acme") -> list[Fact]:
+def stored(ledger: CentralLedger, tenant: str = "acme") -> list[Entry]:
     return [one.fact for one in ledger.reader.events(tenant, ALL)]
 
 
@@ -173,7 +173,7 @@ def test_pages_show_every_event_once_in_order(
 ) -> None:
     facts = [usage_event(age_seconds=number // 3) for number in range(25)]
     ledger.events.store("acme", facts)
-    found: list[Fact] = []
+    found: list[Entry] = []
     after = None
     while True:
         query = EventQuery(is_newest_first=newest_first, after=after, most=7)
@@ -196,7 +196,7 @@ def test_events_are_found_by_what_they_say_and_by_what_they_do_not(ledger: Centr
     )
     ledger.events.store("acme", [mine, other, nobody])
 
-    def found(**values: str | None) -> list[Fact]:
+    def found(**values: str | None) -> list[Entry]:
         return [one.fact for one in ledger.reader.events("acme", EventQuery(values=values))]
 
     assert found(customer="ann") == [mine]

@@ -70,16 +70,19 @@ from .events import (
     DecisionAction,
     DecisionEvent,
     DecisionNote,
+    Entry,
     Event,
     Fact,
     Mode,
+    Reversal,
     UsageEvent,
+    decode_entry,
     decode_event,
     decode_fact,
     encode_event,
     rfc3339,
 )
-from .foreign_calls import foreign_call, foreign_outcome, named
+from .foreign_calls import foreign_call, foreign_id, foreign_outcome, named
 from .ids import new_call_id, traceparent
 from .outcome import Outcome, OutcomeStatus, Response
 from .refusals import refusal
@@ -176,6 +179,7 @@ __all__ = [
     "DenialSource",
     "Dialect",
     "DocumentReader",
+    "Entry",
     "Event",
     "EventVerdict",
     "EventVerdicts",
@@ -200,6 +204,7 @@ __all__ = [
     "Recovery",
     "Request",
     "Response",
+    "Reversal",
     "ServerState",
     "SessionLimitExceededError",
     "SettledBy",
@@ -219,6 +224,7 @@ __all__ = [
     "check_value",
     "count_of",
     "decode_cloud_event",
+    "decode_entry",
     "decode_event",
     "decode_fact",
     "dialect_of",
@@ -231,6 +237,7 @@ __all__ = [
     "event_id",
     "event_time",
     "foreign_call",
+    "foreign_id",
     "foreign_outcome",
     "format_amount",
     "format_usd",

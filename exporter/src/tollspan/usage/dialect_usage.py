@@ -68,6 +68,7 @@ USAGE_ATTRIBUTES = (
     foreign.LANGFUSE_USAGE,
 )
 """All that is read here."""
+_COUNTED = frozenset(USAGE_ATTRIBUTES)
 # Providers whose own counts of input leave out what was cached.
 _EXCLUSIVE = ("anthropic", "aws.bedrock")
 _LONGEST_TEXT = 20
@@ -108,10 +109,17 @@ def usage_of(
     elif foreign.LANGFUSE_USAGE in attributes:
         said = {**_langfuse(attributes[foreign.LANGFUSE_USAGE]), **attributes}
 
+    counts = {
+        name: count
+        for name in said
+        if name in _COUNTED and (count := count_of(said[name])) is not None
+    }
+
     def first(names: tuple[str, ...]) -> int | None:
-        return next(
-            (count for name in names if (count := count_of(said.get(name))) is not None), None
-        )
+        for name in names:
+            if name in counts:
+                return counts[name]
+        return None
 
     total, made = first(_INPUT), first(_OUTPUT)
     if total is None and made is None:
@@ -120,10 +128,10 @@ def usage_of(
     if is_stream and out > 0:
         out -= dialect.adds_to_streams
     read, written = first(_READ) or 0, first(_WRITTEN) or 0
-    five = count_of(said.get(foreign.ANTHROPIC_CACHE_WRITE_5M)) or 0
-    hour = count_of(said.get(foreign.ANTHROPIC_CACHE_WRITE_1H)) or 0
-    heard = count_of(said.get(foreign.LLM_AUDIO_IN)) or 0
-    spoken = count_of(said.get(foreign.LLM_AUDIO_OUT)) or 0
+    five = counts.get(foreign.ANTHROPIC_CACHE_WRITE_5M, 0)
+    hour = counts.get(foreign.ANTHROPIC_CACHE_WRITE_1H, 0)
+    heard = counts.get(foreign.LLM_AUDIO_IN, 0)
+    spoken = counts.get(foreign.LLM_AUDIO_OUT, 0)
     reasoning = first(_REASONING) or 0
     plain = max(0, written - five - hour)
     cached = read + plain + five + hour

@@ -164,17 +164,43 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     call_id: str | None = None
 
 
+class Reversal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reversal"):
+    """An event that is taken back, since another tells the same call better. Events never change.
+
+    In every sum it counts against what it takes back: less cost, fewer tokens, one call less.
+
+    Attributes:
+        event: What is taken back, as it was stored.
+        at_unix_ns: When, nanoseconds since the epoch.
+        reason: In a word for machines, why.
+        by: The event that counts instead; None for none.
+    """
+
+    event: UsageEvent
+    at_unix_ns: int
+    reason: str
+    by: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The reversal's own id: an event is taken back once."""
+        return f"{self.event.call.id}.r"
+
+
 Event = UsageEvent | DecisionEvent
 """What is known of a call."""
 Fact = UsageEvent | DecisionEvent | Adjustment
 """What a ledger keeps."""
+Entry = Fact | Reversal
+"""What a central ledger keeps, which is told of one call by several."""
 
 _encode = msgspec.json.Encoder().encode
 _decode: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _decode_fact: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
+_decode_entry: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 
-def encode_event(event: Fact) -> bytes:
+def encode_event(event: Entry) -> bytes:
     """Write what a ledger keeps in its own form; text that is no Unicode loses what is not."""
     try:
         return _encode(event)
@@ -210,6 +236,15 @@ def decode_fact(data: bytes | str) -> Fact:
         msgspec.ValidationError: It is nothing of this version; the text names the field.
     """
     return _decode_fact.decode(data)
+
+
+def decode_entry(data: bytes | str) -> Entry:
+    """Read whatever a central ledger keeps, in its own form.
+
+    Raises:
+        msgspec.ValidationError: It is nothing of this version; the text names the field.
+    """
+    return _decode_entry.decode(data)
 
 
 def rfc3339(unix_ns: int) -> str:

@@ -19,6 +19,11 @@ _NOT_BILLED = ("ratelimit", "authentic", "badrequest", "permission", "notfound",
 _MAYBE_BILLED = ("timeout", "cancel", "interrupt", "reset", "incomplete", "abandoned")
 
 
+def foreign_id(trace_id: str, span_id: str) -> str:
+    """Return the id that a program gives the call of a span that it sees, both in hex."""
+    return hashlib.sha256(f"span:{trace_id}:{span_id}".encode()).hexdigest()[:32]
+
+
 def foreign_call(
     found: ForeignSpan,
     trace_id: int,
@@ -27,16 +32,16 @@ def foreign_call(
     started_at_unix_ns: int,
     attribution: Attribution,
     door: str,
+    call_id: str | None = None,
 ) -> Call:
-    """Make the call of a span; its id follows from the span's, so that it is counted once.
+    """Make the call of a span; without `call_id` its id follows from the span's, and is one.
 
     What a span does not tell is assumed where a hold needs it: 8,192 bytes of input, and 2,048
     tokens of output where no limit is told. Where it names a model and no provider, it is assumed
     (and marked) whose models have such names.
     """
-    name = hashlib.sha256(f"span:{trace_id:032x}:{span_id:016x}".encode()).hexdigest()[:32]
     return Call(
-        id=name,
+        id=call_id or foreign_id(f"{trace_id:032x}", f"{span_id:016x}"),
         started_at_unix_ns=started_at_unix_ns,
         request=Request(
             provider=found.provider or assumed_provider(found.model) or "unknown",

@@ -14,19 +14,23 @@ from urllib.parse import quote
 import msgspec
 
 from .answers import EventVerdicts
+from .call import Call
 from .errors import TollspanError
 from .events import (
     DECISION_TYPE,
     USAGE_TYPE,
     Adjustment,
     DecisionEvent,
+    Entry,
     Fact,
+    Reversal,
     UsageEvent,
     as_unicode,
     rfc3339,
 )
 
 ADJUSTMENT_TYPE: Final = "dev.tollspan.adjustment.v1"
+REVERSAL_TYPE: Final = "dev.tollspan.reversal.v1"
 EVENT_MEDIA_TYPE: Final = "application/cloudevents+json"
 BATCH_MEDIA_TYPE: Final = "application/cloudevents-batch+json"
 _AMOUNTS: Final = frozenset(
@@ -78,18 +82,18 @@ _decoder = msgspec.json.Decoder(CloudEvent)
 _batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def encode_cloud_event(fact: Fact) -> bytes:
+def encode_cloud_event(fact: Entry) -> bytes:
     """Write an event for others. Text that is no Unicode loses what is not."""
-    data = _with_strings(msgspec.to_builtins(fact))
+    data, call = _with_strings(msgspec.to_builtins(fact)), _call(fact)
     envelope: dict[str, object] = {
         "specversion": "1.0",
         "id": event_id(fact),
         "source": f"//{quote(_service(fact) or 'tollspan', safe='', errors='replace')}",
         "type": _type(fact),
-        "subject": None if isinstance(fact, Adjustment) else fact.call.attribution.customer,
+        "subject": None if call is None else call.attribution.customer,
         "time": rfc3339(event_time(fact)),
         "datacontenttype": "application/json",
-        "traceparent": None if isinstance(fact, Adjustment) else fact.traceparent,
+        "traceparent": _traceparent(fact),
         "data": data,
     }
     said = {name: value for name, value in envelope.items() if value is not None}
@@ -145,22 +149,43 @@ def decode_cloud_event(data: bytes) -> Fact:
     return fact
 
 
-def event_id(fact: Fact) -> str:
+def event_id(fact: Entry) -> str:
     """Return what tells an event from all others."""
     return fact.call.id if isinstance(fact, UsageEvent) else fact.id
 
 
-def event_time(fact: Fact) -> int:
-    """Return when the call started, or the adjustment was made, in nanoseconds since the epoch."""
-    return fact.at_unix_ns if isinstance(fact, Adjustment) else fact.call.started_at_unix_ns
+def event_time(fact: Entry) -> int:
+    """Return when the call started, or the adjustment was made, in nanoseconds since the epoch.
+
+    What takes an event back is of that event's time, so that it counts in the same period.
+    """
+    if isinstance(fact, Adjustment):
+        return fact.at_unix_ns
+    call = fact.event.call if isinstance(fact, Reversal) else fact.call
+    return call.started_at_unix_ns
 
 
-def _type(fact: Fact) -> str:
+def _call(fact: Entry) -> Call | None:
+    if isinstance(fact, Adjustment):
+        return None
+    return fact.event.call if isinstance(fact, Reversal) else fact.call
+
+
+def _traceparent(fact: Entry) -> str | None:
+    if isinstance(fact, Adjustment):
+        return None
+    return fact.event.traceparent if isinstance(fact, Reversal) else fact.traceparent
+
+
+def _type(fact: Entry) -> str:
+    if isinstance(fact, Reversal):  # nobody sends one: it is the server's own
+        return REVERSAL_TYPE
     return next(name for name, kind in _KINDS.items() if type(fact) is kind)
 
 
-def _service(fact: Fact) -> str | None:
-    return None if isinstance(fact, Adjustment) else fact.call.attribution.service
+def _service(fact: Entry) -> str | None:
+    call = _call(fact)
+    return None if call is None else call.attribution.service
 
 
 def _with_strings(value: object) -> object:

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from tollspan.ledger.central import CentralLedger
 
-from . import events, reports
+from . import events, otlp, reports
 from .limits import BodyLimit
 from .principals import Authenticator
 from .problems import answer_problems, documented
@@ -42,6 +42,7 @@ def create_app(ledger: CentralLedger, settings: ServerSettings) -> FastAPI:
     receiver = Receiver(ledger, settings)
     app.include_router(events.routes(ledger, receiver, settings))
     app.include_router(reports.routes(ledger))
+    app.include_router(otlp.routes(ledger, settings))
     _add_health(app, ledger)
     return app
 

@@ -23,6 +23,7 @@ CLOUD_EVENT: Final[dict[str, Any]] = {
                 "dev.tollspan.usage.v1",
                 "dev.tollspan.decision.v1",
                 "dev.tollspan.adjustment.v1",
+                "dev.tollspan.reversal.v1",
             ]
         },
         "subject": {"type": "string"},

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.unit.server.otlp.bodies import CHAT, STARTED, json_body, span
+from tollspan.ledger.central import ToldCall
 from tollspan.pricing import PriceBook, parse_overrides
-from tollspan.server.otlp import SpanError, ToldCall, read_json, told_call
+from tollspan.server.otlp import SpanError, read_json, told_call
 from tollspan.usage import Attribution, Cost, Usage
 
 BOOK = PriceBook.load()

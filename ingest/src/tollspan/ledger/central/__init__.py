@@ -23,7 +23,9 @@ from .audit import Audit, AuditEntry
 from .measures import GROUPED, UsageSums
 from .opening import Database
 from .reading import FILTERS, EventQuery, EventReader
-from .rows import LATE, SUSPECTED, Place, StoredEvent
+from .rows import FROM_SPAN, LATE, SUSPECTED, Place, StoredEvent
+from .sameness import ToldCall
+from .spans import SpanStore, supersede
 from .storing import EventStore, Stored
 from .summing import UsageReader
 from .tenants import EVERY_TENANT, SCOPES, ApiKey, Scope, Tenant, Tenants
@@ -31,6 +33,7 @@ from .tenants import EVERY_TENANT, SCOPES, ApiKey, Scope, Tenant, Tenants
 __all__ = [
     "EVERY_TENANT",
     "FILTERS",
+    "FROM_SPAN",
     "GROUPED",
     "LATE",
     "NAMED",
@@ -48,6 +51,7 @@ __all__ = [
     "StoredEvent",
     "Tenant",
     "Tenants",
+    "ToldCall",
     "TooMuchError",
     "UsagePage",
     "UsageQuery",
@@ -65,6 +69,7 @@ class CentralLedger:
         name: Where they are, without a password.
         tenants: Whose they are, and who may do what.
         events: Stores events.
+        spans: Stores calls that only spans tell of.
         reader: Reads events.
         usage: Sums what was used, by anything that is known of a call.
         audit: Who changed what.
@@ -83,7 +88,8 @@ class CentralLedger:
         self._database = database
         self.name = database.name
         self.tenants = Tenants(database, clock)
-        self.events = EventStore(database, clock)
+        self.spans = SpanStore(database, clock)
+        self.events = EventStore(database, clock, supersede)
         self.reader = EventReader(database)
         self.usage = UsageReader(database)
         self.audit = Audit(database)

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from tollspan.usage import TOKEN_BUCKETS, DecisionEvent, Fact, UsageEvent
+from tollspan.usage import TOKEN_BUCKETS, DecisionEvent, Entry, Reversal, UsageEvent
 
 from .rows import LATE, SUSPECTED
 
@@ -59,10 +59,12 @@ class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
     quantities: dict[str, int] = {}
 
 
-def measured(fact: Fact, marks: tuple[str, ...]) -> Measured:
+def measured(fact: Entry, marks: tuple[str, ...]) -> Measured:
     """Return what an event adds to sums; nothing where it is neither a call nor a refusal."""
     if isinstance(fact, UsageEvent):
         return _measured_call(fact, marks)
+    if isinstance(fact, Reversal):
+        return [(place, -amount) for place, amount in _measured_call(fact.event, marks)]
     if isinstance(fact, DecisionEvent) and fact.decision.action == "deny":
         bound = fact.decision.bound_nanousd
         found = [(_PLACES["denied"], 1)]
@@ -94,8 +96,10 @@ def _measured_call(event: UsageEvent, marks: tuple[str, ...]) -> Measured:
     return found
 
 
-def quantities_of(fact: Fact) -> tuple[tuple[str, int], ...]:
+def quantities_of(fact: Entry) -> tuple[tuple[str, int], ...]:
     """Return what an event counts besides tokens."""
+    if isinstance(fact, Reversal):
+        return tuple((unit, -count) for unit, count in quantities_of(fact.event))
     if not isinstance(fact, UsageEvent) or fact.usage is None:
         return ()
     return tuple((unit, count) for unit, count in fact.usage.quantities if count)

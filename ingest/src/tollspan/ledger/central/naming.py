@@ -42,19 +42,24 @@ def names_of(tenant: str, fact: Fact) -> Names:
     own = event_id(fact)
     if not isinstance(fact, UsageEvent):
         return Names(
-            event_id=own, own=_key(tenant, "id", own), answer=None, span=None, print=_print(fact)
+            event_id=own, own=id_key(tenant, own), answer=None, span=None, print=_print(fact)
         )
     answer = fact.outcome.response.id
     provider = fact.call.request.provider
     return Names(
         event_id=own,
-        own=_key(tenant, "id", own),
+        own=id_key(tenant, own),
         answer=None if answer is None else _key(tenant, "answer", provider, answer),
         span=None
         if fact.traceparent is None
         else _key(tenant, "span", *fact.traceparent.split("-")[1:3]),
         print=_print(fact),
     )
+
+
+def id_key(tenant: str, own: str) -> bytes:
+    """Return the digest of an event's id."""
+    return _key(tenant, "id", own)
 
 
 def _key(tenant: str, *parts: str) -> bytes:

@@ -27,9 +27,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-from tollspan.usage import Adjustment, Fact, event_time
+from tollspan.usage import Adjustment, Entry, event_time
 
 from .measures import GROUPED, MEASURES, OF_REQUESTS, measured, quantities_of
+from .rows import of_call
 from .tables import METADATA
 
 HOUR_NS: Final = 3_600 * 10**9
@@ -98,8 +99,9 @@ def kind_of(grain: str, dimension: str | None) -> str:
     return grain if dimension is None else f"{grain}:{dimension}"
 
 
-def values_of(fact: Fact) -> Values:
+def values_of(entry: Entry) -> Values:
     """Return an event's values of these dimensions; None for none, or an empty one."""
+    fact = of_call(entry)
     if isinstance(fact, Adjustment):
         return _NOTHING
     attribution, request = fact.call.attribution, fact.call.request
@@ -125,7 +127,7 @@ class _Row(NamedTuple):
 def roll_up(
     connection: Connection,
     tenant: str,
-    facts: Iterable[tuple[Fact, tuple[str, ...]]],
+    facts: Iterable[tuple[Entry, tuple[str, ...]]],
     *,
     is_postgresql: bool,
 ) -> None:

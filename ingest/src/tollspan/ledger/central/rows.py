@@ -11,9 +11,11 @@ from tollspan.usage import (
     OWNERS,
     Adjustment,
     DecisionEvent,
+    Entry,
     Fact,
+    Reversal,
     UsageEvent,
-    decode_fact,
+    decode_entry,
     encode_event,
     event_id,
     event_time,
@@ -22,9 +24,12 @@ from tollspan.usage import (
 USAGE: Final = "usage"
 DECISION: Final = "decision"
 ADJUSTMENT: Final = "adjustment"
+FROM_SPAN: Final = "from_span"
 LATE: Final = "late"
 SUSPECTED: Final = "suspected_duplicate"
-"""How the server marks events: that came long after they began; that may be counted already."""
+"""How the server marks events: that only a span tells of; that came long after they began; that may
+be counted already."""
+REVERSAL: Final = "reversal"
 Place = tuple[int, str]
 """Where an event stands: its time in nanoseconds since the epoch, its id."""
 _SAID_OF_CALLS: Final = (
@@ -41,7 +46,7 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
         marks: What the server saw in it: `late`, `suspected_duplicate`.
     """
 
-    fact: Fact
+    fact: Entry
     received_unix_ns: int
     marks: tuple[str, ...] = ()
 
@@ -51,7 +56,7 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
         return event_time(self.fact), event_id(self.fact)
 
 
-def row_of(tenant: str, fact: Fact, received_ns: int, marks: tuple[str, ...]) -> dict[str, object]:
+def row_of(tenant: str, fact: Entry, received_ns: int, marks: tuple[str, ...]) -> dict[str, object]:
     """Return the row of `EVENTS`."""
     row: dict[str, object] = {
         **dict[str, object].fromkeys(_SAID_OF_CALLS),
@@ -64,6 +69,8 @@ def row_of(tenant: str, fact: Fact, received_ns: int, marks: tuple[str, ...]) ->
     }
     if isinstance(fact, Adjustment):
         return {**row, "kind": ADJUSTMENT, "outcome": fact.action}
+    if isinstance(fact, Reversal):
+        return {**row, **_reversed(fact)}
     attribution, request = fact.call.attribution, fact.call.request
     for name in OWNERS:
         row[name] = getattr(attribution, name)
@@ -75,6 +82,15 @@ def row_of(tenant: str, fact: Fact, received_ns: int, marks: tuple[str, ...]) ->
     return {**row, **_costs(fact), "kind": USAGE, "outcome": fact.outcome.status}
 
 
+def _reversed(reversal: Reversal) -> dict[str, object]:
+    """Return what a reversal's row has of the event's that it takes back, and less than nothing."""
+    event = reversal.event
+    said = row_of("", event, 0, ())
+    taken = {name: said[name] for name in (*_SAID_OF_CALLS, "outcome")}
+    cost = event.cost.amount_nanousd
+    return {**taken, "kind": REVERSAL, "cost_nanousd": None if cost is None else -cost}
+
+
 def _costs(event: UsageEvent) -> dict[str, object]:
     return {
         "cost_status": event.cost.status,
@@ -83,10 +99,15 @@ def _costs(event: UsageEvent) -> dict[str, object]:
     }
 
 
+def of_call(entry: Entry) -> Fact:
+    """Return the event of whose call an entry is: of a reversal, what it takes back."""
+    return entry.event if isinstance(entry, Reversal) else entry
+
+
 def stored_event(row: RowMapping) -> StoredEvent:
     """Read a row of `EVENTS`."""
     return StoredEvent(
-        fact=decode_fact(bytes(row["body"])),
+        fact=decode_entry(bytes(row["body"])),
         received_unix_ns=row["received_ns"],
         marks=tuple(row["marks"].split()),
     )

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, select
 
-from tollspan.usage import Adjustment, Fact, UsageEvent, decode_fact, event_time, value_of
+from tollspan.usage import Adjustment, Entry, UsageEvent, decode_entry, event_time, value_of
 
 from .asking import OUTCOME, Bucket, TooMuchError, UsageQuery
 from .measures import MEASURES, OF_REQUESTS, measured, quantities_of
 from .rollups import HOUR_NS, HOURS_PER_DAY
-from .rows import DECISION, USAGE
+from .rows import DECISION, REVERSAL, USAGE, of_call
 from .tables import EVENTS
 
 MOST_EVENTS: Final = 1_000_000
@@ -70,8 +70,9 @@ def month_start(day: int) -> int:
     return day - moment.day + 1
 
 
-def dimension_of(fact: Fact, name: str) -> str | None:
+def dimension_of(entry: Entry, name: str) -> str | None:
     """Return an event's value of a dimension; None for none, or an empty one."""
+    fact = of_call(entry)
     if isinstance(fact, Adjustment):
         return None
     if name == OUTCOME:
@@ -114,7 +115,7 @@ def scan(
                     f"this needs more than {MOST_EVENTS:,} events to be read: "
                     "ask for a shorter time"
                 )
-            _add(decode_fact(bytes(body)), tuple(marks.split()), query, into)
+            _add(decode_entry(bytes(body)), tuple(marks.split()), query, into)
 
 
 def _events(
@@ -124,7 +125,7 @@ def _events(
     found = select(columns.body, columns.marks).where(
         columns.tenant == tenant,
         columns.time_ns >= span[0],
-        columns.kind.in_((USAGE, DECISION)),
+        columns.kind.in_((USAGE, DECISION, REVERSAL)),
     )
     if span[1] is not None:
         found = found.where(columns.time_ns < span[1])
@@ -134,7 +135,7 @@ def _events(
     return found
 
 
-def _add(fact: Fact, marks: tuple[str, ...], query: UsageQuery, into: Totals) -> None:
+def _add(fact: Entry, marks: tuple[str, ...], query: UsageQuery, into: Totals) -> None:
     amounts = measured(fact, marks)
     if not amounts or any(dimension_of(fact, name) != value for name, value in query.where.items()):
         return

@@ -11,15 +11,16 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
-from tollspan.usage import Fact, LedgerError, event_time
+from tollspan.usage import Entry, Fact, LedgerError, Reversal, event_time
 
+from .keeping import hold_tenant
 from .naming import Names, names_of
 from .opening import Database
 from .rollups import roll_up
 from .rows import LATE, SUSPECTED, row_of
-from .tables import EVENT_KEYS, EVENTS
+from .tables import EVENT_KEYS, EVENTS, SIGHTINGS
 
-_LATE_NS: Final = 3_600 * 10**9
+LATE_NS: Final = 3_600 * 10**9
 _TRIES: Final = 5
 _COLLIDED: Final = frozenset({"40P01", "40001"})  # PostgreSQL: deadlock, serialisation
 _Result = TypeVar("_Result")
@@ -48,6 +49,14 @@ class _Arrival(msgspec.Struct):
     became: Stored | None = None
 
 
+Taken = list[tuple[Reversal, tuple[str, ...]]]
+Supersede = Callable[[Connection, str, Sequence[Fact], int], Taken]
+
+
+def _takes_nothing(*_: object) -> Taken:
+    return []
+
+
 _Owner = tuple[str, bytes]
 """The id of the event that has a name, and what that says it cost."""
 
@@ -58,11 +67,19 @@ class EventStore:
     Args:
         database: Where they are kept.
         clock: Tells the time in nanoseconds since the epoch.
+        supersede: Says, in the transaction that stores events, what they tell better and has to be
+            taken back, with the marks that it has.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], int] = time.time_ns,
+        supersede: Supersede | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._supersede = supersede or _takes_nothing
 
     def store(self, tenant: str, facts: Sequence[Fact]) -> list[Stored]:
         """Store what is new; all is durable when this returns, or nothing was stored.
@@ -75,25 +92,31 @@ class EventStore:
             LedgerUnavailableError: The database does not answer: nothing was stored, send it again.
         """
         arrivals = [_Arrival(fact, names_of(tenant, fact)) for fact in facts]
-        return _patiently(lambda: self._store(tenant, arrivals))
+        return patiently(lambda: self._store(tenant, arrivals))
 
     def _store(self, tenant: str, arrivals: Sequence[_Arrival]) -> list[Stored]:
         now = self._clock()
         for one in arrivals:
             one.became = None
         with self._database.writing() as connection:
+            hold_tenant(connection, tenant)
             new = self._those_with_new_ids(connection, arrivals)
             new = self._those_with_new_answers(connection, new)
             self._claim(connection, [(one, one.names.span) for one in new])
             rows: list[dict[str, object]] = []
             for one in new:
-                late = (LATE,) if now - event_time(one.fact) > _LATE_NS else ()
+                late = (LATE,) if now - event_time(one.fact) > LATE_NS else ()
                 marks = (*(one.became.marks if one.became else ()), *late)
                 one.became = Stored(status="accepted", of=one.names.event_id, marks=marks)
                 rows.append(row_of(tenant, one.fact, now, marks))
             if rows:
+                kept: list[tuple[Entry, tuple[str, ...]]] = [
+                    (one.fact, one.became.marks) for one in new if one.became is not None
+                ]
+                taken = self._supersede(connection, tenant, [one.fact for one in new], now)
+                rows += [row_of(tenant, reversal, now, marks) for reversal, marks in taken]
                 connection.execute(insert(EVENTS), rows)
-                kept = [(one.fact, one.became.marks) for one in new if one.became is not None]
+                kept += taken
                 roll_up(connection, tenant, kept, is_postgresql=self._database.is_postgresql)
         return [one.became for one in arrivals if one.became is not None]
 
@@ -188,11 +211,12 @@ class EventStore:
         Only for times of which no event is taken any more.
         """
         with self._database.writing() as connection:
+            connection.execute(delete(SIGHTINGS).where(SIGHTINGS.c.since_ns < before_unix_ns))
             gone = delete(EVENT_KEYS).where(EVENT_KEYS.c.time_ns < before_unix_ns)
             return connection.execute(gone).rowcount
 
 
-def _patiently(action: Callable[[], _Result]) -> _Result:
+def patiently(action: Callable[[], _Result]) -> _Result:
     """Do something again where two transactions stood in each other's way."""
     for tries in range(1, _TRIES + 1):
         try:

@@ -87,6 +87,26 @@ EVENT_KEYS: Final = Table(
 )
 """By what a call is known: digests of names, with a digest of what the event says it cost."""
 Index("event_keys_by_age", EVENT_KEYS.c.time_ns)
+SIGHTINGS: Final = Table(
+    "sightings",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("trace", Text, primary_key=True),
+    Column("span", Text, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("call", LargeBinary),
+    Column("answer", LargeBinary),
+    Column("alike", LargeBinary),
+    Column("since_ns", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""Spans that told of a call, and the event that it is counted by. Forgotten like `event_keys`."""
+Index("sightings_by_event", SIGHTINGS.c.tenant, SIGHTINGS.c.event_id)
+Index("sightings_by_call", SIGHTINGS.c.call)
+Index("sightings_by_answer", SIGHTINGS.c.answer)
+Index("sightings_by_likeness", SIGHTINGS.c.alike, SIGHTINGS.c.since_ns)
+Index("sightings_by_age", SIGHTINGS.c.since_ns)
 AUDIT: Final = Table(
     "audit",
     METADATA,

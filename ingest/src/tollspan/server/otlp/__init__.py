@@ -1,9 +1,11 @@
 """OTLP/HTTP traces: bodies of spans in, priced usage events out, each call once."""
 
-from .calls import DOOR, ToldCall, event_id_of, told_call
+from .calls import DOOR, event_id_of, told_call
 from .json_body import read_json
 from .protobuf_body import read_protobuf
+from .receiving import SpanReceiver, Taken
 from .replies import JSON, PROTOBUF, failure, success
+from .routes import routes
 from .sent import BodyError, BodyTooLargeError, Sent, SentSpan, SpanError
 
 __all__ = [
@@ -15,11 +17,13 @@ __all__ = [
     "Sent",
     "SentSpan",
     "SpanError",
-    "ToldCall",
+    "SpanReceiver",
+    "Taken",
     "event_id_of",
     "failure",
     "read_json",
     "read_protobuf",
+    "routes",
     "success",
     "told_call",
 ]

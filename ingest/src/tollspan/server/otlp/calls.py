@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Final, Protocol, cast, get_args
 
 import msgspec
 
 from tollspan import semconv
+from tollspan.ledger.central import ToldCall
 from tollspan.usage import (
     OURS,
     TOOL_CALLS,
@@ -43,6 +43,16 @@ _MOST_NANOUSD: Final = 10**16
 _WITH_AMOUNT: Final = ("priced", "partial", "not_billed")
 _DENIED: Final = "deny"
 _LONGEST_NAME: Final = 512
+_OWNED: Final = {
+    name: (dimension, order)
+    for dimension, names in {
+        **OWNERS,
+        "service": (semconv.SERVICE_NAME,),
+        "environment": ENVIRONMENTS,
+    }.items()
+    for order, name in enumerate(names)
+}
+_LAST: Final = (1_000, "")
 
 
 class Rates(Protocol):
@@ -53,26 +63,6 @@ class Rates(Protocol):
     ) -> Cost:
         """Price what a call used."""
         ...
-
-
-class ToldCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call as one span tells it.
-
-    Attributes:
-        event: The event that it makes, unless the call is known already.
-        call_id: The id that the span itself gives its call; None where it gives none.
-        scope: Who tells it: an instrumentor tells each call once.
-        is_framework: It is told from above an SDK.
-        trace_id, span_id, parent_id: Of the span, in hex; `""` for no parent.
-    """
-
-    event: UsageEvent
-    call_id: str | None = None
-    scope: str
-    is_framework: bool
-    trace_id: str
-    span_id: str
-    parent_id: str = ""
 
 
 def told_call(span: SentSpan, rates: Rates) -> ToldCall | None:
@@ -99,8 +89,6 @@ def told_call(span: SentSpan, rates: Rates) -> ToldCall | None:
         call_id=call_id if isinstance(call_id, str) and 0 < len(call_id) <= 128 else None,
         scope=span.scope,
         is_framework=found is not None and found.dialect.sdk is None and span.scope != OURS,
-        trace_id=span.trace_id,
-        span_id=span.span_id,
         parent_id=span.parent_id,
     )
 
@@ -116,6 +104,7 @@ def _event(span: SentSpan, found: ForeignSpan, rates: Rates) -> UsageEvent:
         started_at_unix_ns=span.started_at_unix_ns,
         attribution=owner_of(span),
         door=DOOR,
+        call_id=event_id_of(span.trace_id, span.span_id),
     )
     outcome, usage = foreign_outcome(
         found,
@@ -154,7 +143,7 @@ def _tool_event(span: SentSpan, rates: Rates) -> UsageEvent | None:
     if cost.amount_nanousd is None:
         return None
     call = Call(
-        id="",
+        id=event_id_of(span.trace_id, span.span_id),
         started_at_unix_ns=span.started_at_unix_ns,
         request=request,
         attribution=owner_of(span),
@@ -167,7 +156,7 @@ def _made(
     span: SentSpan, call: Call, outcome: Outcome, usage: Usage | None, cost: Cost
 ) -> UsageEvent:
     return UsageEvent(
-        call=msgspec.structs.replace(call, id=event_id_of(span.trace_id, span.span_id)),
+        call=call,
         decision=DecisionNote(mode="off"),
         outcome=outcome,
         usage=usage,
@@ -188,34 +177,36 @@ def event_id_of(trace_id: str, span_id: str) -> str:
 def owner_of(span: SentSpan) -> Attribution:
     """Return who pays as the span says it, or else its resource; a bad value says nothing."""
     said = {**span.resource, **span.attributes}
-    values: dict[str, object] = {
-        dimension: text
-        for dimension, names in OWNERS.items()
-        if (text := _first_text(said, names)) is not None
-    }
-    values["tags"] = {
-        name.removeprefix(TAGS): value for name, value in said.items() if name.startswith(TAGS)
-    }
+    firsts: dict[str, tuple[int, str]] = {}
+    tags: dict[str, object] = {}
+    for name, value in said.items():
+        place = _OWNED.get(name)
+        if place is not None:
+            dimension, order = place
+            text = _text(value)
+            if text is not None and order < firsts.get(dimension, _LAST)[0]:
+                firsts[dimension] = order, text
+        elif name.startswith(TAGS):
+            tags[name.removeprefix(TAGS)] = value
+    values: dict[str, object] = {dimension: text for dimension, (_, text) in firsts.items()}
+    service, environment = values.pop("service", None), values.pop("environment", None)
+    values["tags"] = tags
     found = read_attribution(values, on_wrong=lambda _: None)
     return msgspec.structs.replace(
         found,
-        service=_checked("service", _first_text(span.resource, (semconv.SERVICE_NAME,))),
-        environment=_checked("environment", _first_text(said, ENVIRONMENTS)),
+        service=_checked("service", service),
+        environment=_checked("environment", environment),
     )
 
 
-def _first_text(said: Mapping[str, Value], names: tuple[str, ...]) -> str | None:
-    """Return the first value that is there, numbers as text."""
-    for name in names:
-        value = said.get(name)
-        if isinstance(value, str) and value:
-            return value
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-    return None
+def _text(value: Value) -> str | None:
+    """Return a value as text, numbers too; None for nothing."""
+    if isinstance(value, str):
+        return value or None
+    return str(value) if type(value) is int else None
 
 
-def _checked(name: str, value: str | None) -> str | None:
+def _checked(name: str, value: object) -> str | None:
     try:
         return None if value is None else check_value(name, value)
     except AttributionError:

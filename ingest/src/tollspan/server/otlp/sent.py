@@ -85,7 +85,7 @@ class SpanError(TollspanError):
     """One span is none that can be kept; the text says why. The others of its body are."""
 
 
-class SentSpan(msgspec.Struct, frozen=True, kw_only=True):
+class SentSpan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A span as it was sent, as far as it is read here.
 
     Attributes:

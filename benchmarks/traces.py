@@ -1,0 +1,174 @@
+"""How many spans a server takes for each second of its CPU time."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import requests
+
+from benchmarks.results import Environment, now
+from tests.unit.server.otlp.bodies import CHAT, protobuf_body, span
+from tollspan.ledger.central import CentralLedger, Scope
+
+SPANS: Final = 102_400
+QUICK_SPANS: Final = 2_048
+_BATCH: Final = 512
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "speed-of-traces.md"
+_PER_TRACE: Final = 4
+_SCOPES: Final[tuple[Scope, ...]] = ("ingest",)
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_LISTENS: Final = re.compile(r"http://\S+")
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """One measurement.
+
+    Attributes:
+        calls_share: What part of the spans were calls to models.
+        spans: How many were sent.
+        seconds: From the first body until the last was answered.
+        cpu_seconds: Of the server, in that time.
+    """
+
+    calls_share: float
+    spans: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def each(self) -> float:
+        """Spans for each second of the server's CPU time."""
+        return self.spans / self.cpu_seconds
+
+
+def run(spans: int = SPANS, *, is_quick: bool = False) -> None:
+    """Measure, print, and write the page; when it is quick, only measure and print."""
+    found = [measure(QUICK_SPANS if is_quick else spans, share) for share in (1.0, 0.2)]
+    print("\n".join(_sentence(one) for one in found))
+    if not is_quick:
+        PAGE.write_text(_page(found))
+
+
+def measure(spans: int, calls_share: float = 1.0) -> Load:
+    """Send spans to a server in another process, over books in SQLite."""
+    with tempfile.TemporaryDirectory(prefix="tollspan-") as folder:
+        where = f"sqlite:{Path(folder) / 'server.db'}"
+        ledger = CentralLedger(where)
+        ledger.tenants.create("acme", actor="benchmark")
+        _, secret = ledger.tenants.create_key("acme", _SCOPES, actor="benchmark")
+        ledger.close()
+        bodies = list(_bodies(spans, calls_share))
+        with _server(where) as (address, pid), requests.Session() as session:
+            session.headers.update(
+                {"Authorization": f"Bearer {secret}", "Content-Type": "application/x-protobuf"}
+            )
+            began, cpu_began = time.perf_counter(), _cpu_seconds(pid)
+            for body in bodies:
+                answer = session.post(f"{address}/v1/traces", data=body, timeout=60)
+                if (answer.status_code, answer.content) != (200, b""):
+                    raise RuntimeError(f"{answer.status_code}: {answer.content[:200]!r}")
+            seconds, cpu = time.perf_counter() - began, _cpu_seconds(pid) - cpu_began
+    return Load(calls_share=calls_share, spans=spans, seconds=seconds, cpu_seconds=cpu)
+
+
+@contextmanager
+def _server(where: str) -> Generator[tuple[str, int]]:
+    command = [sys.executable, "-m", "tollspan.cli", "serve", "--port", "0", "--db", where]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        if server.stdout is None:
+            raise RuntimeError("the server has no output")
+        said = _LISTENS.search(server.stdout.readline())
+        if said is None:
+            raise RuntimeError("the server does not say where it listens")
+        yield said[0], server.pid
+        server.terminate()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return what a process has used of CPU, in user and system mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _bodies(spans: int, calls_share: float) -> Iterator[bytes]:
+    """Yield bodies of spans as large as usual ones: a kilobyte and more for a call."""
+    draw = random.Random(1)
+    started = time.time_ns() - 3_600 * 10**9
+    for first in range(0, spans, _BATCH):
+        yield protobuf_body(
+            *[
+                _span(number, started + number * 10**6, draw, is_call=draw.random() < calls_share)
+                for number in range(first, min(first + _BATCH, spans))
+            ]
+        )
+
+
+def _span(number: int, started: int, draw: random.Random, *, is_call: bool) -> dict[str, Any]:
+    attributes: dict[str, object] = {"http.request.method": "POST", "url.full": "https://a.b/c"}
+    if is_call:
+        attributes = {
+            **CHAT,
+            "gen_ai.response.id": f"chatcmpl-{number:029x}",
+            "gen_ai.request.max_tokens": 1_024,
+            "gen_ai.usage.input_tokens": draw.randint(50, 4_000),
+            "gen_ai.usage.output_tokens": draw.randint(5, 900),
+            "openai.response.service_tier": "default",
+            "server.address": "api.openai.com",
+            "tollspan.customer.id": f"customer-{number % 97}",
+            "session.id": f"session-{number % 1009}",
+            "gen_ai.input.messages": "x" * 400,
+            "gen_ai.output.messages": "y" * 400,
+        }
+    return span(
+        number + 1,
+        traceId=f"{number // _PER_TRACE + 1:032x}",
+        startTimeUnixNano=str(started),
+        endTimeUnixNano=str(started + 10**9),
+        attributes=attributes,
+    )
+
+
+def _sentence(found: Load) -> str:
+    return (
+        f"{found.spans:,} spans, of which {found.calls_share:.0%} were calls to models: "
+        f"{found.each:,.0f} for each second of CPU time, "
+        f"{found.spans / found.seconds:,.0f} a second"
+    )
+
+
+def _page(found: list[Load]) -> str:
+    lines = "\n".join(f"- {_sentence(one)}" for one in found)
+    return f"""# Speed of traces
+
+Written by `python -m benchmarks traces`; do not edit.
+
+{_where(now())}
+
+One process [sends](../how-to/send-traces.md) spans to `tollspan serve` in another, over HTTP on
+loopback, in bodies of {_BATCH} spans in protobuf, one after the other; the books are in SQLite. A
+call's span has {len(CHAT) + 6} attributes that are read and two messages that are not. Each call is
+read, priced, looked for among all that is known, stored and summed. The CPU time is the server's,
+of all its threads.
+
+{lines}
+"""
+
+
+def _where(one: Environment) -> str:
+    return (
+        f"{one.date}. Python {one.python}, SQLite {one.sqlite}, {one.system}, {one.cores} cores. "
+        f"The load of a minute was {one.load:.1f}."
+    )

@@ -1,0 +1,183 @@
+"""Stores calls that only spans tell of, each once, and takes back what another tells better."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from tollspan.usage import Entry, Fact, UsageEvent
+
+from .bulk import insert_rows
+from .candidates import Candidates
+from .keeping import (
+    find_own_by_key,
+    find_own_near,
+    find_sightings,
+    has_sightings,
+    hold_tenant,
+    keep_sightings,
+    taken_back,
+)
+from .naming import Names, names_of
+from .opening import Database
+from .rollups import roll_up
+from .rows import FROM_SPAN, LATE, SUSPECTED, row_of
+from .sameness import (
+    Sighting,
+    ToldCall,
+    Verdict,
+    counted_by,
+    counted_by_own,
+    judge,
+    own_sighting,
+    sighting_of,
+)
+from .storing import LATE_NS, Stored, Taken, patiently
+from .tables import EVENTS
+
+
+class SpanStore:
+    """The calls of a central ledger that spans tell of.
+
+    Args:
+        database: Where they are kept.
+        clock: Tells the time in nanoseconds since the epoch.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], int] = time.time_ns) -> None:
+        self._database = database
+        self._clock = clock
+
+    def store(self, tenant: str, told: Sequence[ToldCall]) -> list[Stored]:
+        """Store the calls that are new; all is durable when this returns, or nothing was stored.
+
+        Args:
+            tenant: Whose they are.
+            told: Calls as spans tell of them, in any order, sent for the first time or again.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer: nothing was stored, send it again.
+        """
+        return patiently(lambda: self._store(tenant, told)) if told else []
+
+    def _store(self, tenant: str, told: Sequence[ToldCall]) -> list[Stored]:
+        with self._database.writing() as connection:
+            hold_tenant(connection, tenant, alone=True)
+            batch = _Batch(connection, tenant, self._clock())
+            stored = batch.take_all(told)
+            batch.write()
+        return stored
+
+
+def supersede(connection: Connection, tenant: str, facts: Sequence[Fact], now_ns: int) -> Taken:
+    """Say what spans told of calls of which a program's own events are being stored.
+
+    Args:
+        connection: Of the transaction that stores the events.
+        tenant: Whose they are.
+        facts: The events, none of which was there.
+        now_ns: When this is, nanoseconds since the epoch.
+
+    Returns:
+        What takes the events of those spans back, to be stored in the same transaction.
+    """
+    if not has_sightings(connection, tenant):
+        return []
+    calls = [fact for fact in facts if isinstance(fact, UsageEvent) and fact.folded is None]
+    batch = _Batch(connection, tenant, now_ns)
+    batch.take_own([own_sighting(call) for call in calls])
+    batch.keep()
+    return batch.taken
+
+
+class _Batch:
+    """One transaction's decisions."""
+
+    def __init__(self, connection: Connection, tenant: str, now_ns: int) -> None:
+        self._connection = connection
+        self._tenant = tenant
+        self._now_ns = now_ns
+        self._known = Candidates()
+        self._names: dict[str, Names] = {}
+        self._events: dict[str, tuple[UsageEvent, tuple[str, ...]]] = {}
+        self.taken: Taken = []
+        self._changed: dict[tuple[str, str], Sighting] = {}
+
+    def take_all(self, told: Sequence[ToldCall]) -> list[Stored]:
+        """Decide on calls that spans tell of."""
+        seen = [sighting_of(one) for one in told]
+        names = [names_of(self._tenant, one.event) for one in told]
+        self._names = {one.event_id: one for one in names}
+        own = find_own_by_key(self._connection, self._tenant, told, names)
+        known = find_sightings(self._connection, self._tenant, seen)
+        above = [
+            one for one, owner in zip(seen, own, strict=True) if one.is_framework and not owner
+        ]
+        self._known = Candidates([*known, *find_own_near(self._connection, self._tenant, above)])
+        became: dict[int, Stored] = {}
+        # What tells most comes first, so that little is taken back; of equals, the earliest.
+        order = sorted(range(len(seen)), key=lambda n: (-seen[n].rank, seen[n].since_unix_ns))
+        for number in order:
+            became[number] = self._take(told[number], seen[number], own[number])
+        return [became[number] for number in range(len(seen))]
+
+    def take_own(self, own: Sequence[Sighting]) -> None:
+        """Decide on events of programs, which are stored whatever is known of their calls."""
+        self._known = Candidates(find_sightings(self._connection, self._tenant, own))
+        for one in own:
+            verdict = judge(one, self._known.of(one))
+            self._settle(verdict)
+            self._known.add(one)
+
+    def write(self) -> None:
+        """Write what was decided on calls that spans tell of."""
+        kept: list[tuple[Entry, tuple[str, ...]]] = [*self._events.values(), *self.taken]
+        rows = [row_of(self._tenant, entry, self._now_ns, marks) for entry, marks in kept]
+        if rows:
+            insert_rows(self._connection, EVENTS, rows)
+            is_postgresql = self._connection.dialect.name == "postgresql"
+            roll_up(self._connection, self._tenant, kept, is_postgresql=is_postgresql)
+        self.keep()
+
+    def keep(self) -> None:
+        """Write who told of which call."""
+        stored = [(event, self._names[name]) for name, (event, _) in self._events.items()]
+        keep_sightings(self._connection, self._tenant, list(self._changed.values()), stored)
+
+    def _take(self, told: ToldCall, seen: Sighting, owner: str | None) -> Stored:
+        verdict = self._judge(seen, owner)
+        self._settle(verdict)
+        kept = counted_by(seen, verdict.counted)
+        if self._changed.setdefault((seen.trace_id, seen.span_id), kept) is kept:
+            self._known.add(kept)
+        if not verdict.stored:
+            return Stored(status="duplicate", of=verdict.of)
+        marks: tuple[str, ...] = (FROM_SPAN, SUSPECTED) if verdict.is_suspected else (FROM_SPAN,)
+        if self._now_ns - seen.event_time_ns > LATE_NS:
+            marks += (LATE,)
+        self._events[seen.event_id] = (told.event, marks)
+        return Stored(status="accepted", of=seen.event_id, marks=marks)
+
+    def _judge(self, seen: Sighting, owner: str | None) -> Verdict:
+        if owner is not None:
+            return self._counted_by_own(seen, counted_by_own(seen, owner))
+        return judge(seen, self._known.of(seen))
+
+    def _counted_by_own(self, seen: Sighting, own: Sighting) -> Verdict:
+        """Return that an own event counts a call, and takes the place of all else that does."""
+        verdict = judge(seen, self._known.of(seen))
+        others = verdict.reversed
+        if not verdict.stored and not verdict.counted.is_own:
+            others += (verdict.counted,)
+        return Verdict(stored=False, counted=own, reversed=others)
+
+    def _settle(self, verdict: Verdict) -> None:
+        """Take back what another event counts."""
+        for one in verdict.reversed:
+            if self._events.pop(one.event_id, None) is None:
+                taken = taken_back(self._connection, self._tenant, one, verdict.of, self._now_ns)
+                self.taken += [] if taken is None else [taken]
+            for moved in self._known.join(one.event_id, verdict.counted):
+                self._changed[moved.trace_id, moved.span_id] = moved

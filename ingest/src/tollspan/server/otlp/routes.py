@@ -1,0 +1,133 @@
+"""`POST /v1/traces`: OTLP/HTTP, for any SDK and any Collector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from tollspan.ledger.central import CentralLedger
+from tollspan.pricing import PriceBook
+from tollspan.server.limits import read_body
+from tollspan.server.principals import Principal, require
+from tollspan.server.problems import ProblemError
+from tollspan.server.settings import ServerSettings
+from tollspan.usage import LedgerUnavailableError
+
+from .receiving import SpanReceiver
+from .replies import JSON, PROTOBUF, failure, success
+
+_UNAVAILABLE: Final = 503
+_BINARY: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
+_STATUS: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["code", "message"],
+    "properties": {"code": {"type": "integer"}, "message": {"type": "string"}},
+}
+_ANSWER: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "partialSuccess": {
+            "type": "object",
+            "required": ["rejectedSpans", "errorMessage"],
+            "properties": {
+                "rejectedSpans": {"type": "string"},
+                "errorMessage": {"type": "string"},
+            },
+        }
+    },
+}
+_REQUEST: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        PROTOBUF: _BINARY,
+        JSON: {"schema": {"type": "object", "description": "ExportTraceServiceRequest"}},
+    },
+}
+_FAILURES: Final = {
+    400: "no OTLP of its encoding",
+    401: "no key, or an unknown one",
+    403: "the key may not",
+    408: "the body came too slowly",
+    413: "too large: send smaller batches",
+    415: "neither protobuf nor JSON, or packed otherwise than by gzip",
+    503: "nothing was stored: send it again",
+}
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class _OtlpRoute(APIRoute):
+    """A route whose failures are told as OTLP has them, in the encoding of the request."""
+
+    def get_route_handler(self) -> _Handler:
+        """Return what answers a request."""
+        inner = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            media_type = _media_type(request) or JSON
+            try:
+                return await inner(request)
+            except ProblemError as error:
+                status, text, headers = error.status, str(error), error.headers
+            except LedgerUnavailableError:
+                status, headers = _UNAVAILABLE, {"Retry-After": "2"}
+                text = "the ledger does not answer now; nothing was stored"
+            body = failure(media_type, status, text)
+            return Response(body, status, headers, media_type)
+
+        return answered
+
+
+def routes(
+    ledger: CentralLedger, settings: ServerSettings, book: PriceBook | None = None
+) -> APIRouter:
+    """Return the route.
+
+    Args:
+        ledger: Where calls go.
+        settings: What is taken.
+        book: By which calls are priced; None for the prices that ship with tollspan.
+    """
+    receiver = SpanReceiver(ledger, settings, book or PriceBook.load())
+    router = APIRouter(prefix="/v1", tags=["traces"], route_class=_OtlpRoute)
+
+    @router.post(
+        "/traces",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "taken; `partialSuccess` tells of spans that were not",
+                "content": {PROTOBUF: _BINARY, JSON: {"schema": _ANSWER}},
+            },
+            **{
+                status: {
+                    "description": said,
+                    "content": {PROTOBUF: _BINARY, JSON: {"schema": _STATUS}},
+                }
+                for status, said in _FAILURES.items()
+            },
+        },
+        openapi_extra={"requestBody": _REQUEST},
+    )
+    async def post_traces(
+        request: Request, who: Annotated[Principal, Depends(require("ingest"))]
+    ) -> Response:
+        """Take spans; calls to models among them are priced, and stored once each."""
+        media_type = _media_type(request)
+        if media_type is None:
+            raise ProblemError(415, f"expected {PROTOBUF} or {JSON}")
+        body = await read_body(request, settings.most_bytes)
+        taken = await run_in_threadpool(receiver.receive, who.tenant, media_type, body)
+        answer = success(media_type, rejected=taken.rejected, message=taken.message)
+        return Response(answer, media_type=media_type)
+
+    return router
+
+
+def _media_type(request: Request) -> str | None:
+    """Return the encoding of a request's body; None where it is none of OTLP's."""
+    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return said if said in (PROTOBUF, JSON) else None
