@@ -7,10 +7,12 @@ import sys
 import time
 
 from benchmarks import breakdown, report, shipping, traces
-from benchmarks.budgets import command
+from benchmarks.budgets import command, folding_page
 from benchmarks.results import NAMES, Results, load, now, run_one, save
 
-_ALL = (*NAMES, "budgets", "shipping", "traces", "breakdown")
+_PAGES = {"folding": folding_page.run, "shipping": shipping.run, "traces": traces.run}
+"""Benchmarks that write a page of their own."""
+_ALL = (*NAMES, "budgets", *_PAGES, "breakdown")
 
 
 def main() -> None:
@@ -27,7 +29,7 @@ def main() -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="of `budgets`, `shipping` and `traces`: see that it runs, write nothing",
+        help=f"of {', '.join(('budgets', *_PAGES))}: see that it runs, write nothing",
     )
     asked = parser.parse_args()
     for name in asked.names:
@@ -38,11 +40,10 @@ def main() -> None:
         return
     if not asked.names or "budgets" in asked.names:
         command.run(asked.part or command.PARTS, is_quick=asked.quick)
-    if not asked.names or "shipping" in asked.names:
-        shipping.run(is_quick=asked.quick)
-    if not asked.names or "traces" in asked.names:
-        traces.run(is_quick=asked.quick)
-    if asked.names and not set(asked.names) - {"budgets", "shipping", "traces"}:
+    for name, run in _PAGES.items():
+        if not asked.names or name in asked.names:
+            run(is_quick=asked.quick)
+    if asked.names and not set(asked.names) - {"budgets", *_PAGES}:
         return
     results = load() if asked.names else Results()
     for name in [one for one in asked.names if one in NAMES] or NAMES:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -14,9 +16,11 @@ import msgspec
 
 from benchmarks.budgets.servers import Servers
 from tollspan.budget import (
+    FOLD_AFTER_SECONDS,
     Account,
     Authority,
     Books,
+    Foldable,
     Hold,
     LeasedLedger,
     LeaseSettings,
@@ -48,59 +52,86 @@ class Place(msgspec.Struct, kw_only=True):
         name: As the tables name it.
         authority, books: What the gate asks, and what the closer posts to.
         fill: Makes accounts that nobody uses.
+        accounts: What is folded.
+        file: The host's ledger; None where events are in memory.
+        url: The shared authority's; empty where there is none.
     """
 
     name: str
     authority: Authority
     books: Books
     fill: Callable[[Iterator[Account]], None]
+    accounts: Foldable
+    file: Path | None = None
+    url: str = ""
 
 
 @contextmanager
-def opened(name: str, servers: Servers) -> Generator[Place]:
-    """Set up one of `NAMES`."""
+def opened(
+    name: str, servers: Servers, *, fold_after_seconds: int | None = FOLD_AFTER_SECONDS
+) -> Generator[Place]:
+    """Set up one of `NAMES`; without seconds it folds nothing by itself."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(TemporaryDirectory()))
         if name == MEMORY:
             memory = MemoryLedger(most_events=1_000)
-            yield Place(name=name, authority=memory, books=memory, fill=_holding(memory))
+            fill = _holding(memory)
+            yield Place(name=name, authority=memory, books=memory, fill=fill, accounts=memory)
             return
-        file = SQLiteLedger(home)
+        file = SQLiteLedger(home, wait_seconds=5, fold_after_seconds=fold_after_seconds)
         stack.callback(file.close)
-        if name == SQLITE:
-            yield Place(name=name, authority=file, books=file, fill=_holding(file))
-            return
+        place = Place(
+            name=name,
+            authority=file,
+            books=file,
+            fill=_holding(file),
+            accounts=file,
+            file=file.path,
+        )
         if name == SQLITE_LEASES:
             leased = LeasedLedger(file, file, file, holder=file.holder, settings=_LEASES)
-            fill = _holding(file)
-        else:
-            url = servers.redis() if name in (REDIS, REDIS_SINGLE) else servers.postgres()
+            _lease(place, leased, stack)
+        elif name != SQLITE:
+            place.url = servers.redis() if name in (REDIS, REDIS_SINGLE) else servers.postgres()
             settings = _LEASES if name in (REDIS, POSTGRES) else _SINGLE
-            leased, fill = _shared(url, settings, file, stack)
-        stack.callback(leased.close)
-        stack.enter_context(_ticking(leased))
-        yield Place(name=name, authority=leased, books=leased, fill=fill)
+            _share(place, file, settings, stack, fold_after_seconds)
+        yield place
 
 
-def _shared(
-    url: str, settings: LeaseSettings, file: SQLiteLedger, stack: ExitStack
-) -> tuple[LeasedLedger, Callable[[Iterator[Account]], None]]:
-    shared = open_authority(url, settings)
+def _lease(place: Place, leased: LeasedLedger, stack: ExitStack) -> None:
+    place.authority = place.books = leased
+    stack.callback(leased.close)
+    stack.enter_context(_ticking(leased))
+
+
+def _share(
+    place: Place,
+    file: SQLiteLedger,
+    settings: LeaseSettings,
+    stack: ExitStack,
+    fold_after_seconds: int | None,
+) -> None:
+    shared = open_authority(place.url, settings)
     stack.callback(shared.close)
     shared.open_epoch()
-    settling = SettlingBooks(file, shared, name=name_of(url))
+    settling = SettlingBooks(
+        file, shared, name=name_of(place.url), fold_after_seconds=fold_after_seconds
+    )
     stack.callback(settling.close, 5.0)
-    leased = LeasedLedger(shared, settling, holder=lambda: secrets.token_hex(8), settings=settings)
-    return leased, _charging(shared)
+    place.accounts, place.fill = shared, _charging(shared)
+    holder = partial(secrets.token_hex, 8)
+    _lease(place, LeasedLedger(shared, settling, holder=holder, settings=settings), stack)
 
 
 def _holding(ledger: MemoryLedger | SQLiteLedger) -> Callable[[Iterator[Account]], None]:
     """Make accounts by holds that come to nothing."""
 
+    numbers = itertools.count()
+
     def fill(accounts: Iterator[Account]) -> None:
-        for number, some in enumerate(_chunks(accounts)):
+        for some in _chunks(accounts):
             legs = tuple([(account, 1) for account in some])
-            call_id = f"filling-{number}"
+            call_id = f"filling-{next(numbers)}"
             assert ledger.hold(Hold(call_id=call_id, started_at_unix_ns=0, legs=legs)) is None
             ledger.release_soon(call_id)
 
@@ -110,12 +141,17 @@ def _holding(ledger: MemoryLedger | SQLiteLedger) -> Callable[[Iterator[Account]
 def _charging(shared: SharedAuthority) -> Callable[[Iterator[Account]], None]:
     """Make accounts by calls that were made without a lease."""
 
+    numbers = itertools.count()
+
     def fill(accounts: Iterator[Account]) -> None:
-        for number, some in enumerate(_chunks(accounts)):
+        for some in _chunks(accounts):
             charges = tuple(
-                [Charge(budget_id=one.budget_id, scope=one.scope, posted=1) for one in some]
+                [
+                    Charge(budget_id=one.budget_id, scope=one.scope, period=one.period, posted=1)
+                    for one in some
+                ]
             )
-            call_id = f"filling-{number}"
+            call_id = f"filling-{next(numbers)}"
             shared.settle([Settlement(call_id=call_id, lease_id=None, charges=charges)])
 
     return fill

@@ -40,3 +40,13 @@ class Servers:
         self._count += 1
         self._postgres.sql(f"CREATE DATABASE bench_{self._count}")
         return self._postgres.url_of(f"bench_{self._count}")
+
+    def taken(self, url: str) -> int:
+        """Return how many bytes the accounts of an authority take: all that its Redis has."""
+        if url.startswith("redis"):
+            assert self._redis is not None
+            lines = self._redis.ask("INFO memory").splitlines()
+            return int(next(one for one in lines if one.startswith("used_memory:")).split(":")[1])
+        assert self._postgres is not None
+        asked = "SELECT pg_total_relation_size('tollspan.accounts')"
+        return int(self._postgres.sql(asked, url.rsplit("/", 1)[1]))
