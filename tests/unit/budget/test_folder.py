@@ -24,6 +24,7 @@ class World:
         self.seconds = 0.0
         self.looks = 0
         self.orders = 0
+        self.piece_seconds = 0.0
         self.ledger = MemoryLedger(unix_clock=lambda: self.unix_ns)
 
     def look(self, most: int) -> FoldLook:
@@ -32,6 +33,7 @@ class World:
 
     def fold(self, order: FoldOrder) -> bool:
         self.orders += 1
+        self.go_on(self.piece_seconds)
         return self.ledger.fold(order)
 
     def folder(self, chance: float = 0.0) -> Folder:
@@ -94,6 +96,36 @@ def test_two_that_fold_do_not_hurry_each_other() -> None:
             one.step()
         world.go_on(0.1)
     assert world.orders <= 11
+
+
+@pytest.mark.parametrize(
+    ("hours", "pieces"),
+    [pytest.param(5, 1, id="in time"), pytest.param(6, 3, id="behind")],
+)
+def test_a_run_that_is_behind_is_done_in_more_pieces_for_a_bounded_time(
+    hours: int, pieces: int
+) -> None:
+    world = World()
+    world.piece_seconds = 0.008
+    world.fill(2_000)
+    folder = world.folder()
+    folder.step()
+    assert world.orders == 1
+    world.go_on(hours * 3_600)
+    folder.step()
+    assert world.orders == 1 + pieces
+
+
+def test_a_run_that_is_behind_ends_where_there_are_no_more_accounts() -> None:
+    world = World()
+    world.fill(1_000)
+    folder = world.folder()
+    folder.step()
+    world.go_on(6 * 3_600)
+    folder.step()
+    assert world.orders == 5
+    folder.step()
+    assert world.orders == 5
 
 
 def test_a_clock_that_is_years_ahead_for_some_hours_folds_nothing() -> None:
