@@ -114,7 +114,7 @@ def test_an_empty_batch_is_nothing(ledger: CentralLedger) -> None:
 def test_forgotten_names_are_those_before_a_time_only(ledger: CentralLedger) -> None:
     old, new = usage_event(age_seconds=90_000, answer="r1"), usage_event(answer="r2")
     ledger.events.store("acme", [old, new])
-    assert ledger.events.forget_names(old.call.started_at_unix_ns + 1) == 2
+    assert ledger.forget_names(old.call.started_at_unix_ns + 1) == 2
     assert statuses(ledger, new) == ["duplicate"]
 
 

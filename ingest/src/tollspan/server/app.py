@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from tollspan.ledger.central import CentralLedger
 
 from . import events, otlp, reports
+from .housekeeping import Housekeeper
 from .limits import BodyLimit
 from .principals import Authenticator
 from .problems import answer_problems, documented
@@ -21,12 +22,15 @@ from .settings import ServerSettings
 _UNKNOWN_TO_US = "422"
 
 
-def create_app(ledger: CentralLedger, settings: ServerSettings) -> FastAPI:
+def create_app(
+    ledger: CentralLedger, settings: ServerSettings, housekeeper: Housekeeper | None = None
+) -> FastAPI:
     """Return the server as an ASGI application.
 
     Args:
         ledger: The books; whoever made them closes them.
         settings: What it takes.
+        housekeeper: Of whom `/readyz` tells; None where none works here.
     """
     app = _Described(
         title="tollspan",
@@ -43,7 +47,7 @@ def create_app(ledger: CentralLedger, settings: ServerSettings) -> FastAPI:
     app.include_router(events.routes(ledger, receiver, settings))
     app.include_router(reports.routes(ledger))
     app.include_router(otlp.routes(ledger, settings))
-    _add_health(app, ledger)
+    _add_health(app, ledger, housekeeper)
     return app
 
 
@@ -57,7 +61,7 @@ class _Described(FastAPI):
         return self.openapi_schema
 
 
-def _add_health(app: FastAPI, ledger: CentralLedger) -> None:
+def _add_health(app: FastAPI, ledger: CentralLedger, housekeeper: Housekeeper | None) -> None:
     @app.get("/healthz", tags=["health"])
     def healthz() -> dict[str, str]:
         """Say that the server runs."""
@@ -65,10 +69,14 @@ def _add_health(app: FastAPI, ledger: CentralLedger) -> None:
 
     @app.get("/readyz", tags=["health"], responses=documented(503))
     def readyz(response: Response) -> dict[str, str]:
-        """Say that the server can store what it is sent."""
+        """Say that the server can store what it is sent, and how its housekeeping does."""
         response.headers["Cache-Control"] = "no-store"
         ledger.check()
-        return {"status": "ok"}
+        return (
+            {"status": "ok"}
+            if housekeeper is None
+            else {"status": "ok", "housekeeping": housekeeper.state()}
+        )
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

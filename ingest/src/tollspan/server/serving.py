@@ -11,6 +11,7 @@ import uvicorn
 from tollspan.ledger.central import CentralLedger
 
 from .app import create_app
+from .housekeeping import Housekeeper
 from .settings import ServerSettings
 
 _GRACE_SECONDS: Final = 10
@@ -30,9 +31,13 @@ def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda 
         LedgerError: The database can't be opened.
     """
     ledger = CentralLedger(settings.database)
+    housekeeper = Housekeeper(ledger, settings)
     try:
-        _Announcing(configured(ledger, settings), ledger.name, announce).run()
+        server = _Announcing(configured(ledger, settings, housekeeper), ledger.name, announce)
+        housekeeper.start()
+        server.run()
     finally:
+        housekeeper.stop()
         ledger.close()
 
 
@@ -54,10 +59,12 @@ class _Announcing(uvicorn.Server):
             self._announce(f"tollspan serves {self._books} at {scheme}://{shown}:{port}")
 
 
-def configured(ledger: CentralLedger, settings: ServerSettings) -> uvicorn.Config:
+def configured(
+    ledger: CentralLedger, settings: ServerSettings, housekeeper: Housekeeper | None = None
+) -> uvicorn.Config:
     """Return how uvicorn serves these books."""
     return uvicorn.Config(
-        create_app(ledger, settings),
+        create_app(ledger, settings, housekeeper),
         host=settings.host,
         port=settings.port,
         ssl_certfile=settings.certificate,

@@ -20,6 +20,8 @@ from .asking import (
     is_usage_dimension,
 )
 from .audit import Audit, AuditEntry
+from .claims import Claims
+from .forgetting import AT_ONCE, forget_names
 from .measures import GROUPED, UsageSums
 from .opening import Database
 from .reading import FILTERS, EventQuery, EventReader
@@ -43,6 +45,7 @@ __all__ = [
     "AuditEntry",
     "Bucket",
     "CentralLedger",
+    "Claims",
     "EventQuery",
     "Order",
     "Place",
@@ -73,6 +76,7 @@ class CentralLedger:
         reader: Reads events.
         usage: Sums what was used, by anything that is known of a call.
         audit: Who changed what.
+        claims: Which process does work that one does at a time.
 
     Args:
         where: `sqlite:PATH` or `postgresql://…`.
@@ -93,6 +97,7 @@ class CentralLedger:
         self.reader = EventReader(database)
         self.usage = UsageReader(database)
         self.audit = Audit(database)
+        self.claims = Claims(database, clock)
 
     def check(self) -> None:
         """Ask the database for something.
@@ -102,6 +107,16 @@ class CentralLedger:
         """
         with self._database.reading() as connection:
             connection.exec_driver_sql("SELECT 1")
+
+    def forget_names(self, before_unix_ns: int, most: int = AT_ONCE) -> int:
+        """Forget by what some of the events before a time are known; 0 when all is forgotten.
+
+        Only for times of which no event is taken any more.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer.
+        """
+        return forget_names(self._database, before_unix_ns, most)
 
     def close(self) -> None:
         """Close all connections."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -18,7 +18,7 @@ from .naming import Names, names_of
 from .opening import Database
 from .rollups import roll_up
 from .rows import LATE, SUSPECTED, row_of
-from .tables import EVENT_KEYS, EVENTS, SIGHTINGS
+from .tables import EVENT_KEYS, EVENTS
 
 LATE_NS: Final = 3_600 * 10**9
 _TRIES: Final = 5
@@ -204,16 +204,6 @@ class EventStore:
         connection.execute(
             update(EVENT_KEYS).where(EVENT_KEYS.c.key == key).values(event_id=event_id)
         )
-
-    def forget_names(self, before_unix_ns: int) -> int:
-        """Forget by what events before a time are known; return how many names that were.
-
-        Only for times of which no event is taken any more.
-        """
-        with self._database.writing() as connection:
-            connection.execute(delete(SIGHTINGS).where(SIGHTINGS.c.since_ns < before_unix_ns))
-            gone = delete(EVENT_KEYS).where(EVENT_KEYS.c.time_ns < before_unix_ns)
-            return connection.execute(gone).rowcount
 
 
 def patiently(action: Callable[[], _Result]) -> _Result:
