@@ -1,7 +1,7 @@
 """The central ledger: the books of many hosts and many tenants, in SQLite or PostgreSQL.
 
-`CentralLedger` opens it; its parts are tenants and keys, events, and the audit log. Everything here
-is synchronous, safe for threads, and durable when it returns.
+`CentralLedger` opens it; its parts are tenants and keys, events, rules, and the audit log. Everything
+here is synchronous, safe for threads, and durable when it returns.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .measures import GROUPED, UsageSums
 from .opening import Database
 from .reading import FILTERS, EventQuery, EventReader
 from .rows import FROM_SPAN, LATE, SUSPECTED, Place, StoredEvent
+from .rules import RulesDocument, RulesHead, RulesStore, RulesVersion
 from .sameness import ToldCall
 from .spans import SpanStore, supersede
 from .storing import EventStore, Stored
@@ -49,6 +50,10 @@ __all__ = [
     "EventQuery",
     "Order",
     "Place",
+    "RulesDocument",
+    "RulesHead",
+    "RulesStore",
+    "RulesVersion",
     "Scope",
     "Stored",
     "StoredEvent",
@@ -75,6 +80,7 @@ class CentralLedger:
         spans: Stores calls that only spans tell of.
         reader: Reads events.
         usage: Sums what was used, by anything that is known of a call.
+        rules: The tenants' rules, with their history.
         audit: Who changed what.
         claims: Which process does work that one does at a time.
 
@@ -96,6 +102,7 @@ class CentralLedger:
         self.events = EventStore(database, clock, supersede)
         self.reader = EventReader(database)
         self.usage = UsageReader(database)
+        self.rules = RulesStore(database, clock)
         self.audit = Audit(database)
         self.claims = Claims(database, clock)
 

@@ -119,3 +119,16 @@ AUDIT: Final = Table(
     Column("details", Text, nullable=False),
 )
 Index("audit_of_tenant", AUDIT.c.tenant, AUDIT.c.number)
+RULES: Final = Table(
+    "rules",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("put_ns", BigInteger, nullable=False),
+    Column("rolled_back_to", Integer),
+)
+"""Every rules' document that a tenant ever had, as it was put; no row is ever changed."""
