@@ -128,9 +128,7 @@ def test_of_many_that_put_at_once_each_has_a_version_of_its_own(
     assert sorted(one.version for one in made) == list(range(1, 25))
 
 
-def test_of_many_that_expect_the_same_one_puts_its_rules(
-    ledger: CentralLedger, where: str
-) -> None:
+def test_of_many_that_expect_the_same_one_puts_its_rules(ledger: CentralLedger, where: str) -> None:
     first = put(ledger, FIRST)
     other = CentralLedger(where)
 

@@ -16,6 +16,7 @@ from .limits import BodyLimit
 from .principals import Authenticator
 from .problems import answer_problems, documented
 from .receiving import Receiver
+from .rules import RulesInForce
 from .schemas import described
 from .settings import ServerSettings
 
@@ -43,6 +44,7 @@ def create_app(
     app.state.authenticator = Authenticator(ledger.tenants)
     app.add_middleware(BodyLimit, most_bytes=settings.most_bytes, seconds=settings.body_seconds)
     answer_problems(app)
+    app.state.rules = RulesInForce(ledger.rules)
     receiver = Receiver(ledger, settings)
     app.include_router(events.routes(ledger, receiver, settings))
     app.include_router(reports.routes(ledger))

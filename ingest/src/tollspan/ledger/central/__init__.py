@@ -1,7 +1,7 @@
 """The central ledger: the books of many hosts and many tenants, in SQLite or PostgreSQL.
 
-`CentralLedger` opens it; its parts are tenants and keys, events, rules, and the audit log. Everything
-here is synchronous, safe for threads, and durable when it returns.
+`CentralLedger` opens it; its parts are tenants and keys, events, rules, and the audit log.
+Everything here is synchronous, safe for threads, and durable when it returns.
 """
 
 from __future__ import annotations

@@ -100,9 +100,7 @@ class RulesStore:
             query = query.where(RULES.c.version < before)
         query = query.order_by(RULES.c.version.desc()).limit(most)
         with self._database.reading() as connection:
-            return [
-                RulesVersion(**_fields(row)) for row in connection.execute(query).mappings()
-            ]
+            return [RulesVersion(**_fields(row)) for row in connection.execute(query).mappings()]
 
     def put(
         self,
@@ -121,7 +119,7 @@ class RulesStore:
             tenant: Whose rules they are.
             text: The document.
             actor: Who puts it.
-            is_expected: Is asked of what is in force (None for nothing), while nobody can change it.
+            is_expected: Is asked of what is in force (None for nothing), while nobody changes it.
             rolled_back_to: The version of which it is the text.
 
         Raises:

@@ -1,0 +1,5 @@
+"""The tenants' rules: which are in force, and how they are shown, put and rolled back."""
+
+from .in_force import NO_RULES, RulesInForce, TenantRules
+
+__all__ = ["NO_RULES", "RulesInForce", "TenantRules"]
