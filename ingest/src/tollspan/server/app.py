@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from tollspan.ledger.central import CentralLedger
 
-from . import events, otlp, reports
+from . import events, otlp, page, reports
 from .housekeeping import Housekeeper
 from .limits import BodyLimit
 from .principals import Authenticator
@@ -49,6 +49,7 @@ def create_app(
     app.include_router(events.routes(ledger, receiver, settings))
     app.include_router(reports.routes(ledger))
     app.include_router(otlp.routes(ledger, settings))
+    app.include_router(page.routes(ledger))
     _add_health(app, ledger, housekeeper)
     return app
 

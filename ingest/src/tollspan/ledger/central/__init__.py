@@ -28,6 +28,7 @@ from .reading import FILTERS, EventQuery, EventReader
 from .rows import FROM_SPAN, LATE, SUSPECTED, Place, StoredEvent
 from .rules import RulesDocument, RulesHead, RulesStore, RulesVersion
 from .sameness import ToldCall
+from .sessions import Sessions
 from .spans import SpanStore, supersede
 from .storing import EventStore, Stored
 from .summing import UsageReader
@@ -55,6 +56,7 @@ __all__ = [
     "RulesStore",
     "RulesVersion",
     "Scope",
+    "Sessions",
     "Stored",
     "StoredEvent",
     "Tenant",
@@ -76,6 +78,7 @@ class CentralLedger:
     Attributes:
         name: Where they are, without a password.
         tenants: Whose they are, and who may do what.
+        sessions: Who looks at the page.
         events: Stores events.
         spans: Stores calls that only spans tell of.
         reader: Reads events.
@@ -100,6 +103,7 @@ class CentralLedger:
         self.tenants = Tenants(database, clock)
         self.spans = SpanStore(database, clock)
         self.events = EventStore(database, clock, supersede)
+        self.sessions = Sessions(database, clock)
         self.reader = EventReader(database)
         self.usage = UsageReader(database)
         self.rules = RulesStore(database, clock)

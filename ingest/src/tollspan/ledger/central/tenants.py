@@ -136,7 +136,7 @@ class Tenants:
         if tenant is not None:
             query = query.where(KEYS.c.tenant == tenant)
         with self._database.reading() as connection:
-            return [_key(row) for row in connection.execute(query).mappings()]
+            return [api_key(row) for row in connection.execute(query).mappings()]
 
     def revoke(self, key_id: str, *, actor: str, tenant: str | None = None) -> ApiKey | None:
         """End a key; return it, or None where the tenant (anybody, if None) has none such."""
@@ -148,8 +148,8 @@ class Tenants:
             if row["revoked_ns"] is None:
                 connection.execute(update(KEYS).where(KEYS.c.id == key_id).values(revoked_ns=now))
                 note(connection, row["tenant"], now, actor, "key.revoked", key_id)
-                return msgspec.structs.replace(_key(row), revoked_unix_ns=now)
-            return _key(row)
+                return msgspec.structs.replace(api_key(row), revoked_unix_ns=now)
+            return api_key(row)
 
     def whose(self, secret: str) -> ApiKey | None:
         """Return the key that this is the secret of; None for none, or one that was revoked.
@@ -166,7 +166,7 @@ class Tenants:
         is_right = hmac.compare_digest(_digest(secret), stored)
         if row is None or not is_right or row["revoked_ns"] is not None:
             return None
-        return _key(row)
+        return api_key(row)
 
 
 def _is_tenant(connection: Connection, name: str) -> bool:
@@ -189,7 +189,8 @@ def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
-def _key(row: RowMapping) -> ApiKey:
+def api_key(row: RowMapping) -> ApiKey:
+    """Read a row of `KEYS`."""
     return ApiKey(
         id=row["id"],
         tenant=row["tenant"],

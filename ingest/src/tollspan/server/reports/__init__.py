@@ -8,9 +8,9 @@ from tollspan.ledger.central import CentralLedger
 from tollspan.pricing import PriceBook
 
 from .focus import focus_routes
-from .usage import usage_routes
+from .usage import UsageParameters, usage_routes
 
-__all__ = ["focus_routes", "routes", "usage_routes"]
+__all__ = ["UsageParameters", "focus_routes", "routes", "usage_routes"]
 
 
 def routes(ledger: CentralLedger, book: PriceBook | None = None) -> APIRouter:
