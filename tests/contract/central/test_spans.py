@@ -25,6 +25,7 @@ from tollspan.ledger.central import (
     UsageQuery,
 )
 from tollspan.usage import (
+    OURS,
     Attribution,
     Call,
     Cost,
@@ -401,3 +402,80 @@ def test_an_event_that_claims_a_spans_id_is_a_conflict(ledger: CentralLedger) ->
     statuses(ledger, seen)
     forged = usage_event(seen.event.call.id, cost=1)
     assert [one.status for one in ledger.events.store("acme", [forged])] == ["conflict"]
+
+
+def test_spans_are_known_again_however_many_are_alike_in_their_trace(
+    ledger: CentralLedger,
+) -> None:
+    seen = [told(n, service=None) for n in range(1, 20_402)]
+    for start in range(0, len(seen), 5_000):
+        ledger.spans.store("acme", seen[start : start + 5_000])
+    assert set(statuses(ledger, *seen[-200:], *seen[:200])) == {"duplicate"}
+
+
+@pytest.mark.parametrize("is_dear_first", [True, False], ids=["dear first", "cheap first"])
+@pytest.mark.parametrize("is_together", [True, False], ids=["together", "apart"])
+def test_of_two_that_tell_as_much_the_dearer_one_counts(
+    ledger: CentralLedger, is_dear_first: bool, is_together: bool
+) -> None:
+    pair = [told(1, answer="a"), told(2, OTHER_SDK, trace=2, into=9, answer="a")]
+    for batch in (
+        [pair] if is_together else [[one] for one in sorted(pair, reverse=is_dear_first, key=cost)]
+    ):
+        ledger.spans.store("acme", batch)
+    assert (calls(ledger), spent(ledger)) == (1, 200)
+
+
+def cost(one: ToldCall) -> int:
+    return one.event.cost.amount_nanousd or 0
+
+
+def test_a_proxy_and_its_client_that_both_stamp_an_answers_span_tell_of_one_call(
+    ledger: CentralLedger,
+) -> None:
+    client = told(1, OURS, answer="a", call_id="c" * 32, service="client")
+    proxy = told(1, OURS, trace=2, since=3, ms=90, answer="a", call_id="p" * 32, service="proxy")
+    assert statuses(ledger, client, proxy) == ["accepted", "duplicate"]
+
+
+def test_a_second_answer_is_a_second_call_however_alike(ledger: CentralLedger) -> None:
+    below = told(2, SDK, parent=1, since=1, ms=98, answer="a")
+    statuses(ledger, told(1, FRAMEWORK), below)
+    other = told(3, OTHER_SDK, parent=1, since=2, ms=90, answer="b")
+    assert statuses(ledger, other) == ["accepted"]
+    assert calls(ledger) == 2
+
+
+def test_own_events_that_come_one_by_one_each_take_the_place_of_one_span(
+    ledger: CentralLedger,
+) -> None:
+    seen = [told(n, since=n, ms=100 - 2 * n) for n in range(1, 21)]
+    ledger.spans.store("acme", seen)
+    for n, one in enumerate(reversed(seen)):
+        elsewhere = f"00-{1:032x}-{900 + n:016x}-01"
+        event = msgspec.structs.replace(own(f"{n:032x}", one), traceparent=elsewhere)
+        ledger.events.store("acme", [event])
+    assert (calls(ledger), spent(ledger)) == (20, 20 * 77)
+
+
+@pytest.mark.parametrize("is_own_first", [True, False], ids=["own first", "span first"])
+def test_whichever_of_two_that_cannot_be_told_apart_comes_second_is_marked(
+    ledger: CentralLedger, is_own_first: bool
+) -> None:
+    seen = told(1, FRAMEWORK, parent=9, out=3)
+    event = msgspec.structs.replace(own("x" * 32, told(1)), traceparent=f"00-{1:032x}-{9:016x}-01")
+    for step in (is_own_first, not is_own_first):
+        if step:
+            ledger.events.store("acme", [event])
+        else:
+            ledger.spans.store("acme", [seen])
+    assert calls(ledger) == 2
+    assert sum(SUSPECTED in each for each in marks(ledger)) == 1
+
+
+def test_what_is_taken_back_can_be_left_out(ledger: CentralLedger) -> None:
+    below = told(2, parent=1, since=1, ms=98, cached=5)
+    statuses(ledger, told(1, FRAMEWORK))
+    statuses(ledger, below)
+    found = ledger.reader.events("acme", EventQuery(is_only_counted=True))
+    assert [one.fact for one in found] == [below.event]

@@ -63,6 +63,7 @@ from .errors import (
 from .estimate import estimate_input_tokens, estimate_tokens
 from .events import (
     DECISION_TYPE,
+    REVERSAL_SUFFIX,
     USAGE_TYPE,
     Adjustment,
     AdjustmentAction,
@@ -149,6 +150,7 @@ __all__ = [
     "PICOUSD_PER_NANOUSD",
     "PICOUSD_PER_USD",
     "REQUESTS",
+    "REVERSAL_SUFFIX",
     "SECONDS",
     "SPAN_ATTRIBUTES",
     "TAG_PREFIX",

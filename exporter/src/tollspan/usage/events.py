@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 import msgspec
 
@@ -164,6 +164,10 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     call_id: str | None = None
 
 
+REVERSAL_SUFFIX: Final = ".r"
+"""Behind the id of an event, it is the id of what takes the event back."""
+
+
 class Reversal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reversal"):
     """An event that is taken back, since another tells the same call better. Events never change.
 
@@ -184,7 +188,7 @@ class Reversal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     @property
     def id(self) -> str:
         """The reversal's own id: an event is taken back once."""
-        return f"{self.event.call.id}.r"
+        return self.event.call.id + REVERSAL_SUFFIX
 
 
 Event = UsageEvent | DecisionEvent

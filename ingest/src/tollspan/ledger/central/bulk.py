@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import Column, Connection, Row, Table
@@ -65,6 +66,50 @@ def find_rows(
             _MARKS[connection.dialect.name],
         )
         yield from connection.exec_driver_sql(statement, (*where.values(), *some))
+
+
+def find_pairs(
+    connection: Connection,
+    wanted: Column[Any],
+    among: tuple[Column[Any], Column[Any]],
+    pairs: Collection[tuple[str, str]],
+    where: Mapping[str, object],
+) -> Iterator[Any]:
+    """Yield a column of the rows of which two columns together are one of these pairs.
+
+    The pairs lead: SQLite would look through all else that an index of both begins with.
+
+    Args:
+        connection: To the database.
+        wanted: A column of a table.
+        among: Two more of that table's.
+        pairs: What those two may be; any number.
+        where: As for `find_rows`.
+    """
+    said = tuple(pairs)
+    mark = _MARKS[connection.dialect.name]
+    for start in range(0, len(said), _AT_ONCE):
+        some = said[start : start + _AT_ONCE]
+        statement = _pairing(
+            among[0].table.name, wanted.name, (among[0].name, among[1].name), len(some),
+            tuple(where), mark,
+        )  # fmt: skip
+        values = (*chain.from_iterable(some), *where.values())
+        for row in connection.exec_driver_sql(statement, values):
+            yield row[0]
+
+
+@lru_cache(maxsize=1_024)
+def _pairing(
+    table: str, wanted: str, among: tuple[str, str], count: int, where: tuple[str, ...], mark: str
+) -> str:
+    pairs = ", ".join([f"({mark}, {mark})"] * count)
+    conditions = [f"t.{one} {mark}" for one in where]
+    conditions += [f't."{among[0]}" = pairs.a', f't."{among[1]}" = pairs.b']
+    return (
+        f"WITH pairs(a, b) AS (VALUES {pairs})"  # noqa: S608 - names of ours
+        f' SELECT t."{wanted}" FROM pairs CROSS JOIN {table} AS t WHERE {" AND ".join(conditions)}'
+    )
 
 
 @lru_cache(maxsize=1_024)

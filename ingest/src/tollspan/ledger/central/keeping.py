@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, select, text
 
 from tollspan.usage import Reversal, UsageEvent, decode_entry, foreign_id
 
-from .bulk import find_rows, insert_rows
+from .bulk import find_pairs, find_rows, insert_rows
 from .candidates import answer_key, call_key, likeness_key
 from .naming import Names, id_key
 from .rows import FROM_SPAN, USAGE
@@ -108,9 +108,21 @@ def find_own_near(connection: Connection, tenant: str, above: Sequence[Sighting]
 
 
 def find_sightings(connection: Connection, tenant: str, seen: Sequence[Sighting]) -> list[Sighting]:
-    """Return all that was told of the calls that these may tell of."""
+    """Return what was told of the calls that these may tell of.
+
+    Of themselves it is all that was told; of others as much as is compared, however much a client
+    makes alike.
+    """
     if not seen:
         return []
+    spans = {(each.trace_id, each.span_id) for each in seen if each.trace_id}
+    columns = SIGHTINGS.c
+    again = [
+        _decode(bytes(body))
+        for body in find_pairs(
+            connection, columns.body, (columns.trace, columns.span), spans, {"tenant =": tenant}
+        )
+    ]
     since = min(each.since_unix_ns for each in seen) - _SLACK_NS
     until = max(each.until_unix_ns for each in seen) + _SLACK_NS
     in_time: dict[str, object] = {"since_ns <=": until, "until_ns >=": since}
@@ -125,11 +137,12 @@ def find_sightings(connection: Connection, tenant: str, seen: Sequence[Sighting]
         (SIGHTINGS.c.answer, {answer_key(tenant, each) for each in seen}, {}),
         (SIGHTINGS.c.call, {call_key(tenant, each) for each in seen}, {}),
     )
-    events: set[str] = set()
+    events = {each.event_id for each in again}
     for column, values, where in by:
         found = find_rows(connection, (SIGHTINGS.c.event_id,), column, values - {None}, where)
         events.update(row[0] for row in islice(found, _MOST_FOUND))
-    return _sightings_of(connection, tenant, events)
+    of_events = _sightings_of(connection, tenant, events)
+    return list({(each.trace_id, each.span_id): each for each in (*again, *of_events)}.values())
 
 
 def _sightings_of(
@@ -138,7 +151,7 @@ def _sightings_of(
     columns = SIGHTINGS.c
     where = {"tenant =": tenant}
     rows = find_rows(connection, (columns.body,), columns.event_id, event_ids, where)
-    return [_decode(bytes(row[0])) for row in rows]
+    return [_decode(bytes(row[0])) for row in islice(rows, 2 * _MOST_FOUND)]
 
 
 def taken_back(

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Exists, and_, exists, or_, select
 
-from tollspan.usage import OWNERS
+from tollspan.usage import OWNERS, REVERSAL_SUFFIX
 
 from .opening import Database
-from .rows import Place, StoredEvent, stored_event
+from .rows import REVERSAL, Place, StoredEvent, stored_event
 from .tables import EVENTS
 
 FILTERS: Final = (*OWNERS, "kind", "provider", "model", "operation", "outcome", "cost_status",
@@ -25,6 +25,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         since_unix_ns, until_unix_ns: Not before, and before; None for no end.
         values: By filter, its value; None for events that say none.
+        is_only_counted: Leave out what was taken back, and what took it back.
         is_newest_first: The order.
         after: Only what comes after this place, in that order.
         most: How many.
@@ -33,6 +34,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     since_unix_ns: int | None = None
     until_unix_ns: int | None = None
     values: Mapping[str, str | None] = {}
+    is_only_counted: bool = False
     is_newest_first: bool = False
     after: Place | None = None
     most: int = 100
@@ -72,6 +74,8 @@ class EventReader:
             found = found.where(columns.time_ns < query.until_unix_ns)
         for name, value in query.values.items():
             found = found.where(columns[name].is_not_distinct_from(value))
+        if query.is_only_counted:
+            found = found.where(columns.kind != REVERSAL, ~_is_taken_back())
         if query.after is not None:
             at, event_id = query.after
             is_beyond = (
@@ -89,3 +93,14 @@ class EventReader:
         with self._database.reading() as connection:
             rows = connection.execute(found.order_by(*order).limit(query.most)).mappings()
             return [stored_event(row) for row in rows]
+
+
+def _is_taken_back() -> Exists:
+    """Ask for what takes an event back: it is of the same time, and named after it."""
+    reversal = EVENTS.alias()
+    return exists().where(
+        reversal.c.tenant == EVENTS.c.tenant,
+        reversal.c.time_ns == EVENTS.c.time_ns,
+        reversal.c.id == EVENTS.c.id.concat(REVERSAL_SUFFIX),
+        reversal.c.kind == REVERSAL,
+    )

@@ -7,7 +7,7 @@ by one instrumentor are two calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -18,6 +18,7 @@ Relation = Literal["same", "perhaps", "other"]
 # Of two clocks in one process: a span's end, and a call's start with its duration.
 _SLACK_NS: Final = 2_000_000
 _OWN_RANK: Final = 1_000
+_NEAREST_FIRST: Final[tuple[Relation, ...]] = ("same", "perhaps")
 _UNKNOWN: Final = frozenset({"", "unknown"})
 
 
@@ -46,6 +47,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
         event_id: The event that the call is counted by.
         event_time_ns: When that event says the call started.
         rank: How much that event tells: of two of one call, the higher one counts.
+        cost_nanousd: What it says the call cost, -1 for nothing: of two that tell as much, the
+            dearer one counts, so that no total depends on which came first.
         scope: Who told it.
         is_framework: As in `ToldCall`.
         trace_id, span_id, parent_id: In hex, `""` for none.
@@ -60,6 +63,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     event_id: str
     event_time_ns: int
     rank: int
+    cost_nanousd: int = -1
     scope: str
     is_framework: bool = False
     trace_id: str = ""
@@ -76,8 +80,13 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
 
     @property
     def is_own(self) -> bool:
-        """It is an event of a program's own ledger, not a span."""
+        """It is counted by an event of a program's own ledger."""
         return self.rank >= _OWN_RANK
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        """What is compared of events that tell of one call."""
+        return self.rank, self.cost_nanousd
 
 
 def sighting_of(told: ToldCall) -> Sighting:
@@ -114,6 +123,7 @@ def _sighting(
         event_id=call.id,
         event_time_ns=call.started_at_unix_ns,
         rank=rank,
+        cost_nanousd=-1 if event.cost.amount_nanousd is None else event.cost.amount_nanousd,
         scope=scope,
         is_framework=is_framework,
         trace_id=trace_id,
@@ -134,8 +144,9 @@ def relation_of(one: Sighting, other: Sighting) -> Relation:
     """Say whether two tell of the same call."""
     if is_one_span(one, other):
         return "same"
-    if one.call_id is not None and other.call_id is not None:
-        return "same" if one.call_id == other.call_id else "other"
+    has_calls = one.call_id is not None and other.call_id is not None
+    if has_calls and one.call_id == other.call_id:
+        return "same"
     is_same_scope = one.scope == other.scope
     if one.answer is not None and other.answer is not None:
         if one.answer != other.answer:
@@ -143,7 +154,7 @@ def relation_of(one: Sighting, other: Sighting) -> Relation:
         # Of a proxy and its client; or a server gives each of its answers the same id.
         is_doubtful = is_same_scope and one.service == other.service
         return "perhaps" if is_doubtful or not _may_be_one_provider(one, other) else "same"
-    if is_same_scope or not _may_be_one_model(one, other):
+    if has_calls or is_same_scope or not _may_be_one_model(one, other):
         return "other"
     if one.trace_id and one.trace_id == other.trace_id:
         return _in_one_trace(one, other)
@@ -219,6 +230,7 @@ def counted_by(sighting: Sighting, counted: Sighting) -> Sighting:
         event_id=counted.event_id,
         event_time_ns=counted.event_time_ns,
         rank=counted.rank,
+        cost_nanousd=counted.cost_nanousd,
     )
 
 
@@ -242,27 +254,53 @@ def judge(new: Sighting, known: Iterable[Sighting]) -> Verdict:
     alike: list[str] = []
     is_suspected = False
     for event_id, told in events.items():
-        relations = [relation_of(new, each) for each in told]
-        is_keyed = any(
-            relation == "same" and _has_key(new, each)
-            for relation, each in zip(relations, told, strict=True)
-        )
-        if is_keyed:
-            same.append(event_id)
-        elif "same" in relations and new.scope not in {each.scope for each in told}:
-            alike.append(event_id)
-        elif "perhaps" in relations:
+        relation, is_keyed = _relation_to(new, told)
+        if relation == "perhaps":
             is_suspected = True
+        elif relation == "same":
+            (same if is_keyed else alike).append(event_id)
     if not same and alike:
         same.append(min(alike, key=lambda name: _distance(new, events[name])))
     if not same:
         return Verdict(stored=True, counted=new, is_suspected=is_suspected)
     best = [events[name][0] for name in same]  # all of an event have its rank
-    first = max(best, key=lambda each: (each.rank, each.event_id))
-    if new.rank > first.rank:
+    first = max(best, key=lambda each: (each.weight, each.event_id))
+    if new.weight > first.weight and not first.is_own:
         return Verdict(stored=True, counted=new, reversed=tuple(best))
     others = tuple(each for each in best if each is not first and not each.is_own)
     return Verdict(stored=False, counted=first, reversed=others)
+
+
+def _relation_to(new: Sighting, told: Sequence[Sighting]) -> tuple[Relation, bool]:
+    """Return what a sighting is to an event, and whether a key that both have says so.
+
+    Another call's id, or another answer, is another call, however alike the rest of it is.
+    """
+    found = {(relation_of(new, each), _has_key(new, each)) for each in told}
+    if ("same", True) in found:
+        return "same", True
+    if any(_is_another(new, each) for each in told):
+        return "other", False
+    if not _has_told(new, told):
+        for relation in _NEAREST_FIRST:
+            if (relation, False) in found:
+                return relation, False
+    return ("perhaps", True) if ("perhaps", True) in found else ("other", False)
+
+
+def _is_another(one: Sighting, other: Sighting) -> bool:
+    """Say whether two have told keys of one kind, of which none is the same."""
+    calls = one.call_id is not None and other.call_id is not None
+    answers = one.answer is not None and other.answer is not None
+    return (calls or answers) and not _has_key(one, other)
+
+
+def _has_told(new: Sighting, told: Sequence[Sighting]) -> bool:
+    """Say whether who tells this has told of an event's call, so that likeness is of another.
+
+    A program's own ledger has told of all that is counted by an event of its.
+    """
+    return (new.is_own and told[0].is_own) or any(each.scope == new.scope for each in told)
 
 
 def _has_key(one: Sighting, other: Sighting) -> bool:

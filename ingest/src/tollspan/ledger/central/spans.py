@@ -34,7 +34,7 @@ from .sameness import (
     own_sighting,
     sighting_of,
 )
-from .storing import LATE_NS, Stored, Taken, patiently
+from .storing import LATE_NS, Stored, Superseded, Taken, patiently
 from .tables import EVENTS
 
 
@@ -71,7 +71,9 @@ class SpanStore:
         return stored
 
 
-def supersede(connection: Connection, tenant: str, facts: Sequence[Fact], now_ns: int) -> Taken:
+def supersede(
+    connection: Connection, tenant: str, facts: Sequence[Fact], now_ns: int
+) -> Superseded:
     """Say what spans told of calls of which a program's own events are being stored.
 
     Args:
@@ -81,15 +83,16 @@ def supersede(connection: Connection, tenant: str, facts: Sequence[Fact], now_ns
         now_ns: When this is, nanoseconds since the epoch.
 
     Returns:
-        What takes the events of those spans back, to be stored in the same transaction.
+        What takes the events of those spans back, to be stored in the same transaction; and the ids
+        of the events that may be of calls that are counted already.
     """
     if not has_sightings(connection, tenant):
-        return []
+        return Superseded()
     calls = [fact for fact in facts if isinstance(fact, UsageEvent) and fact.folded is None]
     batch = _Batch(connection, tenant, now_ns)
-    batch.take_own([own_sighting(call) for call in calls])
+    suspected = batch.take_own([own_sighting(call) for call in calls])
     batch.keep()
-    return batch.taken
+    return Superseded(taken=batch.taken, suspected=suspected)
 
 
 class _Batch:
@@ -118,18 +121,25 @@ class _Batch:
         self._known = Candidates([*known, *find_own_near(self._connection, self._tenant, above)])
         became: dict[int, Stored] = {}
         # What tells most comes first, so that little is taken back; of equals, the earliest.
-        order = sorted(range(len(seen)), key=lambda n: (-seen[n].rank, seen[n].since_unix_ns))
-        for number in order:
+        for number in sorted(range(len(seen)), key=lambda number: _place(seen[number])):
             became[number] = self._take(told[number], seen[number], own[number])
         return [became[number] for number in range(len(seen))]
 
-    def take_own(self, own: Sequence[Sighting]) -> None:
-        """Decide on events of programs, which are stored whatever is known of their calls."""
+    def take_own(self, own: Sequence[Sighting]) -> frozenset[str]:
+        """Decide on events of programs, which are stored whatever is known of their calls.
+
+        Returns:
+            The ids of those that may be of calls that are counted already.
+        """
+        suspected: set[str] = set()
         self._known = Candidates(find_sightings(self._connection, self._tenant, own))
         for one in own:
             verdict = judge(one, self._known.of(one))
             self._settle(verdict)
             self._known.add(one)
+            if verdict.is_suspected:
+                suspected.add(one.event_id)
+        return frozenset(suspected)
 
     def write(self) -> None:
         """Write what was decided on calls that spans tell of."""
@@ -181,3 +191,7 @@ class _Batch:
                 self.taken += [] if taken is None else [taken]
             for moved in self._known.join(one.event_id, verdict.counted):
                 self._changed[moved.trace_id, moved.span_id] = moved
+
+
+def _place(sighting: Sighting) -> tuple[int, int, int]:
+    return -sighting.rank, -sighting.cost_nanousd, sighting.since_unix_ns

@@ -50,11 +50,25 @@ class _Arrival(msgspec.Struct):
 
 
 Taken = list[tuple[Reversal, tuple[str, ...]]]
-Supersede = Callable[[Connection, str, Sequence[Fact], int], Taken]
 
 
-def _takes_nothing(*_: object) -> Taken:
-    return []
+class Superseded(msgspec.Struct, frozen=True, kw_only=True):
+    """What events that are being stored do to those that spans made.
+
+    Attributes:
+        taken: What takes events back, each with the marks that it has.
+        suspected: Ids of the new events that may be of calls that are counted already.
+    """
+
+    taken: Taken = []
+    suspected: frozenset[str] = frozenset()
+
+
+Supersede = Callable[[Connection, str, Sequence[Fact], int], Superseded]
+
+
+def _supersedes_nothing(*_: object) -> Superseded:
+    return Superseded()
 
 
 _Owner = tuple[str, bytes]
@@ -79,7 +93,7 @@ class EventStore:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._supersede = supersede or _takes_nothing
+        self._supersede = supersede or _supersedes_nothing
 
     def store(self, tenant: str, facts: Sequence[Fact]) -> list[Stored]:
         """Store what is new; all is durable when this returns, or nothing was stored.
@@ -103,22 +117,27 @@ class EventStore:
             new = self._those_with_new_ids(connection, arrivals)
             new = self._those_with_new_answers(connection, new)
             self._claim(connection, [(one, one.names.span) for one in new])
-            rows: list[dict[str, object]] = []
-            for one in new:
-                late = (LATE,) if now - event_time(one.fact) > LATE_NS else ()
-                marks = (*(one.became.marks if one.became else ()), *late)
-                one.became = Stored(status="accepted", of=one.names.event_id, marks=marks)
-                rows.append(row_of(tenant, one.fact, now, marks))
-            if rows:
-                kept: list[tuple[Entry, tuple[str, ...]]] = [
-                    (one.fact, one.became.marks) for one in new if one.became is not None
-                ]
-                taken = self._supersede(connection, tenant, [one.fact for one in new], now)
-                rows += [row_of(tenant, reversal, now, marks) for reversal, marks in taken]
-                connection.execute(insert(EVENTS), rows)
-                kept += taken
-                roll_up(connection, tenant, kept, is_postgresql=self._database.is_postgresql)
+            if new:
+                self._write(connection, tenant, new, now)
         return [one.became for one in arrivals if one.became is not None]
+
+    def _write(
+        self, connection: Connection, tenant: str, new: Sequence[_Arrival], now: int
+    ) -> None:
+        """Write events that are new, and what they take back."""
+        superseded = self._supersede(connection, tenant, [one.fact for one in new], now)
+        kept: list[tuple[Entry, tuple[str, ...]]] = []
+        for one in new:
+            own = one.names.event_id
+            is_suspected = own in superseded.suspected or one.became is not None
+            suspected = (SUSPECTED,) if is_suspected else ()
+            late = (LATE,) if now - event_time(one.fact) > LATE_NS else ()
+            one.became = Stored(status="accepted", of=own, marks=suspected + late)
+            kept.append((one.fact, one.became.marks))
+        kept += superseded.taken
+        rows = [row_of(tenant, entry, now, marks) for entry, marks in kept]
+        connection.execute(insert(EVENTS), rows)
+        roll_up(connection, tenant, kept, is_postgresql=self._database.is_postgresql)
 
     def _those_with_new_ids(
         self, connection: Connection, arrivals: Sequence[_Arrival]
