@@ -38,6 +38,7 @@ from .dimensions import (
     value_of,
 )
 from .document import MOST_DOCUMENT_BYTES, DocumentReader, read_document
+from .document_size import check_document_size
 from .errors import (
     AttributionError,
     BudgetExceededError,
@@ -222,6 +223,7 @@ __all__ = [
     "VelocityExceededError",
     "WireError",
     "assumed_provider",
+    "check_document_size",
     "check_tag_name",
     "check_value",
     "count_of",

@@ -17,6 +17,7 @@ from .principals import Authenticator
 from .problems import answer_problems, documented
 from .receiving import Receiver
 from .rules import RulesInForce
+from .rules import routes as rules_routes
 from .schemas import described
 from .settings import ServerSettings
 
@@ -44,9 +45,10 @@ def create_app(
     app.state.authenticator = Authenticator(ledger.tenants)
     app.add_middleware(BodyLimit, most_bytes=settings.most_bytes, seconds=settings.body_seconds)
     answer_problems(app)
-    app.state.rules = RulesInForce(ledger.rules)
+    in_force = app.state.rules = RulesInForce(ledger.rules)
     receiver = Receiver(ledger, settings)
-    app.include_router(events.routes(ledger, receiver, settings))
+    app.include_router(events.routes(ledger, receiver, settings, in_force))
+    app.include_router(rules_routes(ledger, in_force, settings))
     app.include_router(reports.routes(ledger))
     app.include_router(otlp.routes(ledger, settings))
     app.include_router(page.routes(ledger))

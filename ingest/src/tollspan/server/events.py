@@ -35,6 +35,7 @@ from .questions import (
     wrong_cursor,
 )
 from .receiving import Receiver
+from .rules import RulesInForce
 from .schemas import CLOUD_EVENT, json_answer
 from .settings import ServerSettings
 
@@ -89,7 +90,9 @@ class EventParameters(CallParameters):
         )
 
 
-def routes(ledger: CentralLedger, receiver: Receiver, settings: ServerSettings) -> APIRouter:
+def routes(
+    ledger: CentralLedger, receiver: Receiver, settings: ServerSettings, rules: RulesInForce
+) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -118,8 +121,13 @@ def routes(ledger: CentralLedger, receiver: Receiver, settings: ServerSettings) 
             raise ProblemError(415, f"expected {BATCH_MEDIA_TYPE}, {EVENT_MEDIA_TYPE} or {_JSON}")
         body = await read_body(request, settings.most_bytes)
         is_batch = kind == BATCH_MEDIA_TYPE or (kind == _JSON and body.lstrip()[:1] == b"[")
-        verdicts = await run_in_threadpool(receiver.receive, who.tenant, body, is_batch=is_batch)
-        return _json(msgspec.json.encode(EventVerdicts(results=tuple(verdicts))))
+
+        def received() -> EventVerdicts:
+            etag = rules.etag(who.tenant)  # before: what is stored is not to be answered by 503
+            verdicts = receiver.receive(who.tenant, body, is_batch=is_batch)
+            return EventVerdicts(results=tuple(verdicts), rules=etag)
+
+        return _json(msgspec.json.encode(await run_in_threadpool(received)))
 
     @router.get(
         "/events",

@@ -70,11 +70,14 @@ class Authenticator:
         return key
 
 
-def require(scope: Scope | None, *, of_a_tenant: bool = True) -> Callable[..., Principal]:
+def require(
+    scope: Scope | None, *others: Scope, of_a_tenant: bool = True
+) -> Callable[..., Principal]:
     """Return the dependency of a route that only keys with a scope may use.
 
     Args:
         scope: Which; None for any key.
+        others: Scopes that do as well.
         of_a_tenant: The route is about one tenant: a key for all has to name it, by the header
             `Tollspan-Tenant`.
     """
@@ -93,8 +96,9 @@ def require(scope: Scope | None, *, of_a_tenant: bool = True) -> Callable[..., P
                 401, "no API key, or none that is good here: send `Authorization: Bearer tsp_…`",
                 headers={"WWW-Authenticate": "Bearer"},
             )  # fmt: skip
-        if scope is not None and scope not in key.scopes:
-            raise ProblemError(403, f"this key may {', '.join(key.scopes)}, but not {scope}")
+        if scope is not None and not {scope, *others}.intersection(key.scopes):
+            wanted = " or ".join((scope, *others))
+            raise ProblemError(403, f"this key may {', '.join(key.scopes)}, but not {wanted}")
         return _principal(key, tollspan_tenant, of_a_tenant=of_a_tenant)
 
     return principal

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -36,11 +36,19 @@ _UNAVAILABLE: Final = 503
 _BROKEN: Final = 500
 
 
+class ProblemPlace(BaseModel):
+    """One of several things that are wrong in a document; `line` counts from 1."""
+
+    line: int | None = None
+    message: str
+
+
 class ProblemDetails(BaseModel):
     """What is wrong, for machines and for people."""
 
     type: str
     message: str
+    problems: list[ProblemPlace] | None = None
 
 
 class Problem(BaseModel):
@@ -56,6 +64,7 @@ class ProblemError(TollspanError):
         status: HTTP's.
         type: In a word for machines.
         headers: To send with it.
+        places: All that is wrong in a document, where it is one.
     """
 
     def __init__(
@@ -65,11 +74,13 @@ class ProblemError(TollspanError):
         *,
         type: str | None = None,  # noqa: A002 - the wire's word
         headers: Mapping[str, str] | None = None,
+        places: Sequence[ProblemPlace] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.type = type or _TYPES[status]
         self.headers = dict(headers or {})
+        self.places = places
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -85,7 +96,7 @@ def answer_problems(app: FastAPI) -> None:
 
     async def problem(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ProblemError)
-        return _answer(error.status, error.type, str(error), error.headers)
+        return _answer(error.status, error.type, str(error), error.headers, error.places)
 
     async def framework(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -119,6 +130,13 @@ def _first_of(error: RequestValidationError) -> str:
     return f"{place}: {first['msg']}"
 
 
-def _answer(status: int, kind: str, message: str, headers: dict[str, str]) -> JSONResponse:
-    body = Problem(error=ProblemDetails(type=kind, message=message))
-    return JSONResponse(body.model_dump(), status, headers)
+def _answer(
+    status: int,
+    kind: str,
+    message: str,
+    headers: dict[str, str],
+    places: Sequence[ProblemPlace] | None = None,
+) -> JSONResponse:
+    found = None if places is None else list(places)
+    body = Problem(error=ProblemDetails(type=kind, message=message, problems=found))
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers)

@@ -22,6 +22,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         ahead_seconds: Events that begin later than this from now are refused: `in_the_future`.
         most_events: In one batch.
         most_bytes: Of one request's body, as sent and as unpacked.
+        most_rules_bytes: Of a rules' document.
         body_seconds: Within which a body has to come.
     """
 
@@ -34,4 +35,5 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     ahead_seconds: int = 300
     most_events: int = 1_000
     most_bytes: int = 5 << 20
+    most_rules_bytes: int = 1 << 20
     body_seconds: float = 60.0

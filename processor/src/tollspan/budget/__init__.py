@@ -4,7 +4,7 @@ from .allowances import Allowance, is_allowance, plain_period
 from .allowed import AllowedLedger
 from .assigning import EVERYBODY_ELSE, Assignments, window_of
 from .bounds import Bounds
-from .checking import Problem, find_problems
+from .checking import MOST_PROBLEMS, Problem, find_problems
 from .closing import Closer, Rates
 from .deferring import DEFERRED, NOTHING_USED, DeferredHold, JobCloser
 from .document import (
@@ -169,6 +169,7 @@ __all__ = [
     "LIFETIME",
     "LIMIT_SHARE",
     "LOOP_KEYS",
+    "MOST_PROBLEMS",
     "MOST_REPEATS",
     "NOTHING_USED",
     "NO_OWN_UNITS",

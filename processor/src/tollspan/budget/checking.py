@@ -15,7 +15,7 @@ from tollspan.usage import ConfigError
 
 from .document import RulesReader, parse_rules
 
-_MOST_PROBLEMS = 50
+MOST_PROBLEMS = 50
 _VERSION = "version"
 
 
@@ -31,7 +31,9 @@ class Problem(NamedTuple):
     text: str
 
 
-def find_problems(text: str, *, source: str = "rules") -> tuple[Problem, ...]:
+def find_problems(
+    text: str, *, source: str = "rules", most: int = MOST_PROBLEMS
+) -> tuple[Problem, ...]:
     """Return what is wrong in a document, in the order of its lines; nothing when it can be used.
 
     At most 50: a document that has more is another kind of document. Where the text is no YAML, or
@@ -40,6 +42,7 @@ def find_problems(text: str, *, source: str = "rules") -> tuple[Problem, ...]:
     Args:
         text: The document.
         source: Its name for messages.
+        most: How many are looked for. The document is read once more for each.
     """
     try:
         parse_rules(text, source=source)
@@ -51,7 +54,7 @@ def find_problems(text: str, *, source: str = "rules") -> tuple[Problem, ...]:
     root = _root(reader, text)
     if root is None:
         return (Problem(_line_in(first, source), first),)
-    found = sorted(dict.fromkeys(_problems(reader, root)), key=_line)
+    found = sorted(dict.fromkeys(_problems(reader, root, most)), key=_line)
     return tuple(found)
 
 
@@ -93,10 +96,10 @@ def _root(reader: _NotingReader, text: str) -> yaml.Node | None:
         return None
 
 
-def _problems(reader: _NotingReader, root: yaml.Node) -> Iterator[Problem]:
+def _problems(reader: _NotingReader, root: yaml.Node, most: int) -> Iterator[Problem]:
     """Read the document again and again, each time without what was wrong the time before."""
     cut: set[int] = set()
-    for _ in range(_MOST_PROBLEMS):
+    for _ in range(most):
         reader.failed = None
         try:
             reader.rules(root)
