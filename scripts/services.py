@@ -1,4 +1,4 @@
-"""Install the programs of the services that tests need, where they are missing; start none.
+"""Install the programs that tests start, servers and a browser, where they are missing.
 
 Run as `python3 scripts/services.py`, as root or with a sudo that asks no password: Debian's and
 Ubuntu's packages. Elsewhere, and without such rights, it says what to install by hand. Tests start
@@ -60,6 +60,12 @@ SERVICES: Final = (
         folders=("usr/sbin",),  # not in everybody's PATH
         package="pgbouncer",
     ),
+    Service(  # no server, but it comes and is found in the same way
+        name="Chromium",
+        programs=("chromium", "chromium-browser"),
+        folders=(),
+        package="chromium",
+    ),
 )
 
 
@@ -103,7 +109,7 @@ def by_hand(services: Sequence[Service]) -> str:
     return (
         f"Tests need {names}, which this machine lacks and which can't be installed from here.\n"
         f"  Debian, Ubuntu:  apt-get install {packages}\n"
-        "  macOS:           brew install redis postgresql@16 pgbouncer\n"
+        "  macOS:           brew install redis postgresql@16 pgbouncer chromium\n"
         "Only `make test-core` does without."
     )
 

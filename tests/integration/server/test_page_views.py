@@ -256,6 +256,7 @@ def test_what_was_refused_unpriced_or_estimated_is_shown_with_the_sums(
     send(server, server.make_key("notes", "ingest"), unpriced, refused)
     page = signed_in(server, "notes").get("/spend")
     assert "1 unpriced" in page.words
+    assert '<td class="number"><span class="warn">unpriced</span></td>' in page.text  # never $0.00
     assert "1 refused" in page.words
 
 
