@@ -25,6 +25,7 @@ _REST: Final = 4.0  # times as long as a piece took: who stores has most of the 
 _SHORTEST_REST_SECONDS: Final = 0.01
 _SLACK_SECONDS: Final = 86_400
 _STOP_SECONDS: Final = 20.0
+_AHEAD_NS: Final = 31 * 86_400 * NS_PER_SECOND
 
 
 class Housekeeper:
@@ -116,6 +117,9 @@ class Housekeeper:
 
     def _pieces(self) -> Iterator[None]:
         """Do one piece of work after the other."""
+        now = self._clock()
+        self._ledger.partitions.make_for((now, now + _AHEAD_NS))
+        yield
         while self._ledger.forget_names(self._clock() - self._remembered_ns):
             yield
 

@@ -24,6 +24,7 @@ from .claims import Claims
 from .forgetting import AT_ONCE, forget_names
 from .measures import GROUPED, UsageSums
 from .opening import Database
+from .partitions import Partitions
 from .reading import FILTERS, EventQuery, EventReader
 from .rows import FROM_SPAN, LATE, SUSPECTED, Place, StoredEvent
 from .rules import RulesDocument, RulesHead, RulesStore, RulesVersion
@@ -50,6 +51,7 @@ __all__ = [
     "Claims",
     "EventQuery",
     "Order",
+    "Partitions",
     "Place",
     "RulesDocument",
     "RulesHead",
@@ -85,6 +87,7 @@ class CentralLedger:
         usage: Sums what was used, by anything that is known of a call.
         rules: The tenants' rules, with their history.
         audit: Who changed what.
+        partitions: The tables of months, on PostgreSQL.
         claims: Which process does work that one does at a time.
 
     Args:
@@ -108,6 +111,7 @@ class CentralLedger:
         self.usage = UsageReader(database)
         self.rules = RulesStore(database, clock)
         self.audit = Audit(database)
+        self.partitions = Partitions(database)
         self.claims = Claims(database, clock)
 
     def check(self) -> None:

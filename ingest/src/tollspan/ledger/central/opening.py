@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from tollspan.usage import ConfigError, LedgerError, LedgerUnavailableError
 
-from .tables import METADATA, SCHEMA, SCHEMA_VERSION
+from .migrations import migrate
 
 _SQLITE: Final = "sqlite:"
 _POSTGRESQL: Final = ("postgresql://", "postgres://")
@@ -29,7 +29,7 @@ _PRAGMAS: Final = (
 )
 _POOL_SIZE: Final = 16
 _WRITES: Final = "writes"
-_FIRST_LOCK: Final = 0x746F6C6C  # PostgreSQL's advisory lock of who makes the tables
+_FIRST_LOCK: Final = 0x746F6C6C  # PostgreSQL's advisory lock of who migrates
 
 
 class Database:
@@ -44,7 +44,7 @@ class Database:
 
     Raises:
         ConfigError: It is neither, or its driver is not installed.
-        LedgerError: It can't be opened, or is of another version.
+        LedgerError: It can't be opened, or a newer program has used it.
     """
 
     def __init__(self, where: str) -> None:
@@ -53,8 +53,12 @@ class Database:
         self.is_postgresql = url.get_backend_name() == "postgresql"
         self._engine = _postgresql(url) if self.is_postgresql else _sqlite(url)
         self._writing = threading.Lock()
-        with _told(self.name):
-            self._prepare()
+        try:
+            with _told(self.name):
+                self._prepare()
+        except LedgerError:
+            self.close()
+            raise
 
     @contextmanager
     def reading(self) -> Generator[Connection]:
@@ -83,6 +87,17 @@ class Database:
         with _told(self.name), self._writing, writer.begin() as connection:
             yield connection
 
+    @contextmanager
+    def alone(self) -> Generator[Connection]:
+        """Lend a connection to PostgreSQL on which each statement is a transaction of its own.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer.
+        """
+        engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        with _told(self.name), engine.connect() as connection:
+            yield connection
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -91,15 +106,7 @@ class Database:
         with self.writing() as connection:
             if self.is_postgresql:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_FIRST_LOCK})")
-            METADATA.create_all(connection)
-            version = connection.scalar(select(SCHEMA.c.version))
-            if version is None:
-                connection.execute(insert(SCHEMA).values(version=SCHEMA_VERSION))
-            elif version != SCHEMA_VERSION:
-                raise LedgerError(
-                    f"{self.name} is of version {version}, this program keeps {SCHEMA_VERSION}: "
-                    "use a program of that version, or another database"
-                )
+            migrate(connection, self.name)
 
 
 @contextmanager

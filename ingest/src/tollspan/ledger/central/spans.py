@@ -22,6 +22,7 @@ from .keeping import (
 )
 from .naming import Names, names_of
 from .opening import Database
+from .partitions import Partitions
 from .rollups import roll_up
 from .rows import FROM_SPAN, LATE, SUSPECTED, row_of
 from .sameness import (
@@ -49,6 +50,7 @@ class SpanStore:
     def __init__(self, database: Database, clock: Callable[[], int] = time.time_ns) -> None:
         self._database = database
         self._clock = clock
+        self._partitions = Partitions(database)
 
     def store(self, tenant: str, told: Sequence[ToldCall]) -> list[Stored]:
         """Store the calls that are new; all is durable when this returns, or nothing was stored.
@@ -60,7 +62,8 @@ class SpanStore:
         Raises:
             LedgerUnavailableError: The database does not answer: nothing was stored, send it again.
         """
-        return patiently(lambda: self._store(tenant, told)) if told else []
+        times = [one.event.call.started_at_unix_ns for one in told]
+        return patiently(lambda: self._store(tenant, told), self._partitions, times)
 
     def _store(self, tenant: str, told: Sequence[ToldCall]) -> list[Stored]:
         with self._database.writing() as connection:

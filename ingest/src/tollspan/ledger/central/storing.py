@@ -16,6 +16,7 @@ from tollspan.usage import Entry, Fact, LedgerError, Reversal, event_time
 from .keeping import hold_tenant
 from .naming import Names, names_of
 from .opening import Database
+from .partitions import Partitions
 from .rollups import roll_up
 from .rows import LATE, SUSPECTED, row_of
 from .tables import EVENT_KEYS, EVENTS
@@ -23,6 +24,7 @@ from .tables import EVENT_KEYS, EVENTS
 LATE_NS: Final = 3_600 * 10**9
 _TRIES: Final = 5
 _COLLIDED: Final = frozenset({"40P01", "40001"})  # PostgreSQL: deadlock, serialisation
+_NO_PARTITION: Final = "23514"  # it was removed meanwhile
 _Result = TypeVar("_Result")
 
 
@@ -93,6 +95,7 @@ class EventStore:
     ) -> None:
         self._database = database
         self._clock = clock
+        self._partitions = Partitions(database)
         self._supersede = supersede or _supersedes_nothing
 
     def store(self, tenant: str, facts: Sequence[Fact]) -> list[Stored]:
@@ -106,7 +109,8 @@ class EventStore:
             LedgerUnavailableError: The database does not answer: nothing was stored, send it again.
         """
         arrivals = [_Arrival(fact, names_of(tenant, fact)) for fact in facts]
-        return patiently(lambda: self._store(tenant, arrivals))
+        times = [event_time(one) for one in facts]
+        return patiently(lambda: self._store(tenant, arrivals), self._partitions, times)
 
     def _store(self, tenant: str, arrivals: Sequence[_Arrival]) -> list[Stored]:
         now = self._clock()
@@ -225,17 +229,28 @@ class EventStore:
         )
 
 
-def patiently(action: Callable[[], _Result]) -> _Result:
-    """Do something again where two transactions stood in each other's way."""
+def patiently(
+    action: Callable[[], _Result], partitions: Partitions, times_ns: Sequence[int]
+) -> _Result:
+    """Do something again where two transactions stood in each other's way.
+
+    Args:
+        action: A transaction that stores events.
+        partitions: Where they go; those that are missing are made before.
+        times_ns: Of the events.
+    """
     for tries in range(1, _TRIES + 1):
+        partitions.make_for(times_ns)
         try:
             return action()
         except LedgerError as error:
             if tries == _TRIES or not _has_collided(error):
                 raise
+            partitions.forget()
     raise AssertionError("the last try returns or raises")
 
 
 def _has_collided(error: BaseException) -> bool:
     cause = error.__cause__
-    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in _COLLIDED
+    state = getattr(cause.orig, "sqlstate", None) if isinstance(cause, DBAPIError) else None
+    return state == _NO_PARTITION or state in _COLLIDED

@@ -1,7 +1,8 @@
 """The central ledger's tables, one description for SQLite and PostgreSQL.
 
 Times are nanoseconds since the epoch, money is nano-USD, both whole numbers. Nothing here has a
-default that the database works out: what is stored is what was said.
+default that the database works out: what is stored is what was said. A change here needs a revision
+in `migrations`: `python scripts/migration.py NAME` writes it.
 """
 
 from __future__ import annotations
@@ -20,15 +21,9 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION: Final = 1
 METADATA: Final = MetaData()
 _Counter = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts `INTEGER` keys only
 
-SCHEMA: Final = Table(
-    "schema_version",
-    METADATA,
-    Column("version", Integer, primary_key=True, autoincrement=False),
-)
 TENANTS: Final = Table(
     "tenants",
     METADATA,
@@ -73,6 +68,7 @@ EVENTS: Final = Table(
     Column("marks", Text, nullable=False),
     Column("received_ns", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    postgresql_partition_by="RANGE (time_ns)",
 )
 """Every fact, once, as it was sent: `body` is its own form, the rest is there to be asked for."""
 Index("events_of_customer", EVENTS.c.tenant, EVENTS.c.customer, EVENTS.c.time_ns)
