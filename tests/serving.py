@@ -13,8 +13,9 @@ from typing import Any
 import requests
 import uvicorn
 
+from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger, Scope
-from tollspan.server import ServerSettings, configured
+from tollspan.server import ServerSettings, authorities_of, configured
 
 START_SECONDS = 10.0
 ALL_SCOPES: tuple[Scope, ...] = ("ingest", "read", "admin")
@@ -84,10 +85,14 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(where: str, **settings: Any) -> Iterator[RunningServer]:
-    """Run a server over a database until the block ends."""
+def running_server(
+    where: str, *, authorities: TenantAuthorities | None = None, **settings: Any
+) -> Iterator[RunningServer]:
+    """Run a server over a database until the block ends; with authorities of its own, or these."""
     ledger = CentralLedger(where)
-    server = uvicorn.Server(configured(ledger, ServerSettings(database=where, port=0, **settings)))
+    said = ServerSettings(database=where, port=0, **settings)
+    authorities = authorities or authorities_of(said)
+    server = uvicorn.Server(configured(ledger, said, authorities))
     thread = threading.Thread(target=server.run, name="ingest-server", daemon=True)
     thread.start()
     try:
@@ -96,6 +101,7 @@ def running_server(where: str, **settings: Any) -> Iterator[RunningServer]:
     finally:
         server.should_exit = True
         thread.join(START_SECONDS)
+        authorities.close()
         ledger.close()
     assert not thread.is_alive(), "the server does not end"
 

@@ -8,19 +8,32 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.authority.http_kit import MoneyServer, http_kit, money_servers
 from tests.contract.authority.kits import KITS, Kit
 from tests.contract.authority.postgres_kit import postgres_kit
 from tests.contract.authority.redis_kit import redis_kit
+from tests.contract.authority.sqlite_kit import sqlite_kit
 
-# Those that need a server, by the fixture that runs it.
+# Those that need a server, by the fixture that runs it; this first one is our own.
+HERE: dict[str, Callable[[Path], AbstractContextManager[Kit]]] = {**KITS, "sqlite": sqlite_kit}
 SERVED: dict[str, tuple[str, Callable[..., AbstractContextManager[Kit]]]] = {
+    "http": ("money_server", http_kit),
     "postgres": ("postgres_server", postgres_kit),
     "redis": ("redis_url", redis_kit),
 }
 
 
+@pytest.fixture(scope="session")
+def money_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MoneyServer]:
+    yield from money_servers(tmp_path_factory.mktemp("money"))
+
+
 @pytest.fixture(
-    params=[*sorted(KITS), *(pytest.param(name, marks=pytest.mark.service) for name in SERVED)]
+    params=[
+        *sorted(HERE),
+        "http",
+        *(pytest.param(name, marks=pytest.mark.service) for name in SERVED if name != "http"),
+    ]
 )
 def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
     if request.param in SERVED:
@@ -28,5 +41,5 @@ def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
         with make(request.getfixturevalue(server)) as made:
             yield made
     else:
-        with KITS[request.param](tmp_path) as made:
+        with HERE[request.param](tmp_path) as made:
             yield made

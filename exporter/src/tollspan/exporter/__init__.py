@@ -9,6 +9,7 @@ from ._addresses import copy_of, destination_of, shown
 from ._books import Books
 
 if TYPE_CHECKING:
+    from ._authority import HttpAuthority, authority_at
     from ._fetching import Fetched, RuleFetcher
     from ._forwarding import Forwarder
     from ._heeding import Heeder
@@ -21,12 +22,14 @@ __all__ = [
     "Fetched",
     "Forwarder",
     "Heeder",
+    "HttpAuthority",
     "RuleFetcher",
     "SettlingBooks",
     "Shipper",
     "ShippingFigures",
     "ShippingStatus",
     "UsageEventExporter",
+    "authority_at",
     "copy_of",
     "destination_of",
     "shown",
@@ -35,12 +38,14 @@ _MODULES = {
     "Fetched": "_fetching",
     "Forwarder": "_forwarding",
     "Heeder": "_heeding",
+    "HttpAuthority": "_authority",
     "RuleFetcher": "_fetching",
     "SettlingBooks": "_settling",
     "Shipper": "_shipping",
     "ShippingFigures": "_shipping",
     "ShippingStatus": "_shipping",
     "UsageEventExporter": "_spans",
+    "authority_at": "_authority",
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from tollspan.budget import OWN_AUTHORITIES, Account, Balance, Touch
-from tollspan.exporter import SettlingBooks
+from tollspan.exporter import SettlingBooks, authority_at
 from tollspan.launch import Settings, settings_in_force
 from tollspan.ledger import (
     LEDGER_FILE,
@@ -20,7 +20,6 @@ from tollspan.ledger import (
     ServedAuthority,
     SQLiteLedger,
     name_of,
-    open_authority,
 )
 from tollspan.usage import Adjustment, ConfigError, LedgerError
 
@@ -216,7 +215,7 @@ def shared_accounts(
             f"the authority here is {address}, which nobody else shares: set TOLLSPAN_AUTHORITY, "
             "or name one: tollspan authority status redis://localhost"
         )
-    authority = open_authority(address, settings.lease)
+    authority = authority_at(address, settings.lease, key=settings.api_key)
     try:
         yield SharedAccounts(settings, address, authority)
     finally:

@@ -25,6 +25,7 @@ def serve(parsed: argparse.Namespace) -> int:
         raise not_installed(error) from None
     settings = ServerSettings(
         database=database(parsed),
+        authority=parsed.authority,
         host=parsed.host or DEFAULT_HOST,
         port=DEFAULT_PORT if parsed.port is None else parsed.port,
         certificate=parsed.certificate,

@@ -26,6 +26,11 @@ def _add_serve(parser: Parser) -> None:
         "--port", type=_arguments.port, metavar="PORT", help="where to listen (default: 4790)"
     )
     _add_database(command)
+    command.add_argument(
+        "--authority", metavar="WHERE",
+        help="who holds the tenants' money: memory:, sqlite:PATH, redis://… or postgresql://… "
+        "(default: beside the database)",
+    )  # fmt: skip
     command.add_argument("--certificate", metavar="FILE", help="for TLS, in PEM")
     command.add_argument("--private-key", metavar="FILE", help="the certificate's, in PEM")
 

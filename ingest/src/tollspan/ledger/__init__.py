@@ -13,8 +13,10 @@ from .inspecting import ServedAuthority, ServerReport, ServerRisk
 from .postgres import PostgresAuthority
 from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
 from .redis import RedisAuthority
+from .shared_sqlite import SharedFile, SQLiteAuthority
 from .sqlite import LEDGER_FILE, SQLiteLedger
 from .tailing import EventTail
+from .tenancy import TenantAuthorities
 from .whole_files import replace_file
 
 __all__ = [
@@ -33,12 +35,15 @@ __all__ = [
     "RedisAuthority",
     "ReportRow",
     "Room",
+    "SQLiteAuthority",
     "SQLiteLedger",
     "ServedAuthority",
     "ServerReport",
     "ServerRisk",
+    "SharedFile",
     "Shipment",
     "Sighting",
+    "TenantAuthorities",
     "Waiting",
     "Waits",
     "alone",

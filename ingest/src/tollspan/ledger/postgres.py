@@ -44,6 +44,7 @@ from ._pg_functions import OPENING_LOCK
 from ._pg_inspecting import QUESTION, Said, risks_of
 from ._pg_link import Link, Place
 from ._pg_pool import Pool
+from ._pg_schema import Schema
 from ._pg_tables import VERSION, migration
 from .inspecting import ServerReport, worst_first
 
@@ -73,6 +74,8 @@ class PostgresAuthority:
         life_seconds: How long leases live, unless they are renewed.
         horizon_seconds: When what an ended lease leaves open is taken for spent.
         timeout_seconds: How long a grant may take, connecting and waiting for locks included.
+        pool: Connections that are there already; None to make some when they are needed.
+        tenant: Whose accounts these are, in a schema of their own; None for `tollspan`.
 
     Raises:
         ConfigError: The URL is wrong, or psycopg is missing.
@@ -85,16 +88,31 @@ class PostgresAuthority:
         life_seconds: float = _DEFAULTS.life_seconds,
         horizon_seconds: float = _DEFAULTS.horizon_seconds,
         timeout_seconds: float = _DEFAULTS.wait_seconds,
+        pool: Pool | None = None,
+        tenant: str | None = None,
     ) -> None:
         self._place = Place(url)
+        self._schema = Schema(tenant)
         self._life_seconds = life_seconds
         self._horizon_seconds = horizon_seconds
         self._timeout_seconds = timeout_seconds
-        self._pool = Pool(self._place.connect)
+        self._url = url
+        self._pool = Pool(self._place.connect) if pool is None else pool
         self._seen: _Seen = (None, 0, 0)
 
     def __repr__(self) -> str:
         return f"PostgresAuthority({self._place!r})"
+
+    def of_tenant(self, tenant: str) -> PostgresAuthority:
+        """Return a tenant's own, in the same database and over the same connections."""
+        return PostgresAuthority(
+            self._url,
+            life_seconds=self._life_seconds,
+            horizon_seconds=self._horizon_seconds,
+            timeout_seconds=self._timeout_seconds,
+            pool=self._pool,
+            tenant=tenant,
+        )
 
     # -- leases --
 
@@ -305,7 +323,7 @@ class PostgresAuthority:
         pool = self._pool
         link = pool.take(ends_at)
         try:
-            name = _open(link, self._place, ends_at)
+            name = _open(link, self._place, self._schema, ends_at)
         except BaseException:
             pool.drop(link)  # and with it the transaction
             raise
@@ -367,7 +385,7 @@ class PostgresAuthority:
             "xact": xact,
             "wait": max(0.001, (ends_at - time.monotonic()) * _SERVERS_SHARE),
         }
-        statement = f"SELECT tollspan.{function}_v{VERSION}($1)"
+        statement = self._schema.own(f"SELECT tollspan.{function}_v{VERSION}($1)")
         answer: words.Words = json.loads(link.ask(statement, json.dumps(told), ends_at))
         if answer.get("seen_epoch") is not None:
             seen = (answer["seen_epoch"], answer["serial"], answer["xact"])
@@ -383,7 +401,7 @@ def _latest(one: _Seen, other: _Seen) -> _Seen:
     return one[0], max(one[1], other[1]), max(one[2], other[2])
 
 
-def _open(link: Link, place: Place, ends_at: float) -> str:
+def _open(link: Link, place: Place, schema: Schema, ends_at: float) -> str:
     """Open a new epoch, in one transaction.
 
     Raises:
@@ -391,7 +409,7 @@ def _open(link: Link, place: Place, ends_at: float) -> str:
     """
 
     def run(statement: str) -> str:
-        return link.ask(statement, None, ends_at)
+        return link.ask(schema.own(statement), None, ends_at)
 
     run("BEGIN ISOLATION LEVEL READ COMMITTED")
     run(f"SET LOCAL lock_timeout = '{int(_OPENING_SECONDS / 2)}s'")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from tollspan.budget import (
     BUSY,
     ROOM_SHARE,
@@ -76,6 +78,7 @@ class RedisAuthority:
         horizon_seconds: When what an ended lease leaves open is taken for spent.
         timeout_seconds: How long to wait for a connection, and for an answer.
         clock: Unix time in milliseconds; None for the server's own, by which all hosts go.
+        tenant: Whose accounts these are, beside those of others; None for nobody's in particular.
 
     Raises:
         ConfigError: The URL can't be meant so, or the client library is missing.
@@ -89,8 +92,12 @@ class RedisAuthority:
         horizon_seconds: float = _DEFAULTS.horizon_seconds,
         timeout_seconds: float = _DEFAULTS.wait_seconds,
         clock: Callable[[], int] | None = None,
+        tenant: str | None = None,
     ) -> None:
         self._place = read_redis_url(url)
+        if tenant is not None:  # no name in a URL has a colon
+            name = f"{self._place.name}:{tenant}"
+            self._place = msgspec.structs.replace(self._place, name=name)
         self._life_seconds = life_seconds
         self._milliseconds = [
             int(one * 1_000) for one in (horizon_seconds, _MEMORY_SECONDS, life_seconds)

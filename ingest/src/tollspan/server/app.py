@@ -8,9 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
+from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger
 
-from . import events, otlp, page, reports
+from . import authority, events, otlp, page, reports
 from .housekeeping import Housekeeper
 from .limits import BodyLimit
 from .principals import Authenticator
@@ -25,13 +26,17 @@ _UNKNOWN_TO_US = "422"
 
 
 def create_app(
-    ledger: CentralLedger, settings: ServerSettings, housekeeper: Housekeeper | None = None
+    ledger: CentralLedger,
+    settings: ServerSettings,
+    authorities: TenantAuthorities,
+    housekeeper: Housekeeper | None = None,
 ) -> FastAPI:
     """Return the server as an ASGI application.
 
     Args:
         ledger: The books; whoever made them closes them.
         settings: What it takes.
+        authorities: Who holds the tenants' money; whoever made them closes them.
         housekeeper: Of whom `/readyz` tells; None where none works here.
     """
     app = _Described(
@@ -52,6 +57,7 @@ def create_app(
     app.include_router(reports.routes(ledger))
     app.include_router(otlp.routes(ledger, settings))
     app.include_router(page.routes(ledger))
+    app.include_router(authority.routes(authority.Authorities(ledger, authorities), settings))
     _add_health(app, ledger, housekeeper)
     return app
 
@@ -89,7 +95,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, summary=app.summary, routes=app.routes
     )
     components = schema.setdefault("components", {}).setdefault("schemas", {})
-    components.update(described())
+    components.update(described(authority.DESCRIBED))
     for name in ("HTTPValidationError", "ValidationError"):  # what is invalid is a `Problem`
         components.pop(name, None)
     for path in schema["paths"].values():

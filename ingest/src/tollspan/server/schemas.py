@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -41,7 +42,14 @@ def json_answer(kind: type[msgspec.Struct], description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def described() -> dict[str, Any]:
-    """Return the schemas by name, for the description's `components`."""
-    _, components = msgspec.json.schema_components(_DESCRIBED, ref_template=_TEMPLATE)
+def json_question(kind: type[Any]) -> dict[str, Any]:
+    """Describe a body."""
+    schema = {"$ref": _TEMPLATE.format(name=kind.__name__)}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def described(more: Sequence[type[msgspec.Struct]] = ()) -> dict[str, Any]:
+    """Return the schemas by name, for the description's `components`; of more words, too."""
+    kinds = (*_DESCRIBED, *more)
+    _, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
     return {**components, "CloudEvent": CLOUD_EVENT}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Final
 
 import uvicorn
 
+from tollspan.budget import LeaseSettings
+from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger
 
 from .app import create_app
@@ -17,6 +20,10 @@ from .settings import ServerSettings
 _GRACE_SECONDS: Final = 10
 _KEEP_ALIVE_SECONDS: Final = 30
 _MOST_AT_ONCE: Final = 1_000
+_SQLITE: Final = "sqlite:"
+_BESIDE: Final = ".authority.db"
+_WAIT_SECONDS: Final = 1.0
+"""How long a question may wait for a database that holds the money."""
 
 
 def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda _: None) -> None:
@@ -27,17 +34,20 @@ def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda 
         announce: Told in a sentence where it listens, once it does.
 
     Raises:
-        ConfigError: The settings name no database.
+        ConfigError: The settings name no database, or no authority.
         LedgerError: The database can't be opened.
     """
+    authorities = authorities_of(settings)
     ledger = CentralLedger(settings.database)
     housekeeper = Housekeeper(ledger, settings)
     try:
-        server = _Announcing(configured(ledger, settings, housekeeper), ledger.name, announce)
+        config = configured(ledger, settings, authorities, housekeeper)
+        server = _Announcing(config, ledger.name, announce)
         housekeeper.start()
         server.run()
     finally:
         housekeeper.stop()
+        authorities.close()
         ledger.close()
 
 
@@ -59,12 +69,35 @@ class _Announcing(uvicorn.Server):
             self._announce(f"tollspan serves {self._books} at {scheme}://{shown}:{port}")
 
 
+def authorities_of(settings: ServerSettings) -> TenantAuthorities:
+    """Return who holds the tenants' money; nothing is opened yet.
+
+    Raises:
+        ConfigError: It is no authority, or its driver is missing.
+    """
+    address = settings.authority
+    if address is None:
+        address = settings.database
+        if address.startswith(_SQLITE):
+            address = os.path.splitext(address)[0] + _BESIDE
+    lease = LeaseSettings(
+        life_seconds=settings.lease_life_seconds,
+        horizon_seconds=settings.lease_horizon_seconds,
+        wait_seconds=_WAIT_SECONDS,
+        drift_seconds=min(1.0, settings.lease_life_seconds / 4),
+    )
+    return TenantAuthorities(address, lease)
+
+
 def configured(
-    ledger: CentralLedger, settings: ServerSettings, housekeeper: Housekeeper | None = None
+    ledger: CentralLedger,
+    settings: ServerSettings,
+    authorities: TenantAuthorities,
+    housekeeper: Housekeeper | None = None,
 ) -> uvicorn.Config:
     """Return how uvicorn serves these books."""
     return uvicorn.Config(
-        create_app(ledger, settings, housekeeper),
+        create_app(ledger, settings, authorities, housekeeper),
         host=settings.host,
         port=settings.port,
         ssl_certfile=settings.certificate,

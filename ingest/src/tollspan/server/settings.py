@@ -16,6 +16,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         database: `sqlite:PATH` or `postgresql://…`.
+        authority: Who holds the tenants' money: `memory:`, `sqlite:PATH`, `redis://…` or
+            `postgresql://…`; None for beside the database.
+        lease_life_seconds: How long leases live, unless they are renewed.
+        lease_horizon_seconds: When what an ended lease leaves open is taken for spent.
         host, port: Where it listens.
         certificate, private_key: Files for TLS, in PEM; None behind a proxy that has it.
         oldest_seconds: Events that began longer ago are refused: `too_old`.
@@ -27,6 +31,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     database: str
+    authority: str | None = None
+    lease_life_seconds: float = 30.0
+    lease_horizon_seconds: float = 86_400.0
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     certificate: str | None = None

@@ -27,8 +27,8 @@ from tollspan.budget import (
     Unresolved,
     UnresolvedReason,
 )
-from tollspan.exporter import SettlingBooks
-from tollspan.ledger import SQLiteLedger, name_of, open_authority
+from tollspan.exporter import SettlingBooks, authority_at
+from tollspan.ledger import SQLiteLedger, name_of
 from tollspan.pricing import PriceBook
 from tollspan.usage import ConfigError, TollspanError
 
@@ -196,7 +196,7 @@ class BooksInForce:
 
     def _share(self, address: str) -> None:
         """Decide from leases of an authority of many hosts; events stay on this one."""
-        shared = open_authority(address, self._settings.lease)
+        shared = authority_at(address, self._settings.lease, key=self._settings.api_key)
         settling = SettlingBooks(self.ledger, shared, name=name_of(address))
         self.ledger.room = msgspec.structs.replace(self.ledger.room, authority=settling.name)
         lease = self._settings.lease

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tollspan.budget import OWN_AUTHORITIES, read_rules
-from tollspan.ledger import SQLiteLedger, open_authority
+from tollspan.exporter import authority_at
+from tollspan.ledger import SQLiteLedger
 from tollspan.usage import ConfigError, LedgerUnavailableError
 
 from ._prices import load_prices
@@ -82,7 +83,8 @@ def check_or_raise() -> None:
     settings = with_rules(settings, read_rules(settings.document))
     load_prices(settings)
     if settings.authority not in OWN_AUTHORITIES:
-        with contextlib.closing(open_authority(settings.authority, settings.lease)) as authority:
+        shared = authority_at(settings.authority, settings.lease, key=settings.api_key)
+        with contextlib.closing(shared) as authority:
             if authority.epoch() is None:
                 raise LedgerUnavailableError(
                     "the authority is not open: run `tollspan authority open`"

@@ -75,9 +75,9 @@ SETTINGS = (
         "`sqlite:`",
         "Who holds the money of budgets. `sqlite:` the ledger's own file, for all processes of a "
         "host; `sqlite:FOLDER` a ledger in another folder; `redis://…`, `rediss://…`, `unix://…` "
-        "(extra `redis`) and `postgresql://…` (extra `postgresql`), for many hosts, each of which "
-        "keeps its events in its own ledger; `memory:` this process alone, and what is spent is "
-        "forgotten with it.",
+        "(extra `redis`), `postgresql://…` (extra `postgresql`), and `https://…` of an ingest "
+        "server, with TOLLSPAN_API_KEY, for many hosts, each of which keeps its events in its own "
+        "ledger; `memory:` this process alone, and what is spent is forgotten with it.",
     ),
     Setting(
         "TOLLSPAN_LEASE",

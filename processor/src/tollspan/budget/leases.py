@@ -22,7 +22,7 @@ from .values import Account, Balance, Refusal
 
 OWN_AUTHORITIES: Final = ("sqlite:", "memory:")
 """What holds money for this host, or this process, alone."""
-SHARED_SCHEMES: Final = ("redis", "rediss", "unix", "postgresql", "postgres")
+SHARED_SCHEMES: Final = ("redis", "rediss", "unix", "postgresql", "postgres", "https", "http")
 """How the addresses of authorities begin that many hosts share."""
 ROOM_SHARE: Final = 16
 """A grant takes no more than this part of what an account has left, unless one call needs more."""

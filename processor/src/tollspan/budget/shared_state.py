@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import islice
 
 from .account_rows import Key, Row, key_of
-from .folding import FoldOrder
+from .folding import FoldLook, FoldOrder
 from .folding_memory import FoldMemory
 from .idle import IDLE_ROWS_AT_ONCE, IdleRows, Touch
 from .leases import Want
@@ -92,6 +93,76 @@ class State:
         """Return how an account stands."""
         row = self.rows.get(key_of(account)) or Row()
         return Balance(account=account, posted=row.posted, held=row.held, unresolved=row.unresolved)
+
+    # -- leases --
+
+    def lease(self, lease_id: str) -> Holding | None:
+        """Find a lease, open or ended."""
+        return self.open.get(lease_id) or self.ended.get(lease_id)
+
+    def renew(self, lease_id: str, has: Holding) -> None:
+        """Keep a lease as open, behind all others."""
+        self.open.pop(lease_id, None)
+        self.open[lease_id] = has
+
+    def end(self, lease_id: str, has: Holding) -> None:
+        """Keep an open lease as ended."""
+        del self.open[lease_id]
+        self.ended[lease_id] = has
+
+    def forget(self, lease_id: str) -> None:
+        """Forget an ended lease."""
+        del self.ended[lease_id]
+
+    def opened(self) -> list[tuple[str, Holding]]:
+        """Return all open leases."""
+        return list(self.open.items())
+
+    def over(self, now_unix_ns: int, most: int | None) -> list[tuple[str, Holding]]:
+        """Return those whose life is over, of so many that were renewed the longest ago."""
+        first = islice(self.open.items(), most)
+        return [(name, has) for name, has in first if now_unix_ns >= has.expires_at]
+
+    def ended_before(self, unix_ns: int, most: int | None) -> list[tuple[str, Holding]]:
+        """Return those that ended until then, of so many that ended the longest ago."""
+        first = islice(self.ended.items(), most)
+        return [(name, has) for name, has in first if (has.ended_at or 0) <= unix_ns]
+
+    def left(self, since_unix_ns: int) -> list[tuple[str, Holding]]:
+        """Return leases that ended since then, and were not written off."""
+        return [
+            (name, has)
+            for name, has in self.ended.items()
+            if not has.is_written_off and (has.ended_at or 0) >= since_unix_ns
+        ]
+
+    # -- calls --
+
+    def note_settled(self, call_id: str, now_unix_ns: int) -> bool:
+        """Note that a call is settled; False where it was before."""
+        if call_id in self.settled:
+            return False
+        self.settled[call_id] = now_unix_ns
+        return True
+
+    def forget_settled(self, before_unix_ns: int, most: int) -> None:
+        """Forget calls that were settled before then, of so many that were the longest ago."""
+        for call_id, at in list(islice(self.settled.items(), most)):
+            if at < before_unix_ns:
+                del self.settled[call_id]
+
+    # -- the rest --
+
+    def is_first(self, key: Key, share: Decimal) -> bool:
+        """Note that an account was told to have passed a share; False where that was before."""
+        told = self.told.setdefault(key, set())
+        is_first = share not in told
+        told.add(share)
+        return is_first
+
+    def look(self, most: int, now_unix_ns: int) -> FoldLook:
+        """Show accounts to whoever folds them."""
+        return self.folding.look(most, now_unix_ns)
 
     def touch(self, touch: Touch, now_unix_ns: int) -> str:
         """Note that the owner of an account is active, and name the period."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import msgspec
 from sqlalchemy import Connection, insert, select
 
@@ -54,10 +57,35 @@ def note(
 
 
 class Audit:
-    """Reads the audit log."""
+    """The audit log: reads it, and writes what happens outside the database.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where it is.
+        clock: Unix nanoseconds.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], int] = time.time_ns) -> None:
         self._database = database
+        self._clock = clock
+
+    def note(self, tenant: str, actor: str, action: str, subject: str, **details: object) -> None:
+        """Write an entry about something that was done elsewhere.
+
+        Raises:
+            LedgerUnavailableError: The database does not take it.
+        """
+        with self._database.writing() as connection:
+            note(connection, tenant, self._clock(), actor, action, subject, **details)
+
+    def has(self, tenant: str, action: str) -> bool:
+        """Say whether a tenant's things were ever changed so.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer.
+        """
+        query = select(AUDIT.c.number).where(AUDIT.c.tenant == tenant, AUDIT.c.action == action)
+        with self._database.reading() as connection:
+            return connection.scalar(query.limit(1)) is not None
 
     def entries(
         self, tenant: str | None = None, *, after: int = 0, most: int = 100

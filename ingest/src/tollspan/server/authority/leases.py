@@ -1,0 +1,235 @@
+"""`/v1/leases`: what an SDK asks of the authority that holds its tenant's money.
+
+Every question may be put again when its answer was lost: grants go by what their holder knows, what
+goes back by its total, calls by their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from tollspan.budget import (
+    BalancesAnswer,
+    BalancesQuestion,
+    DoneAnswer,
+    EpochAnswer,
+    ExpireAnswer,
+    FirstAnswer,
+    FirstQuestion,
+    FoldAnswer,
+    FoldQuestion,
+    GiveBackQuestion,
+    GrantAnswer,
+    GrantQuestion,
+    LifeAnswer,
+    LookAnswer,
+    LookQuestion,
+    ResolveQuestion,
+    SettleQuestion,
+    SharedAuthority,
+    TooLargeError,
+    TouchAnswer,
+    TouchQuestion,
+    UnresolvedAnswer,
+    balance_words,
+    grant_answer,
+    look_answer,
+    unresolved_answer,
+)
+from tollspan.server.principals import Principal, require
+from tollspan.server.problems import documented
+from tollspan.server.schemas import json_answer, json_question
+from tollspan.server.settings import ServerSettings
+from tollspan.usage import LedgerError
+
+from .reading import answer, each_once, problem_of, read_question
+from .standing import Authorities
+
+_Q = TypeVar("_Q")
+_FAILURES: Final = (400, 401, 403, 408, 409, 413, 415, 503)
+_Since = Annotated[int, Query(ge=0, le=(1 << 63) - 1, description="Unix nanoseconds")]
+Does = Callable[[SharedAuthority, _Q], msgspec.Struct]
+
+
+def routes(authorities: Authorities, settings: ServerSettings) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/v1/leases", tags=["leases"])
+    asking = _Asking(router, authorities, settings)
+    asking.add("grant", GrantQuestion, GrantAnswer, _grant)
+    asking.add("give-back", GiveBackQuestion, LifeAnswer, _give_back)
+    asking.add("settle", SettleQuestion, DoneAnswer, _settle)
+    asking.add("touch", TouchQuestion, TouchAnswer, _touch)
+    asking.add("balances", BalancesQuestion, BalancesAnswer, _balances)
+    asking.add("first", FirstQuestion, FirstAnswer, _first)
+    asking.add("look", LookQuestion, LookAnswer, _look)
+    asking.add("fold", FoldQuestion, FoldAnswer, _fold)
+    asking.add("resolve", ResolveQuestion, DoneAnswer, _resolve, scope="admin")
+    _add_epochs(router, authorities)
+    _add_ends(router, authorities)
+    return router
+
+
+class _Asking:
+    """Makes the routes of questions that have a body."""
+
+    def __init__(
+        self, router: APIRouter, authorities: Authorities, settings: ServerSettings
+    ) -> None:
+        self._router = router
+        self._authorities = authorities
+        self._most_bytes = settings.most_bytes
+
+    def add(
+        self,
+        name: str,
+        question: type[_Q],
+        answers: type[msgspec.Struct],
+        does: Does[_Q],
+        *,
+        scope: Any = "ingest",
+    ) -> None:
+        """Add a route: reads the question, has it answered for whoever asks."""
+        what = " ".join((question.__doc__ or "").split())
+        asker = Depends(require(scope))  # FastAPI can't see it in an annotation
+
+        async def ask(request: Request, who: Principal = asker) -> Response:
+            asked = await read_question(request, self._most_bytes, question)
+            return await run_in_threadpool(
+                _answered, lambda: does(self._authorities.of(who.tenant), asked)
+            )
+
+        self._router.add_api_route(
+            f"/{name}",
+            ask,
+            methods=["POST"],
+            name=name.replace("-", "_"),
+            description=what,
+            responses={200: json_answer(answers, "the answer"), **documented(*_FAILURES)},
+            openapi_extra={"requestBody": json_question(question)},
+        )
+
+
+def _answered(ask: Callable[[], msgspec.Struct]) -> Response:
+    """Answer a question.
+
+    Raises:
+        ProblemError: The authority does not, or the question makes no sense.
+    """
+    try:
+        return answer(ask())
+    except (LedgerError, TooLargeError) as error:
+        raise problem_of(error) from None
+
+
+def _grant(authority: SharedAuthority, asked: GrantQuestion) -> GrantAnswer:
+    wants = asked.values()
+    each_once([one.account for one in wants], "wants")
+    return grant_answer(authority.grant(asked.lease.value(), wants))
+
+
+def _give_back(authority: SharedAuthority, asked: GiveBackQuestion) -> LifeAnswer:
+    parts = asked.values()
+    each_once([one.account for one in parts], "parts")
+    return LifeAnswer(life_seconds=authority.give_back(asked.lease.value(), parts))
+
+
+def _settle(authority: SharedAuthority, asked: SettleQuestion) -> DoneAnswer:
+    authority.settle(asked.values())
+    return DoneAnswer()
+
+
+def _touch(authority: SharedAuthority, asked: TouchQuestion) -> TouchAnswer:
+    return TouchAnswer(period=authority.touch(asked.value()))
+
+
+def _balances(authority: SharedAuthority, asked: BalancesQuestion) -> BalancesAnswer:
+    found = authority.balances([one.value() for one in asked.accounts])
+    return BalancesAnswer(balances=tuple([balance_words(one) for one in found]))
+
+
+def _first(authority: SharedAuthority, asked: FirstQuestion) -> FirstAnswer:
+    return FirstAnswer(is_first=authority.is_first(asked.account.value(), Decimal(asked.share)))
+
+
+def _look(authority: SharedAuthority, asked: LookQuestion) -> LookAnswer:
+    return look_answer(authority.look(asked.most))
+
+
+def _fold(authority: SharedAuthority, asked: FoldQuestion) -> FoldAnswer:
+    return FoldAnswer(is_done=authority.fold(asked.value()))
+
+
+def _resolve(authority: SharedAuthority, asked: ResolveQuestion) -> DoneAnswer:
+    authority.resolve(asked.lease_id, asked.account.value(), spent=asked.amount())
+    return DoneAnswer()
+
+
+def _add_epochs(router: APIRouter, authorities: Authorities) -> None:
+    described = {200: json_answer(EpochAnswer, "the epoch"), **documented(401, 403, 503)}
+
+    @router.get("/epoch", responses=described)
+    def epoch(who: Annotated[Principal, Depends(require("ingest"))]) -> Response:
+        """Name the epoch in which the authority grants; none while it is not open."""
+        return _answered(lambda: EpochAnswer(epoch=authorities.of(who.tenant).epoch()))
+
+    @router.post("/epoch", responses=described)
+    def open_epoch(who: Annotated[Principal, Depends(require("admin"))]) -> Response:
+        """Open the authority in a new epoch: leases of older ones are over."""
+        return _answered(lambda: EpochAnswer(epoch=authorities.open(who.tenant, actor=who.actor)))
+
+
+def _add_ends(router: APIRouter, authorities: Authorities) -> None:
+    failures: Sequence[int] = (400, 401, 403, 503)
+
+    @router.post(
+        "/expire",
+        responses={200: json_answer(ExpireAnswer, "how many"), **documented(*failures)},
+    )
+    def expire(who: Annotated[Principal, Depends(require("ingest"))]) -> Response:
+        """End the leases that are over, and take for spent what is beyond the horizon."""
+        return _answered(lambda: ExpireAnswer(ended=authorities.of(who.tenant).expire()))
+
+    @router.get(
+        "/unresolved",
+        responses={200: json_answer(UnresolvedAnswer, "oldest first"), **documented(*failures)},
+    )
+    def unresolved(
+        who: Annotated[Principal, Depends(require("ingest"))], since_unix_ns: _Since = 0
+    ) -> Response:
+        """Say what leases leave open that ended since then."""
+        return _answered(
+            lambda: unresolved_answer(
+                authorities.of(who.tenant).unresolved(since_unix_ns=since_unix_ns)
+            )
+        )
+
+
+DESCRIBED: Final = (
+    BalancesAnswer,
+    BalancesQuestion,
+    EpochAnswer,
+    ExpireAnswer,
+    FirstAnswer,
+    FirstQuestion,
+    FoldAnswer,
+    FoldQuestion,
+    GiveBackQuestion,
+    GrantAnswer,
+    GrantQuestion,
+    LifeAnswer,
+    LookAnswer,
+    LookQuestion,
+    ResolveQuestion,
+    SettleQuestion,
+    TouchAnswer,
+    TouchQuestion,
+    UnresolvedAnswer,
+    DoneAnswer,
+)
+"""The words of these routes, for the API's description."""

@@ -1,0 +1,65 @@
+"""The authorities of the tenants as the server goes by them: opened when they are new."""
+
+from __future__ import annotations
+
+import threading
+
+from tollspan.budget import SharedAuthority
+from tollspan.ledger import TenantAuthorities
+from tollspan.ledger.central import CentralLedger
+
+_ACTION = "authority.opened"
+
+
+class Authorities:
+    """Says who holds a tenant's money.
+
+    A tenant's authority is opened by itself once: when nobody ever opened it. One that is found
+    closed later has lost what it knew, and an operator has to open it.
+
+    Args:
+        ledger: Whose tenants they are; it remembers whose authority was opened, in its audit log.
+        authorities: Theirs.
+    """
+
+    def __init__(self, ledger: CentralLedger, authorities: TenantAuthorities) -> None:
+        self._ledger = ledger
+        self._authorities = authorities
+        self._looked: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def place(self) -> str:
+        """Where they are, without secrets."""
+        return self._authorities.place
+
+    def of(self, tenant: str) -> SharedAuthority:
+        """Return a tenant's authority, opened if it is new.
+
+        Raises:
+            LedgerError: It can't answer.
+        """
+        authority = self._authorities.of(tenant)
+        if tenant not in self._looked:
+            with self._lock:
+                if authority.epoch() is None and self._is_new(tenant):
+                    self.open(tenant, actor="server")
+                self._looked.add(tenant)
+        return authority
+
+    def open(self, tenant: str, *, actor: str) -> str:
+        """Open a tenant's authority in a new epoch; return its name.
+
+        Raises:
+            LedgerError: It can't be opened.
+        """
+        epoch = self._authorities.of(tenant).open_epoch()
+        self._ledger.audit.note(tenant, actor, _ACTION, epoch, place=self.place)
+        return epoch
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._authorities.close()
+
+    def _is_new(self, tenant: str) -> bool:
+        return self._authorities.forgets or not self._ledger.audit.has(tenant, _ACTION)
