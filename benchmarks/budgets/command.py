@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.budgets import figures as kept
-from benchmarks.budgets import growth, holding, page, stranding
+from benchmarks.budgets import growth, holding, living, page, stranding
 from benchmarks.budgets.figures import Figures
 from benchmarks.budgets.servers import Servers
 from benchmarks.results import now
 
-PARTS = ("holding", "growth", "stranding")
+PARTS = ("holding", "growth", "stranding", "living")
 
 
 def measure(figures: Figures, parts: Sequence[str], *, is_quick: bool) -> None:
@@ -31,6 +31,8 @@ def measure(figures: Figures, parts: Sequence[str], *, is_quick: bool) -> None:
                 figures.growth = growth.measure(servers, is_quick=is_quick)
             elif part == "stranding":
                 figures.stranding = stranding.measure(is_quick=is_quick)
+            elif part == "living":
+                figures.living = living.measure(servers, is_quick=is_quick)
             else:
                 raise ValueError(f"no part {part!r}")
     figures.is_quick = is_quick

@@ -74,22 +74,29 @@ class Stranding(msgspec.Struct, kw_only=True, frozen=True):
         name: The settings, in words.
         kind: Whether calls have a maximum of output.
         rate: Calls a second of each of the processes.
+        limit: The budget's, in bounds of calls in the mean.
         runs: How many.
         leased: Share of the limit that leases kept at the first denial: neither spent nor held for
             a call.
         held: Share that calls in flight held then beyond what they came to cost.
-        left: Share that was left in the end, after others had tried for a while.
+        left: Share that was left in the end, after others had tried for a while; None where nobody
+            tried any more.
         asked: How often the authority was asked for each 1,000 calls before the first denial.
+        killed: Share of the limit that the lease of one process had beyond its calls, while a
+            quarter to a half of the limit was spent: what a kill leaves besides calls in flight.
+            None where nobody looked.
     """
 
     name: str
     kind: Kind
     rate: float
+    limit: int
     runs: int
     leased: float
     held: float
-    left: float
+    left: float | None
     asked: float
+    killed: float | None
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -107,6 +114,7 @@ class Figures(msgspec.Struct, kw_only=True):
     holding: list[Holding] = []
     growth: list[Growth] = []
     stranding: list[Stranding] = []
+    living: list[Stranding] = []
 
 
 def load(file: Path = FILE) -> Figures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.budgets import growth, holding, stranding
+from benchmarks.budgets import growth, holding, living, stranding
 from benchmarks.budgets.chart import Line, draw, linear_axis, log_axis
 from benchmarks.budgets.figures import Figures, Growth, Holding, Spot, Stranding
 
@@ -58,6 +58,10 @@ def _document(figures: Figures) -> Iterator[str]:
     yield f"![Stranded money against questions]({STRANDING_PLOT})"
     yield ""
     yield from _stranding(figures.stranding)
+    yield "### With real processes"
+    yield ""
+    yield _LIVING_METHOD
+    yield from _living(figures.living)
 
 
 def _environment(figures: Figures) -> Iterator[str]:
@@ -119,16 +123,32 @@ def _growth(found: list[Growth]) -> Iterator[str]:
 
 def _stranding(found: list[Stranding]) -> Iterator[str]:
     yield (
-        "| settings | calls a second | calls | kept by leases | held by calls | both | "
-        "left in the end | questions for 1,000 calls |"
+        "| settings | limit | calls a second | calls | kept by leases | held by calls | both | "
+        "left in the end | after a kill | questions for 1,000 calls |"
     )
-    yield "|---|---:|---|---:|---:|---:|---:|---:|"
+    yield "|---|---:|---:|---|---:|---:|---:|---:|---:|---:|"
     for one in found:
         yield (
-            f"| {one.name} | {one.rate:g} | {one.kind} | {one.leased:.2%} | {one.held:.2%} | "
-            f"{one.leased + one.held:.2%} | {one.left:.2%} | {one.asked:,.0f} |"
+            f"| {one.name} | {one.limit:,} | {one.rate:g} | {one.kind} | {one.leased:.2%} | "
+            f"{one.held:.2%} | {one.leased + one.held:.2%} | {_share(one.left)} | "
+            f"{_share(one.killed)} | {one.asked:,.0f} |"
         )
     yield ""
+
+
+def _living(found: list[Stranding]) -> Iterator[str]:
+    yield "| who holds the money | runs | kept by leases | held by calls | both | questions |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for one in found:
+        yield (
+            f"| {one.name} | {one.runs} | {one.leased:.2%} | {one.held:.2%} | "
+            f"{one.leased + one.held:.2%} | {one.asked:,.0f} |"
+        )
+    yield ""
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
 
 
 def _shown(spot: Spot) -> str:
@@ -169,7 +189,10 @@ def _growth_plot(found: list[Growth]) -> str:
 
 def _stranding_plot(found: list[Stranding]) -> str:
     usual = [
-        one for one in found if one.rate == stranding.USUAL_RATE and one.kind == stranding.KINDS[0]
+        one
+        for one in found
+        if (one.rate, one.kind, one.limit)
+        == (stranding.USUAL_RATE, stranding.KINDS[0], stranding.LIMIT_IN_BOUNDS)
     ]
     lines = [
         Line(name=one.name, points=[(one.asked, 100 * one.leased)], colour=number % 7)
@@ -204,11 +227,21 @@ budgets are looked for, and one of them nobody has used. Accounts are of session
 _STRANDING_METHOD = f"""\
 Simulated in virtual time: {stranding.PROCESSES} processes with the real lease code, the real
 authority in memory, and calls that last three seconds in the mean, of bounds that differ widely.
-The limit is 1,000 bounds in the mean; a call with a maximum of output uses half of its bound in the
+The limit is {stranding.LIMIT_IN_BOUNDS:,} bounds in the mean, or {stranding.WIDE:,}, at which
+leases grow larger; a call with a maximum of output uses half of its bound in the
 mean. Without one the model's own most is held, 20 times as much, of which a twentieth is used.
 Figures are means of {stranding.RUNS} runs, at the first call that is denied, in shares of the
 limit.
 The goal is at most 3 % kept by leases and calls together, where calls have a maximum; at 20 calls a
 second of each process, and without a maximum, calls in flight alone hold far more of such a limit.
-*Questions* are grants and returns; settling is told in batches beside them.
+*Questions* are grants and returns; settling is told in batches beside them. *After a kill* is what
+the lease of one process had beyond its calls while a quarter to a half of the limit was spent: what
+stays unresolved when it is killed, besides its calls in flight. `room` and `limit` are the shares
+of what is left, and of the limit, that one grant may take at most.
+"""
+_LIVING_METHOD = f"""\
+{stranding.PROCESSES} processes of the system, each with its own connection, make such calls in real
+time, {stranding.USUAL_RATE:g} a second each, until one is denied; the limit is {living.LIMIT:,}
+bounds in the mean. All are on this machine: the file is theirs together, and Redis is asked over
+loopback. The first row is the simulation at that limit.
 """

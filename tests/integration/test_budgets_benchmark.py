@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.budgets import command, figures, growth, holding, page, places, stranding
+from benchmarks.budgets import command, figures, growth, holding, living, page, places, stranding
 from benchmarks.budgets.chart import Axis, Line, draw, linear_axis, log_axis
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -45,11 +45,20 @@ def test_growth_with_budgets_and_accounts_was_measured_to_be_flat() -> None:
 
 def test_leases_were_measured_to_keep_no_more_than_the_goal_and_to_ask_seldom() -> None:
     found = [one for one in figures.load().stranding if one.kind == "maximum given"]
+    found = [one for one in found if one.limit == stranding.LIMIT_IN_BOUNDS]
     (usual,) = [one for one in found if (one.name, one.rate) == (stranding.DEFAULTS, 2.0)]
     (single,) = [one for one in found if one.name == "each call by itself"]
     assert usual.leased + usual.held <= 0.03
     assert usual.asked < single.asked / 5
     assert usual.leased - single.leased < 0.002
+
+
+def test_real_processes_keep_what_simulated_ones_do() -> None:
+    simulated, *real = figures.load().living
+    assert [one.name for one in real] == list(living.PLACES)
+    for one in real:
+        assert one.leased < simulated.leased + 0.01
+        assert one.asked < 2 * simulated.asked
 
 
 @pytest.mark.parametrize(
