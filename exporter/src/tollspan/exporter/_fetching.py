@@ -256,6 +256,7 @@ class RuleFetcher:
 
 def _meaning(status: int) -> str:
     words = {
+        204: ": there are none yet",
         401: ": the key in TOLLSPAN_API_KEY is none that it knows",
         403: ": the key in TOLLSPAN_API_KEY may not read them",
         404: ": there is nothing",
