@@ -24,7 +24,7 @@ from tollspan.api import (
     on_warn,
     remove_callback,
 )
-from tollspan.usage import UsageEvent
+from tollspan.usage import DecisionEvent, UsageEvent, WarningNote
 
 ASKED = {"model": "gpt-4o-mini", "max_tokens": 20}
 SAYS = [{"role": "user", "content": "hi"}]
@@ -87,6 +87,29 @@ def test_usage_denials_and_warnings_are_told_in_another_thread(
     assert (warned[0].rule_id, str(warned[0].share)) == ("few", "0.5")
     assert warned[0].spent >= 1  # the worker looks after the call, or after the next
     assert threading.main_thread() not in threads
+
+
+def test_a_warning_is_an_event_of_its_call(tmp_path: Path, fake: FakeOpenAI) -> None:
+    rules = "{id: few, limit: 4 calls, warn_at: [0.5]}"
+    with (
+        harness.installed(tmp_path, budgets=rules),
+        OpenAI(base_url=fake.base_url, api_key="k") as ai,
+    ):
+        for _ in range(3):
+            say(ai)
+        wait_until(lambda: len(warnings_in(tmp_path)) == 1)
+    (event,) = warnings_in(tmp_path)
+    calls = [one.call.id for one in harness.usage_events(tmp_path)]
+    assert event.id in [f"{call}.d1" for call in calls]
+    assert (event.decision.action, event.decision.rule_ids) == ("warn", ("few",))
+    assert event.warning == WarningNote(reason="share", share="0.5", period="")
+    assert (event.unit, event.limit) == ("calls", 4)
+    assert (event.spent or 0) >= 2
+
+
+def warnings_in(home: Path) -> list[DecisionEvent]:
+    """Return the events of warnings that a home's ledger has."""
+    return [one for one in harness.denials(home) if one.warning is not None]
 
 
 def test_a_slow_or_broken_function_delays_and_breaks_nothing(

@@ -78,6 +78,7 @@ from .events import (
     Mode,
     Reversal,
     UsageEvent,
+    WarningNote,
     decode_entry,
     decode_event,
     decode_fact,
@@ -114,6 +115,7 @@ from .usage import (
     UsageStatus,
     sum_of,
 )
+from .webhooks import sign_webhook, verify_webhook
 from .wire import (
     BATCH_MEDIA_TYPE,
     EVENT_MEDIA_TYPE,
@@ -221,6 +223,7 @@ __all__ = [
     "UsageEvent",
     "UsageStatus",
     "VelocityExceededError",
+    "WarningNote",
     "WireError",
     "assumed_provider",
     "check_document_size",
@@ -261,6 +264,7 @@ __all__ = [
     "refusal",
     "rfc3339",
     "richness_of",
+    "sign_webhook",
     "split_batch",
     "sum_of",
     "to_decimal",
@@ -268,4 +272,5 @@ __all__ = [
     "traceparent",
     "unit_word",
     "value_of",
+    "verify_webhook",
 ]

@@ -105,23 +105,40 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     folded: Folded | None = None
 
 
-class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="decision"):
-    """One refusal. Nothing was sent and nothing was spent.
+class WarningNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why somebody is told of a budget though nothing was refused.
 
     Attributes:
-        call: The call that was refused.
-        number: Counts the decisions of one call from 0; the event's id is `<call id>.d<number>`.
-        decision: What the gate said.
-        error_type: `error.type` of the denial.
-        unit: What the account that refused counts.
+        reason: `share`: a share of its limit is used; `exceeded`: a call did not fit, and the rule
+            only warns.
+        share: Which share, a decimal such as `0.8`; None where a call did not fit.
+        period: Key of the account's window, as in `Charge`.
+    """
+
+    reason: Literal["share", "exceeded"]
+    share: str | None = None
+    period: str = ""
+
+
+class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="decision"):
+    """One refusal, for which nothing was sent and nothing was spent; or one warning of a budget.
+
+    Attributes:
+        call: The call that was refused, or after which the warning was due.
+        number: Counts the decisions of one call from 0, warnings from 1; the event's id is
+            `<call id>.d<number>`.
+        decision: What the gate said: `deny`, or `warn` with the budget for its rule.
+        error_type: `error.type` of the denial; empty for a warning.
+        unit: What the account counts that refused, or that is warned of.
         limit, spent, held, asked: That account as it stood, and what the call would have held.
         scope: Whose account it was, as (dimension, value) pairs.
         traceparent: As in `UsageEvent`.
+        warning: What is warned of; None of a refusal.
     """
 
     call: Call
     decision: DecisionNote
-    error_type: str
+    error_type: str = ""
     number: int = 0
     unit: BudgetUnit = "usd"
     limit: int | None = None
@@ -130,6 +147,7 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     asked: int | None = None
     scope: tuple[tuple[str, str | None], ...] = ()
     traceparent: str | None = None
+    warning: WarningNote | None = None
 
     @property
     def id(self) -> str:

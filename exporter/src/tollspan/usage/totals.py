@@ -128,7 +128,8 @@ def total_of(key: TotalKey, events: Sequence[Event], number: int) -> UsageEvent:
     first = min(events, key=lambda one: one.call.started_at_unix_ns).call
     folded = [one.folded for one in made if one.folded is not None]
     calls = sum(one.folded is None for one in made) + sum(one.calls for one in folded)
-    denied = len(events) - len(made) + sum(one.denied for one in folded)
+    refused = [one for one in events if not isinstance(one, UsageEvent) and one.warning is None]
+    denied = len(refused) + sum(one.denied for one in folded)
     return UsageEvent(
         call=Call(
             id=key.id(number),

@@ -30,6 +30,7 @@ def serve(parsed: argparse.Namespace) -> int:
         port=DEFAULT_PORT if parsed.port is None else parsed.port,
         certificate=parsed.certificate,
         private_key=parsed.private_key,
+        private_webhooks=parsed.private_webhooks,
     )
     run(settings, announce=print_line)
     return 0

@@ -33,6 +33,10 @@ def _add_serve(parser: Parser) -> None:
     )  # fmt: skip
     command.add_argument("--certificate", metavar="FILE", help="for TLS, in PEM")
     command.add_argument("--private-key", metavar="FILE", help="the certificate's, in PEM")
+    command.add_argument(
+        "--private-webhooks", action="store_true",
+        help="let webhooks go to private networks, and without TLS",
+    )  # fmt: skip
 
 
 def _add_tenants(parser: Parser) -> None:

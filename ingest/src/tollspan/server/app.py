@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
+from starlette.concurrency import run_in_threadpool
 
 from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger
 
-from . import authority, events, otlp, page, reports
+from . import authority, events, otlp, page, reports, webhooks
 from .housekeeping import Housekeeper
 from .limits import BodyLimit
 from .principals import Authenticator
@@ -21,6 +24,7 @@ from .rules import RulesInForce
 from .rules import routes as rules_routes
 from .schemas import described
 from .settings import ServerSettings
+from .webhooks import WebhookSender
 
 _UNKNOWN_TO_US = "422"
 
@@ -39,7 +43,16 @@ def create_app(
         authorities: Who holds the tenants' money; whoever made them closes them.
         housekeeper: Of whom `/readyz` tells; None where none works here.
     """
+    sender = WebhookSender(ledger, settings)
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncGenerator[None]:
+        sender.start()
+        yield
+        await run_in_threadpool(sender.close)
+
     app = _Described(
+        lifespan=running,
         title="tollspan",
         version=version("tollspan"),
         summary="Hard budgets and exact prices for every LLM and tool call.",
@@ -56,6 +69,7 @@ def create_app(
     app.include_router(rules_routes(ledger, in_force, settings))
     app.include_router(reports.routes(ledger))
     app.include_router(otlp.routes(ledger, settings))
+    app.include_router(webhooks.routes(ledger, settings))
     app.include_router(page.routes(ledger))
     app.include_router(authority.routes(authority.Authorities(ledger, authorities), settings))
     _add_health(app, ledger, housekeeper)

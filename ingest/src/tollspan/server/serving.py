@@ -102,7 +102,7 @@ def configured(
         port=settings.port,
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.private_key,
-        lifespan="off",
+        lifespan="on",
         access_log=False,
         server_header=False,
         log_level="warning",

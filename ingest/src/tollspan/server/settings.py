@@ -28,6 +28,11 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         most_bytes: Of one request's body, as sent and as unpacked.
         most_rules_bytes: Of a rules' document.
         body_seconds: Within which a body has to come.
+        private_webhooks: Webhooks may go to addresses of private networks, and without TLS.
+        webhook_threads: How many targets are sent to at once.
+        webhook_seconds: Within which a target has to answer.
+        webhook_pause_seconds: How long to wait after the first failure; later ones double it.
+        webhook_kept_seconds: How long what was delivered or given up is kept.
     """
 
     database: str
@@ -44,3 +49,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     most_bytes: int = 5 << 20
     most_rules_bytes: int = 1 << 20
     body_seconds: float = 60.0
+    private_webhooks: bool = False
+    webhook_threads: int = 4
+    webhook_seconds: float = 10.0
+    webhook_pause_seconds: float = 5.0
+    webhook_kept_seconds: int = 30 * 86_400

@@ -21,6 +21,8 @@ from tollspan.usage import (
     UnboundedCallError,
     UnpricedModelError,
     VelocityExceededError,
+    sign_webhook,
+    verify_webhook,
 )
 
 if TYPE_CHECKING:
@@ -103,8 +105,10 @@ __all__ = [
     "remaining",
     "remove_callback",
     "report_usage",
+    "sign_webhook",
     "tool",
     "uninstall",
+    "verify_webhook",
 ]
 
 _LAZY = {

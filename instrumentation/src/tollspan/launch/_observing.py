@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from tollspan.budget import (
+    BudgetWarning,
     Milestones,
     MoneyWarner,
     PolicyWarner,
@@ -13,9 +14,10 @@ from tollspan.budget import (
     Standing,
     UnresolvedWarning,
     Warner,
+    warning_event,
 )
 from tollspan.instrumentation import AnyWarning, Listeners, warning_text
-from tollspan.usage import CallDeniedError, LedgerError, UsageEvent
+from tollspan.usage import CallDeniedError, DecisionEvent, LedgerError, UsageEvent
 
 _logger = logging.getLogger("tollspan.budgets")
 
@@ -32,6 +34,7 @@ class AfterCalls:
         warner: Warns of budgets that run low.
         policy_warner: Warns of policies that are violated.
         money_warner: Warns of overruns, and of money that became unresolved.
+        note: Stores the events of warnings; None to store none.
     """
 
     def __init__(self, listeners: Listeners) -> None:
@@ -41,12 +44,14 @@ class AfterCalls:
         self.policy_warner: PolicyWarner | None = None
         self.warned: list[Callable[[AnyWarning], None]] = []
         self.money_warner = MoneyWarner(self.warn)
+        self.note: Callable[[DecisionEvent], None] | None = None
+        self._of_this_call: list[BudgetWarning] = []
 
     def watch(
         self, rules: Callable[[], RuleSet], standing: Standing, milestones: Milestones
     ) -> None:
         """Warn by the rules in force, of how the accounts stand and of what they only warn of."""
-        self.warner = Warner(rules, standing, milestones, self.warn)
+        self.warner = Warner(rules, standing, milestones, self._warn_of_budget)
         self.policy_warner = PolicyWarner(rules, self.warn)
 
     def record(self, event: UsageEvent) -> None:
@@ -62,6 +67,18 @@ class AfterCalls:
                 self.warner.look(event)
             except LedgerError as error:
                 _logger.info("tollspan can't see how the budgets stand: %s", error)
+            self._store(event)
+
+    def _warn_of_budget(self, warning: BudgetWarning) -> None:
+        self._of_this_call.append(warning)
+        self.warn(warning)
+
+    def _store(self, event: UsageEvent) -> None:
+        """Store what was warned of after a call: servers are sent that too."""
+        told, self._of_this_call = self._of_this_call, []
+        if self.note is not None:
+            for number, warning in enumerate(told, 1):
+                self.note(warning_event(event, warning, number))
 
     def deny(self, denial: CallDeniedError) -> None:
         """Look at a refusal."""

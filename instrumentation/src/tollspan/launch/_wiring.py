@@ -220,6 +220,7 @@ def _after(books: BooksInForce) -> AfterCalls:
     after = AfterCalls(LISTENERS)
     after.watch(lambda: books.gate.rules, books.standing, books.milestones)
     after.seen.append(books.gate.typical.learn)
+    after.note = books.ledger.note
     return after
 
 

@@ -183,6 +183,7 @@ from .values import (
     refused,
     unchanged,
 )
+from .warning_events import warning_event
 from .warnings import BudgetWarning, Milestones, Standing, Warner, WarningReason
 from .windows import (
     ANCHORED,
@@ -430,5 +431,6 @@ __all__ = [
     "turn_of",
     "unchanged",
     "unresolved_answer",
+    "warning_event",
     "window_of",
 ]

@@ -21,8 +21,18 @@ from .asking import (
 )
 from .audit import Audit, AuditEntry
 from .claims import Claims
+from .deliveries import (
+    DEAD_AFTER_SECONDS,
+    Backlog,
+    Deliveries,
+    Delivery,
+    DeliveryState,
+    Errand,
+    put_down,
+)
 from .forgetting import AT_ONCE, forget_names
 from .measures import GROUPED, UsageSums
+from .notices import NOTICE_KINDS, Notice, NoticeKind, rules_changed
 from .opening import Database
 from .partitions import Partitions
 from .reading import FILTERS, EventQuery, EventReader
@@ -34,22 +44,33 @@ from .spans import SpanStore, supersede
 from .storing import EventStore, Stored
 from .summing import UsageReader
 from .tenants import EVERY_TENANT, SCOPES, ApiKey, Scope, Tenant, Tenants
+from .webhooks import MOST_WEBHOOKS, Webhook, Webhooks
 
 __all__ = [
+    "DEAD_AFTER_SECONDS",
     "EVERY_TENANT",
     "FILTERS",
     "FROM_SPAN",
     "GROUPED",
     "LATE",
+    "MOST_WEBHOOKS",
     "NAMED",
+    "NOTICE_KINDS",
     "SCOPES",
     "SUSPECTED",
     "ApiKey",
     "AuditEntry",
+    "Backlog",
     "Bucket",
     "CentralLedger",
     "Claims",
+    "Deliveries",
+    "Delivery",
+    "DeliveryState",
+    "Errand",
     "EventQuery",
+    "Notice",
+    "NoticeKind",
     "Order",
     "Partitions",
     "Place",
@@ -70,7 +91,11 @@ __all__ = [
     "UsageReader",
     "UsageRow",
     "UsageSums",
+    "Webhook",
+    "Webhooks",
     "is_usage_dimension",
+    "put_down",
+    "rules_changed",
 ]
 
 
@@ -89,6 +114,8 @@ class CentralLedger:
         audit: Who changed what.
         partitions: The tables of months, on PostgreSQL.
         claims: Which process does work that one does at a time.
+        webhooks: Who is told of what.
+        deliveries: What they are told.
 
     Args:
         where: `sqlite:PATH` or `postgresql://…`.
@@ -113,6 +140,8 @@ class CentralLedger:
         self.audit = Audit(database)
         self.partitions = Partitions(database)
         self.claims = Claims(database, clock)
+        self.webhooks = Webhooks(database, clock)
+        self.deliveries = Deliveries(database, clock)
 
     def check(self) -> None:
         """Ask the database for something.

@@ -75,7 +75,8 @@ def _said(fact: Fact) -> tuple[object, ...]:
     if isinstance(fact, Adjustment):
         return (fact.action, fact.charges, fact.at_unix_ns)
     if isinstance(fact, DecisionEvent):
-        return (fact.error_type, fact.unit, fact.limit, fact.call.started_at_unix_ns)
+        said = (fact.error_type, fact.unit, fact.limit, fact.call.started_at_unix_ns)
+        return said if fact.warning is None else (*said, fact.warning)
     cost = fact.cost
     return (fact.call.request.model, fact.outcome.status, fact.usage, cost.status,
             cost.amount_nanousd)  # fmt: skip

@@ -78,7 +78,7 @@ def row_of(tenant: str, fact: Entry, received_ns: int, marks: tuple[str, ...]) -
     row["model"] = request.model
     row["operation"] = request.operation
     if isinstance(fact, DecisionEvent):
-        return {**row, "kind": DECISION, "outcome": "denied"}
+        return {**row, "kind": DECISION, "outcome": "denied" if fact.warning is None else "warned"}
     return {**row, **_costs(fact), "kind": USAGE, "outcome": fact.outcome.status}
 
 

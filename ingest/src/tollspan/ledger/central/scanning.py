@@ -76,7 +76,9 @@ def dimension_of(entry: Entry, name: str) -> str | None:
     if isinstance(fact, Adjustment):
         return None
     if name == OUTCOME:
-        return fact.outcome.status if isinstance(fact, UsageEvent) else "denied"
+        if isinstance(fact, UsageEvent):
+            return fact.outcome.status
+        return "denied" if fact.warning is None else "warned"
     if name in OF_REQUESTS:
         said: str = getattr(fact.call.request, name)
         return said or None

@@ -13,8 +13,10 @@ from sqlalchemy.exc import DBAPIError
 
 from tollspan.usage import Entry, Fact, LedgerError, Reversal, event_time
 
+from .deliveries import put_down
 from .keeping import hold_tenant
 from .naming import Names, names_of
+from .notices import notices_of
 from .opening import Database
 from .partitions import Partitions
 from .rollups import roll_up
@@ -141,7 +143,10 @@ class EventStore:
         kept += superseded.taken
         rows = [row_of(tenant, entry, now, marks) for entry, marks in kept]
         connection.execute(insert(EVENTS), rows)
-        roll_up(connection, tenant, kept, is_postgresql=self._database.is_postgresql)
+        is_postgresql = self._database.is_postgresql
+        roll_up(connection, tenant, kept, is_postgresql=is_postgresql)
+        notices = list(notices_of(one.fact for one in new))
+        put_down(connection, tenant, notices, now, is_postgresql=is_postgresql)
 
     def _those_with_new_ids(
         self, connection: Connection, arrivals: Sequence[_Arrival]
