@@ -127,5 +127,7 @@ def usage_events(home: Path) -> list[UsageEvent]:
 def denials(home: Path) -> list[DecisionEvent]:
     """Return every refusal of a ledger."""
     return [
-        one for one in LedgerReader(home / LEDGER_FILE).events() if isinstance(one, DecisionEvent)
+        one
+        for one in LedgerReader(home / LEDGER_FILE).events()
+        if isinstance(one, DecisionEvent) and one.warning is None
     ]

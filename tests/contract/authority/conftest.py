@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.authority.http_kit import MoneyServer, http_kit, money_servers
+from tests.contract.authority.http_kit import http_kit
 from tests.contract.authority.kits import KITS, Kit
 from tests.contract.authority.postgres_kit import postgres_kit
 from tests.contract.authority.redis_kit import redis_kit
@@ -21,11 +21,6 @@ SERVED: dict[str, tuple[str, Callable[..., AbstractContextManager[Kit]]]] = {
     "postgres": ("postgres_server", postgres_kit),
     "redis": ("redis_url", redis_kit),
 }
-
-
-@pytest.fixture(scope="session")
-def money_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MoneyServer]:
-    yield from money_servers(tmp_path_factory.mktemp("money"))
 
 
 @pytest.fixture(

@@ -133,7 +133,8 @@ def _row(event: Event) -> tuple[Value, ...]:
     call_id = Cell(call.id, "quiet")
     if not isinstance(event, UsageEvent):
         model = call.request.model
-        return (started, customer, model, Cell("denied", "bad"), "", "", "0", call_id)
+        became = Cell("denied", "bad") if event.warning is None else Cell("warned", "warning")
+        return (started, customer, model, became, "", "", "0", call_id)
     usage = event.usage
     about = "~" if usage is not None and usage.status == "estimated" else ""
     known = usage is not None and usage.status != "unknown"

@@ -6,10 +6,11 @@ from alembic import context
 
 from tollspan.ledger.central.migrations import VERSION_TABLE
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=context.config.attributes.get("metadata"),
-    version_table=VERSION_TABLE,
-    transaction_per_migration=False,
-)
-context.run_migrations()
+if hasattr(context, "config"):  # Alembic runs it; who only imports it has nothing to migrate
+    context.configure(
+        connection=context.config.attributes["connection"],
+        target_metadata=context.config.attributes.get("metadata"),
+        version_table=VERSION_TABLE,
+        transaction_per_migration=False,
+    )
+    context.run_migrations()
