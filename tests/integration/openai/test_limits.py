@@ -259,7 +259,8 @@ def test_threads_with_event_loops_of_their_own_lose_no_event(tmp_path: Path) -> 
         events = stage.events()
         assert len(events) == len({event.call.id for event in events}) == threads * calls
         assert harness.balance(tmp_path).posted == fake.billed_nanousd
-        assert harness.balance(tmp_path).held == 0
+    # Read at the end: a busy machine can bring a lease, which is held until it is given back.
+    assert harness.balance(tmp_path).held == 0
 
 
 def test_calls_without_a_limit_of_output_run_one_after_the_other_where_one_fits(
