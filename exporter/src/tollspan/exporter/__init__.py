@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ._fetching import Fetched, RuleFetcher
     from ._forwarding import Forwarder
     from ._heeding import Heeder
+    from ._server_door import ServerDoor, ServerRefusedError
+    from ._server_rules import RulesAtServer, RulesVersionAtServer, ServerRules
     from ._settling import SettlingBooks
     from ._shipping import Shipper, ShippingFigures, ShippingStatus
     from ._spans import UsageEventExporter
@@ -24,6 +26,11 @@ __all__ = [
     "Heeder",
     "HttpAuthority",
     "RuleFetcher",
+    "RulesAtServer",
+    "RulesVersionAtServer",
+    "ServerDoor",
+    "ServerRefusedError",
+    "ServerRules",
     "SettlingBooks",
     "Shipper",
     "ShippingFigures",
@@ -40,6 +47,11 @@ _MODULES = {
     "Heeder": "_heeding",
     "HttpAuthority": "_authority",
     "RuleFetcher": "_fetching",
+    "RulesAtServer": "_server_rules",
+    "RulesVersionAtServer": "_server_rules",
+    "ServerDoor": "_server_door",
+    "ServerRefusedError": "_server_door",
+    "ServerRules": "_server_rules",
     "SettlingBooks": "_settling",
     "Shipper": "_shipping",
     "ShippingFigures": "_shipping",

@@ -103,6 +103,16 @@ class HttpClient:
         """
         return self._ask("POST", url, headers, body)
 
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Answer:
+        """Ask by any method.
+
+        Raises:
+            HttpError: As of `get`. The server may have done it all the same.
+        """
+        return self._ask(method, url, headers, body)
+
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         ends_at = time.monotonic() + self._timeout_seconds
         with suppress_instrumentation():

@@ -51,20 +51,37 @@ def check(parsed: argparse.Namespace) -> int:
     """Look over one document, or all that is in force here; exit code 1 when something is wrong."""
     found: list[Finding] = []
     if parsed.file is not None:
-        settings = read_settings(on_wrong=_nothing)
-        rules = _rules(Path(parsed.file), found)
-        _add_oddities(rules, _prices(settings, []), found)
+        checked = check_document(Path(parsed.file), found)
+        rules = None if checked is None else checked[0]
     else:
         wrong: list[ConfigError] = []
         settings = read_settings(on_wrong=wrong.append)
         found += [Finding(status="problem", text=str(error)) for error in wrong]
-        rules = _rules(settings.document, found)
+        rules, _ = _rules(settings.document, found)
         _add_oddities(rules, _prices(settings, found), found)
     if parsed.json:
         print_json(_as_json(found, rules))
     else:
-        _print(found, rules)
+        print_findings(found, rules)
     return int(any(one.status == "problem" for one in found))
+
+
+def check_document(path: Path, found: list[Finding]) -> tuple[RuleSet, str] | None:
+    """Look over one document, which may be for elsewhere.
+
+    Args:
+        path: Its file.
+        found: Is added what is found.
+
+    Returns:
+        What it says, and its text; None when something is wrong with it.
+    """
+    rules, text = _rules(path, found)
+    if rules is None:
+        return None
+    settings = read_settings(on_wrong=_nothing)
+    _add_oddities(rules, _prices(settings, []), found)
+    return rules, text
 
 
 def schema(parsed: argparse.Namespace) -> int:
@@ -77,30 +94,30 @@ def _nothing(error: ConfigError) -> None:
     """Leave settings alone that are not asked for."""
 
 
-def _rules(path: Path | None, found: list[Finding]) -> RuleSet | None:
-    """Read a document; None, and why, when it can't be used."""
+def _rules(path: Path | None, found: list[Finding]) -> tuple[RuleSet | None, str]:
+    """Read a document, with its text; None, and why, when it can't be used."""
     if path is None:
         text = "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME"
         found.append(Finding(status="problem", text=text))
-        return None
+        return None, ""
     source = str(path)
     try:
         text = read_document(path)
     except ConfigError as error:
         found.append(_problem(source, error))
-        return None
+        return None, ""
     problems = find_problems(text, source=source)
     if problems:
         found += [
             Finding(status="problem", text=one.text, file=source, line=one.line) for one in problems
         ]
-        return None
+        return None, ""
     rules = parse_rules(text, source=source)
     count = len(rules.budgets)
     more = f", {many(len(rules.policies), 'policy', 'policies')}" if rules.policies else ""
-    text = f"{path}: {many(count, 'budget')}{more}"
-    found.append(Finding(status="ok", text=text, file=source))
-    return rules
+    said = f"{path}: {many(count, 'budget')}{more}"
+    found.append(Finding(status="ok", text=said, file=source))
+    return rules, text
 
 
 def _prices(settings: Settings, found: list[Finding]) -> PriceBook | None:
@@ -142,7 +159,8 @@ def _add_oddities(rules: RuleSet | None, book: PriceBook | None, found: list[Fin
     ]
 
 
-def _print(found: Sequence[Finding], rules: RuleSet | None) -> None:
+def print_findings(found: Sequence[Finding], rules: RuleSet | None) -> None:
+    """Print what was found, and what rules mean; None to leave that out."""
     for one in found:
         word, style = _WORDS[one.status]
         print_line(Cell(word, style), one.text)
