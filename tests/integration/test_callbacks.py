@@ -24,6 +24,7 @@ from tollspan.api import (
     on_warn,
     remove_callback,
 )
+from tollspan.ledger import LEDGER_FILE, LedgerReader
 from tollspan.usage import DecisionEvent, UsageEvent, WarningNote
 
 ASKED = {"model": "gpt-4o-mini", "max_tokens": 20}
@@ -109,7 +110,8 @@ def test_a_warning_is_an_event_of_its_call(tmp_path: Path, fake: FakeOpenAI) -> 
 
 def warnings_in(home: Path) -> list[DecisionEvent]:
     """Return the events of warnings that a home's ledger has."""
-    return [one for one in harness.denials(home) if one.warning is not None]
+    events = LedgerReader(home / LEDGER_FILE).events()
+    return [one for one in events if isinstance(one, DecisionEvent) and one.warning is not None]
 
 
 def test_a_slow_or_broken_function_delays_and_breaks_nothing(
