@@ -64,6 +64,7 @@ from .errors import (
 from .estimate import estimate_input_tokens, estimate_tokens
 from .events import (
     DECISION_TYPE,
+    REPRICING_SUFFIX,
     REVERSAL_SUFFIX,
     USAGE_TYPE,
     Adjustment,
@@ -76,6 +77,7 @@ from .events import (
     Event,
     Fact,
     Mode,
+    Repricing,
     Reversal,
     UsageEvent,
     WarningNote,
@@ -152,6 +154,7 @@ __all__ = [
     "OWNERS",
     "PICOUSD_PER_NANOUSD",
     "PICOUSD_PER_USD",
+    "REPRICING_SUFFIX",
     "REQUESTS",
     "REVERSAL_SUFFIX",
     "SECONDS",
@@ -207,6 +210,7 @@ __all__ = [
     "PriceBookError",
     "Quantities",
     "Recovery",
+    "Repricing",
     "Request",
     "Response",
     "Reversal",

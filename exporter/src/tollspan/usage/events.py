@@ -184,6 +184,34 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 REVERSAL_SUFFIX: Final = ".r"
 """Behind the id of an event, it is the id of what takes the event back."""
+REPRICING_SUFFIX: Final = ".p"
+"""Behind the id of a call, with a number, it is the id of the call priced anew."""
+
+
+def _posting_id(call_id: str, number: int) -> str:
+    return f"{call_id}{REPRICING_SUFFIX}{number}" if number else call_id
+
+
+class Repricing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="repricing"):
+    """A call priced anew, after what it was counted by before was taken back.
+
+    Attributes:
+        event: The call with its new cost. It charges no account: the budgets that the call touched
+            keep what they were charged then.
+        number: Counts the repricings of one call from 1.
+        at_unix_ns: When, nanoseconds since the epoch.
+        author: Who asked for it, as the system says.
+    """
+
+    event: UsageEvent
+    number: int
+    at_unix_ns: int
+    author: str
+
+    @property
+    def id(self) -> str:
+        """Its own id."""
+        return _posting_id(self.event.call.id, self.number)
 
 
 class Reversal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reversal"):
@@ -195,26 +223,28 @@ class Reversal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
         event: What is taken back, as it was stored.
         at_unix_ns: When, nanoseconds since the epoch.
         reason: In a word for machines, why.
-        by: The event that counts instead; None for none.
+        by: What counts instead; None for nothing.
+        number: Of the repricing that is taken back; 0 for the event itself.
     """
 
     event: UsageEvent
     at_unix_ns: int
     reason: str
     by: str | None = None
+    number: int = 0
 
     @property
     def id(self) -> str:
         """The reversal's own id: an event is taken back once."""
-        return self.event.call.id + REVERSAL_SUFFIX
+        return _posting_id(self.event.call.id, self.number) + REVERSAL_SUFFIX
 
 
 Event = UsageEvent | DecisionEvent
 """What is known of a call."""
 Fact = UsageEvent | DecisionEvent | Adjustment
 """What a ledger keeps."""
-Entry = Fact | Reversal
-"""What a central ledger keeps, which is told of one call by several."""
+Entry = Fact | Reversal | Repricing
+"""What a central ledger keeps, which is told of one call by several, and prices calls anew."""
 
 _encode = msgspec.json.Encoder().encode
 _decode: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)

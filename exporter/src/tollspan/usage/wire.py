@@ -23,6 +23,7 @@ from .events import (
     DecisionEvent,
     Entry,
     Fact,
+    Repricing,
     Reversal,
     UsageEvent,
     as_unicode,
@@ -31,6 +32,7 @@ from .events import (
 
 ADJUSTMENT_TYPE: Final = "dev.tollspan.adjustment.v1"
 REVERSAL_TYPE: Final = "dev.tollspan.reversal.v1"
+REPRICING_TYPE: Final = "dev.tollspan.repricing.v1"
 EVENT_MEDIA_TYPE: Final = "application/cloudevents+json"
 BATCH_MEDIA_TYPE: Final = "application/cloudevents-batch+json"
 _AMOUNTS: Final = frozenset(
@@ -157,29 +159,33 @@ def event_id(fact: Entry) -> str:
 def event_time(fact: Entry) -> int:
     """Return when the call started, or the adjustment was made, in nanoseconds since the epoch.
 
-    What takes an event back is of that event's time, so that it counts in the same period.
+    What takes an event back, or prices it anew, is of that event's time, so that it counts in the
+    same period.
     """
     if isinstance(fact, Adjustment):
         return fact.at_unix_ns
-    call = fact.event.call if isinstance(fact, Reversal) else fact.call
+    call = fact.event.call if isinstance(fact, Reversal | Repricing) else fact.call
     return call.started_at_unix_ns
 
 
 def _call(fact: Entry) -> Call | None:
     if isinstance(fact, Adjustment):
         return None
-    return fact.event.call if isinstance(fact, Reversal) else fact.call
+    return fact.event.call if isinstance(fact, Reversal | Repricing) else fact.call
 
 
 def _traceparent(fact: Entry) -> str | None:
     if isinstance(fact, Adjustment):
         return None
-    return fact.event.traceparent if isinstance(fact, Reversal) else fact.traceparent
+    of = fact.event if isinstance(fact, Reversal | Repricing) else fact
+    return of.traceparent
 
 
 def _type(fact: Entry) -> str:
     if isinstance(fact, Reversal):  # nobody sends one: it is the server's own
         return REVERSAL_TYPE
+    if isinstance(fact, Repricing):  # nor one of these
+        return REPRICING_TYPE
     return next(name for name, kind in _KINDS.items() if type(fact) is kind)
 
 

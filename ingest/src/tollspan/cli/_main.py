@@ -18,6 +18,7 @@ from ._options import add_span_of_time
 from ._outbox_parser import add_outbox
 from ._parser import Parser, run
 from ._prices_parser import add_prices
+from ._reprice_parser import add_reprice
 from ._rules_parser import add_rules
 from ._server_parser import add_server
 from ._terminal import prepare_streams
@@ -90,6 +91,7 @@ def make_parser() -> Parser:
     add_outbox(parser)
     add_server(parser)
     add_rules(parser)
+    add_reprice(parser)
     ledger = parser.add_command("ledger", "look after the ledger's file")
     ledger.add_command(
         "rebuild",

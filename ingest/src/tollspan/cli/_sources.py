@@ -74,16 +74,17 @@ def _central(parsed: argparse.Namespace) -> Generator[CentralLedger]:
 
 
 def _central_events(parsed: argparse.Namespace) -> Iterator[UsageEvent]:
-    from tollspan.ledger.central import EventQuery  # noqa: PLC0415 - an extra
+    from tollspan.ledger.central import CALL_KINDS, EventQuery, counted_call  # noqa: PLC0415 - an extra
 
     query = EventQuery(
-        since_unix_ns=parsed.since, until_unix_ns=parsed.until, values={"kind": "usage"},
-        most=_AT_ONCE,
+        since_unix_ns=parsed.since, until_unix_ns=parsed.until, kinds=CALL_KINDS,
+        is_only_counted=True, most=_AT_ONCE,
     )  # fmt: skip
     with _central(parsed) as ledger:
         for one in ledger.reader.all(parsed.tenant, query):
-            if isinstance(one.fact, UsageEvent):
-                yield one.fact
+            call = counted_call(one.fact)
+            if call is not None:
+                yield call
 
 
 def _central_sums(

@@ -11,6 +11,8 @@ import msgspec
 from tollspan.usage import (
     LOCAL_TENANT,
     OWNERS,
+    REPRICING_SUFFIX,
+    REVERSAL_SUFFIX,
     TOKEN_BUCKETS,
     Adjustment,
     AttributionError,
@@ -32,6 +34,9 @@ MOST_COUNT: Final = 10**13
 _LONGEST_NAME: Final = 512
 _LONGEST_ID: Final = 128
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_OF_SERVER: Final = re.compile(
+    rf"({re.escape(REVERSAL_SUFFIX)}|{re.escape(REPRICING_SUFFIX)}[0-9]+)\Z"
+)
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,9 +74,7 @@ def refusal_of(
 
 
 def _check(fact: Fact) -> None:
-    if not event_id(fact):
-        raise _WrongError("id: expected one")
-    _check_text("id", event_id(fact), _LONGEST_ID)
+    _check_id(event_id(fact))
     if isinstance(fact, Adjustment):
         for charge in fact.charges:
             _check_amounts("charges", (charge.posted, charge.unresolved, charge.overrun))
@@ -91,6 +94,14 @@ def _check(fact: Fact) -> None:
         raise _WrongError(f"decision.bound_nanousd: expected 0 to {MOST_NANOUSD:,}")
     if isinstance(fact, UsageEvent):
         _check_usage_event(fact)
+
+
+def _check_id(own: str) -> None:
+    if not own:
+        raise _WrongError("id: expected one")
+    _check_text("id", own, _LONGEST_ID)
+    if _OF_SERVER.search(own):
+        raise _WrongError("id: ends as one of the server's own does")
 
 
 def _check_usage_event(event: UsageEvent) -> None:

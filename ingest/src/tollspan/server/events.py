@@ -65,7 +65,7 @@ class EventParameters(CallParameters):
 
     since: AwareDatetime | None = Field(None, description="began then or later, RFC 3339")
     until: AwareDatetime | None = Field(None, description="began before then")
-    kind: Literal["usage", "decision", "adjustment", "reversal"] | None = None
+    kind: Literal["usage", "decision", "adjustment", "reversal", "repricing"] | None = None
     cost_status: Text = None
     usage_status: Text = None
     order: Literal["oldest", "newest"] = "oldest"

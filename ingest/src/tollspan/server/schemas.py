@@ -25,6 +25,7 @@ CLOUD_EVENT: Final[dict[str, Any]] = {
                 "dev.tollspan.decision.v1",
                 "dev.tollspan.adjustment.v1",
                 "dev.tollspan.reversal.v1",
+                "dev.tollspan.repricing.v1",
             ]
         },
         "subject": {"type": "string"},

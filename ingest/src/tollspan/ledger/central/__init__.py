@@ -36,7 +36,8 @@ from .notices import NOTICE_KINDS, Notice, NoticeKind, rules_changed
 from .opening import Database
 from .partitions import Partitions
 from .reading import FILTERS, EventQuery, EventReader
-from .rows import FROM_SPAN, LATE, SUSPECTED, Place, StoredEvent
+from .repricing import Repriced, RepricedRow, RepriceQuery, Repricer
+from .rows import CALL_KINDS, FROM_SPAN, LATE, SUSPECTED, Place, StoredEvent, counted_call
 from .rules import RulesDocument, RulesHead, RulesStore, RulesVersion
 from .sameness import ToldCall
 from .sessions import Sessions
@@ -47,6 +48,7 @@ from .tenants import EVERY_TENANT, SCOPES, ApiKey, Scope, Tenant, Tenants
 from .webhooks import MOST_WEBHOOKS, Webhook, Webhooks
 
 __all__ = [
+    "CALL_KINDS",
     "DEAD_AFTER_SECONDS",
     "EVERY_TENANT",
     "FILTERS",
@@ -74,6 +76,10 @@ __all__ = [
     "Order",
     "Partitions",
     "Place",
+    "RepriceQuery",
+    "Repriced",
+    "RepricedRow",
+    "Repricer",
     "RulesDocument",
     "RulesHead",
     "RulesStore",
@@ -93,6 +99,7 @@ __all__ = [
     "UsageSums",
     "Webhook",
     "Webhooks",
+    "counted_call",
     "is_usage_dimension",
     "put_down",
     "rules_changed",
@@ -110,6 +117,7 @@ class CentralLedger:
         spans: Stores calls that only spans tell of.
         reader: Reads events.
         usage: Sums what was used, by anything that is known of a call.
+        repricer: Prices calls anew.
         rules: The tenants' rules, with their history.
         audit: Who changed what.
         partitions: The tables of months, on PostgreSQL.
@@ -136,6 +144,7 @@ class CentralLedger:
         self.sessions = Sessions(database, clock)
         self.reader = EventReader(database)
         self.usage = UsageReader(database)
+        self.repricer = Repricer(database, clock)
         self.rules = RulesStore(database, clock)
         self.audit = Audit(database)
         self.partitions = Partitions(database)

@@ -10,16 +10,25 @@ from typing import Any, Final, TypeVar
 import msgspec
 from sqlalchemy import Column, Connection, select, text
 
-from tollspan.usage import Reversal, UsageEvent, decode_entry, foreign_id
+from tollspan.usage import (
+    REVERSAL_SUFFIX,
+    Repricing,
+    Reversal,
+    UsageEvent,
+    decode_entry,
+    foreign_id,
+)
 
 from .bulk import find_pairs, find_rows, insert_rows
 from .candidates import answer_key, call_key, likeness_key
 from .naming import Names, id_key
-from .rows import FROM_SPAN, USAGE
+from .rows import FROM_SPAN, USAGE, Place, StoredEvent, counted_call, stored_event
 from .sameness import Sighting, ToldCall, own_sighting
 from .tables import EVENT_KEYS, EVENTS, SIGHTINGS
 
 SUPERSEDED: Final = "superseded"
+REPRICED: Final = "repriced"
+"""Why an event was taken back: another tells its call better; it was priced anew."""
 _SLACK_NS: Final = 2_000_000
 _AT_ONCE: Final = 400
 _OR_MOVE: Final = (
@@ -157,19 +166,38 @@ def _sightings_of(
 def taken_back(
     connection: Connection, tenant: str, sighting: Sighting, by: str, now_ns: int
 ) -> tuple[Reversal, tuple[str, ...]] | None:
-    """Return what takes an event back, and the event's marks; None where it is kept no more."""
-    row = connection.execute(
-        select(EVENTS.c.body, EVENTS.c.marks).where(
-            EVENTS.c.tenant == tenant,
-            EVENTS.c.time_ns == sighting.event_time_ns,
-            EVENTS.c.id == sighting.event_id,
-        )
-    ).one_or_none()
-    event = None if row is None else decode_entry(bytes(row.body))
-    if row is None or not isinstance(event, UsageEvent):
+    """Return what takes an event back, and the event's marks; None where it is kept no more.
+
+    Of a call that was priced anew, what is taken back is what counts it since.
+    """
+    found = _counting(connection, tenant, (sighting.event_time_ns, sighting.event_id))
+    event = None if found is None else counted_call(found.fact)
+    if found is None or event is None:
         return None
-    reversal = Reversal(event=event, at_unix_ns=now_ns, reason=SUPERSEDED, by=by)
-    return reversal, tuple(row.marks.split())
+    number = found.fact.number if isinstance(found.fact, Repricing) else 0
+    reversal = Reversal(event=event, at_unix_ns=now_ns, reason=SUPERSEDED, by=by, number=number)
+    return reversal, found.marks
+
+
+def _counting(connection: Connection, tenant: str, place: Place) -> StoredEvent | None:
+    """Return what counts an event's call: itself, or what it was priced anew by."""
+    columns = EVENTS.c
+    at, own = place
+    while True:
+        rows = connection.execute(
+            select(columns.id, columns.body, columns.received_ns, columns.marks).where(
+                columns.tenant == tenant,
+                columns.time_ns == at,
+                columns.id.in_((own, own + REVERSAL_SUFFIX)),
+            )
+        ).mappings()
+        found = {row["id"]: stored_event(row) for row in rows}
+        reversal = found.get(own + REVERSAL_SUFFIX)
+        if reversal is None or not isinstance(reversal.fact, Reversal):
+            return found.get(own)
+        if reversal.fact.reason != REPRICED or reversal.fact.by is None:
+            return None
+        own = reversal.fact.by
 
 
 def keep_sightings(

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from tollspan.usage import TOKEN_BUCKETS, DecisionEvent, Entry, Reversal, UsageEvent
+from tollspan.usage import TOKEN_BUCKETS, DecisionEvent, Entry, Repricing, Reversal, UsageEvent
 
 from .rows import LATE, SUSPECTED
 
@@ -63,6 +63,8 @@ def measured(fact: Entry, marks: tuple[str, ...]) -> Measured:
     """Return what an event adds to sums; nothing where it is neither a call nor a refusal."""
     if isinstance(fact, UsageEvent):
         return _measured_call(fact, marks)
+    if isinstance(fact, Repricing):
+        return _measured_call(fact.event, marks)
     if isinstance(fact, Reversal):
         return [(place, -amount) for place, amount in _measured_call(fact.event, marks)]
     if isinstance(fact, DecisionEvent) and fact.decision.action == "deny":
@@ -100,6 +102,8 @@ def quantities_of(fact: Entry) -> tuple[tuple[str, int], ...]:
     """Return what an event counts besides tokens."""
     if isinstance(fact, Reversal):
         return tuple((unit, -count) for unit, count in quantities_of(fact.event))
+    if isinstance(fact, Repricing):
+        return quantities_of(fact.event)
     if not isinstance(fact, UsageEvent) or fact.usage is None:
         return ()
     return tuple((unit, count) for unit, count in fact.usage.quantities if count)

@@ -25,6 +25,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         since_unix_ns, until_unix_ns: Not before, and before; None for no end.
         values: By filter, its value; None for events that say none.
+        kinds: Only events of these kinds; empty for all.
         is_only_counted: Leave out what was taken back, and what took it back.
         is_newest_first: The order.
         after: Only what comes after this place, in that order.
@@ -34,6 +35,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     since_unix_ns: int | None = None
     until_unix_ns: int | None = None
     values: Mapping[str, str | None] = {}
+    kinds: tuple[str, ...] = ()
     is_only_counted: bool = False
     is_newest_first: bool = False
     after: Place | None = None
@@ -74,8 +76,10 @@ class EventReader:
             found = found.where(columns.time_ns < query.until_unix_ns)
         for name, value in query.values.items():
             found = found.where(columns[name].is_not_distinct_from(value))
+        if query.kinds:
+            found = found.where(columns.kind.in_(query.kinds))
         if query.is_only_counted:
-            found = found.where(columns.kind != REVERSAL, ~_is_taken_back())
+            found = found.where(columns.kind != REVERSAL, ~is_taken_back())
         if query.after is not None:
             at, event_id = query.after
             is_beyond = (
@@ -95,7 +99,7 @@ class EventReader:
             return [stored_event(row) for row in rows]
 
 
-def _is_taken_back() -> Exists:
+def is_taken_back() -> Exists:
     """Ask for what takes an event back: it is of the same time, and named after it."""
     reversal = EVENTS.alias()
     return exists().where(

@@ -13,6 +13,7 @@ from tollspan.usage import (
     DecisionEvent,
     Entry,
     Fact,
+    Repricing,
     Reversal,
     UsageEvent,
     decode_entry,
@@ -30,6 +31,9 @@ SUSPECTED: Final = "suspected_duplicate"
 """How the server marks events: that only a span tells of; that came long after they began; that may
 be counted already."""
 REVERSAL: Final = "reversal"
+REPRICING: Final = "repricing"
+CALL_KINDS: Final = (USAGE, REPRICING)
+"""What a call is counted by, unless that was taken back."""
 Place = tuple[int, str]
 """Where an event stands: its time in nanoseconds since the epoch, its id."""
 _SAID_OF_CALLS: Final = (
@@ -71,6 +75,8 @@ def row_of(tenant: str, fact: Entry, received_ns: int, marks: tuple[str, ...]) -
         return {**row, "kind": ADJUSTMENT, "outcome": fact.action}
     if isinstance(fact, Reversal):
         return {**row, **_reversed(fact)}
+    if isinstance(fact, Repricing):
+        return {**row, **_of_event(fact.event), "kind": REPRICING}
     attribution, request = fact.call.attribution, fact.call.request
     for name in OWNERS:
         row[name] = getattr(attribution, name)
@@ -84,11 +90,14 @@ def row_of(tenant: str, fact: Entry, received_ns: int, marks: tuple[str, ...]) -
 
 def _reversed(reversal: Reversal) -> dict[str, object]:
     """Return what a reversal's row has of the event's that it takes back, and less than nothing."""
-    event = reversal.event
-    said = row_of("", event, 0, ())
-    taken = {name: said[name] for name in (*_SAID_OF_CALLS, "outcome")}
-    cost = event.cost.amount_nanousd
+    cost = reversal.event.cost.amount_nanousd
+    taken = _of_event(reversal.event)
     return {**taken, "kind": REVERSAL, "cost_nanousd": None if cost is None else -cost}
+
+
+def _of_event(event: UsageEvent) -> dict[str, object]:
+    said = row_of("", event, 0, ())
+    return {name: said[name] for name in (*_SAID_OF_CALLS, "outcome")}
 
 
 def _costs(event: UsageEvent) -> dict[str, object]:
@@ -101,7 +110,13 @@ def _costs(event: UsageEvent) -> dict[str, object]:
 
 def of_call(entry: Entry) -> Fact:
     """Return the event of whose call an entry is: of a reversal, what it takes back."""
-    return entry.event if isinstance(entry, Reversal) else entry
+    return entry.event if isinstance(entry, Reversal | Repricing) else entry
+
+
+def counted_call(entry: Entry) -> UsageEvent | None:
+    """Return the call that an entry counts, as it was told or priced anew; None for no call."""
+    counted = entry.event if isinstance(entry, Repricing) else entry
+    return counted if isinstance(counted, UsageEvent) else None
 
 
 def stored_event(row: RowMapping) -> StoredEvent:

@@ -12,7 +12,7 @@ from tollspan.usage import Adjustment, Entry, UsageEvent, decode_entry, event_ti
 from .asking import OUTCOME, Bucket, TooMuchError, UsageQuery
 from .measures import MEASURES, OF_REQUESTS, measured, quantities_of
 from .rollups import HOUR_NS, HOURS_PER_DAY
-from .rows import DECISION, REVERSAL, USAGE, of_call
+from .rows import CALL_KINDS, DECISION, REVERSAL, of_call
 from .tables import EVENTS
 
 MOST_EVENTS: Final = 1_000_000
@@ -127,7 +127,7 @@ def _events(
     found = select(columns.body, columns.marks).where(
         columns.tenant == tenant,
         columns.time_ns >= span[0],
-        columns.kind.in_((USAGE, DECISION, REVERSAL)),
+        columns.kind.in_((*CALL_KINDS, DECISION, REVERSAL)),
     )
     if span[1] is not None:
         found = found.where(columns.time_ns < span[1])

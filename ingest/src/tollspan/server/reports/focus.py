@@ -11,7 +11,13 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from tollspan.ledger.central import CentralLedger, EventQuery, StoredEvent
+from tollspan.ledger.central import (
+    CALL_KINDS,
+    CentralLedger,
+    EventQuery,
+    StoredEvent,
+    counted_call,
+)
 from tollspan.pricing import PriceBook
 from tollspan.reports import FocusRow, FocusSettings, Grain, focus_rows, write_csv
 from tollspan.server.principals import Principal, require
@@ -77,7 +83,7 @@ def focus_routes(ledger: CentralLedger, book: PriceBook) -> APIRouter:
         query = EventQuery(
             since_unix_ns=nanoseconds(asked.since),
             until_unix_ns=None if asked.until is None else nanoseconds(asked.until),
-            values={"kind": "usage"},
+            kinds=CALL_KINDS,
             is_only_counted=True,
             most=_AT_ONCE,
         )
@@ -95,7 +101,7 @@ def focus_routes(ledger: CentralLedger, book: PriceBook) -> APIRouter:
 
 
 def _calls(stored: Iterable[StoredEvent]) -> Iterator[UsageEvent]:
-    return (one.fact for one in stored if isinstance(one.fact, UsageEvent))
+    return (call for one in stored if (call := counted_call(one.fact)) is not None)
 
 
 def _written(rows: Iterable[FocusRow]) -> Iterator[bytes]:
