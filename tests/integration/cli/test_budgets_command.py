@@ -14,8 +14,7 @@ import pytest
 from tests.contract.ledger.making import charge as making_charge
 from tests.contract.ledger.making import event, new_id
 from tests.integration.cli.conftest import Run
-from tollspan.budget import EVERY, Account, Every, Hold, Window, period, periods
-from tollspan.cli import _periods
+from tollspan.budget import EVERY, Account, Every, Hold, Window, end_of_key, period, periods
 from tollspan.ledger import LEDGER_FILE, SQLiteLedger
 from tollspan.usage import (
     Attribution,
@@ -261,7 +260,7 @@ def test_a_periods_key_says_when_it_ends(zone: str, every: Every, anchor: date |
     for day in range(0, 1_200, 7):
         moment = (1_704_067_200 + day * 86_400 + day * 977) * 10**9
         key, end = period(window, moment)
-        assert _periods.end_of(key, zone) == end
+        assert end_of_key(key, zone) == end
 
 
 def test_a_rolling_budget_is_one_row_by_its_fullest_account(home: Path, run: Run) -> None:
@@ -289,12 +288,12 @@ def test_a_rolling_budget_is_one_row_by_its_fullest_account(home: Path, run: Run
 def test_a_rolling_windows_key_says_when_it_ends(seconds: int) -> None:
     for moment in (1_704_067_200 * 10**9, 1_704_067_201_234_567_891):
         keys, until = periods(Window(every="rolling", seconds=seconds), moment)
-        assert _periods.end_of(keys[-1], "UTC") == until
+        assert end_of_key(keys[-1], "UTC") == until
 
 
 @pytest.mark.parametrize("key", ["", "someday", "2026-Q5", "2026-W"])
 def test_what_is_no_period_has_no_end(key: str) -> None:
-    assert _periods.end_of(key, "UTC") is None
+    assert end_of_key(key, "UTC") is None
 
 
 def test_a_ledger_that_nobody_made_is_not_made_by_looking(home: Path, run: Run) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,34 +9,13 @@ import pytest
 
 from tests.contract.authority.making import Holder, sums
 from tests.contract.ledger.making import account
-from tests.services import PostgresServer
 from tests.serving import running_server
-from tollspan.budget import Lease, LeaseLostError, LeaseSettings
+from tollspan.budget import Lease, LeaseLostError
 from tollspan.exporter import HttpAuthority
 from tollspan.ledger import TenantAuthorities
 from tollspan.usage import LedgerError
 
 BUDGET = account("org", limit=1_000)
-
-
-@pytest.fixture(
-    params=[
-        "memory",
-        "sqlite",
-        pytest.param("redis", marks=pytest.mark.service),
-        pytest.param("postgres", marks=pytest.mark.service),
-    ]
-)
-def authorities(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TenantAuthorities]:
-    address = {"memory": "memory:", "sqlite": f"sqlite:{tmp_path / 'money.db'}"}.get(request.param)
-    if request.param == "redis":
-        address = request.getfixturevalue("redis_url")
-    elif request.param == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        address = server.url
-    assert address is not None
-    with closing(TenantAuthorities(address, LeaseSettings(wait_seconds=10))) as made:
-        yield made
 
 
 def test_one_tenants_lies_shut_and_spend_nothing_of_anothers(

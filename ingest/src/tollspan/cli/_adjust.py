@@ -17,6 +17,7 @@ from tollspan.budget import (
     RuleSet,
     accounts_of,
     fullest,
+    named_in_force,
     parse_amount,
     read_rules,
     read_scope,
@@ -39,7 +40,6 @@ from tollspan.usage import (
 
 from ._author import author
 from ._events import NOBODY
-from ._idle import in_force
 from ._in_force import Accounts, accounts_in_force
 from ._periods import period_words
 from ._terminal import Column, print_json, print_table
@@ -140,7 +140,7 @@ def _accounts(
         time.time_ns(),
         key=parsed.period,
     )
-    return in_force(named, accounts.touch)
+    return named_in_force(named, accounts.touch)
 
 
 def _post(

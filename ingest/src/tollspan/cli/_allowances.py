@@ -19,21 +19,6 @@ Row = tuple[Balance, int | None]
 """A balance, and when its period ends, nanoseconds since the epoch."""
 
 
-def limit_in_force(account: Account, limit: int, rules: RuleSet) -> int:
-    """Return the limit of an account beside which its budget has so much; 0 where none is allowed.
-
-    Args:
-        account: Any account; of one that counts no allowance, the limit is the budget's.
-        limit: The budget's, for its owner.
-        rules: The rules in force.
-    """
-    if not is_allowance(account.period):
-        return limit
-    rule = rules.on_unavailable
-    budget = Account(budget_id="", scope="", period="", limit=limit, unit=account.unit)
-    return rule.of(budget) if isinstance(rule, Allowance) else 0
-
-
 def besides(
     balances: Sequence[Balance], budgets: Mapping[str, Budget], rules: RuleSet
 ) -> Iterator[Balance]:

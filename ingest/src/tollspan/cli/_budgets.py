@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 
+import msgspec
+
 from tollspan.budget import (
     FOLDED,
     IDLE,
@@ -16,9 +18,11 @@ from tollspan.budget import (
     Account,
     Balance,
     Budget,
-    Limits,
+    LimitsInForce,
     RuleSet,
+    end_of_key,
     fullest,
+    idle_past,
     is_allowance,
     periods,
     plain_period,
@@ -29,7 +33,6 @@ from tollspan.budget import (
 from tollspan.launch import Settings, read_settings, with_rules
 from tollspan.ledger import LEDGER_FILE, LedgerReader, OpenHold
 from tollspan.usage import (
-    BLOCK_PERIOD,
     BudgetUnit,
     ConfigError,
     format_usd,
@@ -38,12 +41,11 @@ from tollspan.usage import (
     unit_word,
 )
 
-from ._allowances import after_their_budgets, besides, is_idle, limit_in_force
+from ._allowances import after_their_budgets, besides, is_idle
 from ._event_line import unit_name
 from ._events import NOBODY
-from ._idle import are_past
 from ._in_force import accounts_in_force
-from ._periods import end_of, period_words
+from ._periods import period_words
 from ._terminal import Bar, Cell, Column, Style, Value, print_json, print_table
 
 _NEARLY = 0.8
@@ -57,7 +59,7 @@ def budgets(parsed: argparse.Namespace) -> int:
     document = _rules(settings)
     settings = with_rules(settings, document)
     rules = {budget.id: budget for budget in document.budgets}
-    limits = {budget.id: Limits(budget) for budget in rules.values()}
+    limits = LimitsInForce(document)
     now = time.time_ns()
     is_shared = settings.authority not in OWN_AUTHORITIES
     with accounts_in_force(settings) as accounts:
@@ -66,12 +68,12 @@ def budgets(parsed: argparse.Namespace) -> int:
             return _show_unresolved(accounts.unresolved(), is_json=parsed.json)
         found = _known(settings)
         every = (*found, *_untouched(found, rules, now))
-        named = [_in_force(one, document, rules, limits) for one in every]
+        named = [_in_force(one, limits) for one in every]
         if is_shared:
             named += besides(named, rules, document)
         standing = accounts.balances([one.account for one in named])
         asked = () if parsed.all else [one.account for one in standing]
-        past = are_past(asked, accounts.touch)
+        past = idle_past(asked, accounts.touch)
     rows = [(one, _ends_at(one.account, rules)) for one in _at_once(standing, now)]
     rows = [
         row for row in rows if parsed.all or (_is_open(*row, now, past) and not is_idle(row[0]))
@@ -113,29 +115,10 @@ def _rolls(balance: Balance, now_unix_ns: int) -> bool:
     return rolling is not None and rolling.ends_at_unix_ns > now_unix_ns
 
 
-def _in_force(
-    balance: Balance, document: RuleSet, rules: Mapping[str, Budget], limits: Mapping[str, Limits]
-) -> Balance:
+def _in_force(balance: Balance, limits: LimitsInForce) -> Balance:
     """Return a balance with the limit that the rules have now: the ledger's is the last call's."""
-    account = balance.account
-    budget = rules.get(account.budget_id)
-    is_block = plain_period(account.period) == BLOCK_PERIOD
-    is_other = is_block or account.scope == FOLDED
-    if budget is None or budget.unit != account.unit or is_other:
-        return balance
-    limit = limits[budget.id].of(dict(read_scope(account.scope)))
-    return Balance(
-        account=Account(
-            budget_id=account.budget_id,
-            scope=account.scope,
-            period=account.period,
-            unit=account.unit,
-            limit=limit_in_force(account, limit, document),
-        ),
-        posted=balance.posted,
-        held=balance.held,
-        unresolved=balance.unresolved,
-    )
+    account = limits.of(balance.account)
+    return balance if account is None else msgspec.structs.replace(balance, account=account)
 
 
 def _is_open(
@@ -172,7 +155,7 @@ def _untouched(
 
 def _ends_at(account: Account, rules: Mapping[str, Budget]) -> int | None:
     budget = rules.get(account.budget_id)
-    return end_of(account.period, "UTC" if budget is None else budget.window.timezone)
+    return end_of_key(account.period, "UTC" if budget is None else budget.window.timezone)
 
 
 def _print(rows: Sequence[tuple[Balance, int | None]], rules: Mapping[str, Budget]) -> None:

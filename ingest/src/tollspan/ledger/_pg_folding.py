@@ -32,6 +32,27 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SE
     FROM tollspan.folding AS f
 $$;
 
+CREATE FUNCTION tollspan.accounts_v1(q jsonb) RETURNS jsonb
+STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
+    WITH page AS MATERIALIZED (
+        SELECT * FROM tollspan.accounts
+        WHERE key > coalesce(q->>'after', '00000000-0000-0000-0000-000000000000')::uuid
+        ORDER BY key LIMIT (q->>'most')::integer
+    )
+    SELECT jsonb_build_object(
+        'is', 'done',
+        'cursor', CASE WHEN (SELECT count(*) FROM page) = (q->>'most')::integer
+            THEN (SELECT key FROM page ORDER BY key DESC LIMIT 1) END,
+        'rows', (
+            SELECT coalesce(jsonb_agg(jsonb_build_array(
+                budget_id, scope, period, unit, posted, held, unresolved
+            ) ORDER BY key), '[]')
+            FROM page
+        )
+    )
+$$;
+
 CREATE FUNCTION tollspan.fold_v1(q jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

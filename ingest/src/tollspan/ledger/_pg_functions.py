@@ -389,6 +389,7 @@ ENTRANCES: Final = (
     "expire",
     "unresolved",
     "resolve",
+    "accounts",
     "balances",
     "is_first",
     "touch",

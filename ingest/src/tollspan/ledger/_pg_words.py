@@ -12,6 +12,7 @@ from tollspan.budget import (
     IDLE_MEMORY_SECONDS,
     IDLE_ROWS_AT_ONCE,
     Account,
+    AccountPage,
     Balance,
     FoldLook,
     FoldOrder,
@@ -23,6 +24,7 @@ from tollspan.budget import (
     Touch,
     Unresolved,
     Want,
+    account_of,
     lasts_ns,
     plain_period,
     read_idle,
@@ -153,6 +155,12 @@ def balance(account: Account, sums: Sequence[int]) -> Balance:
     """Return how an account stands, by what is posted, held and unresolved there."""
     posted, held, unresolved = sums
     return Balance(account=account, posted=posted, held=held, unresolved=unresolved)
+
+
+def accounts(answer: Words) -> AccountPage:
+    """Return the accounts that are shown."""
+    found = [balance(account_of(tuple(one[:4])), one[4:]) for one in answer["rows"]]
+    return AccountPage(balances=tuple(found), cursor=answer["cursor"] or "")
 
 
 def look(answer: Words) -> FoldLook:

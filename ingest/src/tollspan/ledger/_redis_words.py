@@ -12,6 +12,7 @@ from tollspan.budget import (
     IDLE_MEMORY_SECONDS,
     IDLE_ROWS_AT_ONCE,
     Account,
+    AccountPage,
     Balance,
     FoldLook,
     FoldOrder,
@@ -161,6 +162,13 @@ def balances(accounts: Sequence[Account], words: Sequence[str]) -> tuple[Balance
 def _balance(account: Account, sums: Sequence[str]) -> Balance:
     posted, held, unresolved = [int(one) for one in sums]
     return Balance(account=account, posted=posted, held=held, unresolved=unresolved)
+
+
+def accounts(one: Answer) -> AccountPage:
+    """Read accounts that are shown: of each the name, and what is posted, held and unresolved."""
+    cursor, *rest = one.words
+    found = [_balance(_account(rest[at]), rest[at + 1 : at + 4]) for at in range(0, len(rest), 4)]
+    return AccountPage(balances=tuple(found), cursor=cursor)
 
 
 def look(one: Answer) -> FoldLook:

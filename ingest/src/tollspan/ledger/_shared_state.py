@@ -11,6 +11,7 @@ from tollspan.budget import (
     IDLE_ROWS_AT_ONCE,
     Account,
     AccountKey,
+    AccountPage,
     AccountRow,
     Balance,
     FoldLook,
@@ -18,10 +19,12 @@ from tollspan.budget import (
     FoldRow,
     Holding,
     Touch,
+    account_of,
     current_key,
     key_of,
     lasts_ns,
     plain_period,
+    read_number,
 )
 
 from ._shared_step import OF_KEY, Rows, Run
@@ -85,6 +88,23 @@ class SQLiteState:
         """Return how an account stands."""
         row = self._rows.accounts.get(key_of(account)) or AccountRow()
         return Balance(account=account, posted=row.posted, held=row.held, unresolved=row.unresolved)
+
+    def accounts(self, cursor: str, most: int) -> AccountPage:
+        """Show so many accounts at most, in the order in which they were made."""
+        found = self._run(
+            "SELECT number, budget_id, scope, period, unit, posted, held, unresolved"
+            " FROM accounts WHERE tenant = ? AND number > ? ORDER BY number LIMIT ?",
+            (self._tenant, read_number(cursor), most),
+        ).fetchall()
+        balances = [
+            Balance(
+                account=account_of(one[1:5]),
+                posted=int(one[5]), held=int(one[6]), unresolved=int(one[7]),
+            )
+            for one in found
+        ]  # fmt: skip
+        following = str(found[-1][0]) if len(found) == most else ""
+        return AccountPage(balances=tuple(balances), cursor=following)
 
     # -- leases --
 
@@ -215,7 +235,7 @@ class SQLiteState:
             (self._tenant, at, most),
         ).fetchall()
         rows = [
-            FoldRow(account=_account(one[1:5]), posted=int(one[5]), mark=one[8])
+            FoldRow(account=account_of(one[1:5]), posted=int(one[5]), mark=one[8])
             for one in found
             if one[6] == one[7] == "0"
         ]
@@ -274,7 +294,3 @@ class SQLiteState:
         if row is None or row.held or row.unresolved or row.mark != shown.mark:
             return None
         return row if row.posted == shown.posted else None
-
-
-def _account(key: AccountKey) -> Account:
-    return Account(budget_id=key[0], scope=key[1], period=key[2], unit=key[3], limit=0)

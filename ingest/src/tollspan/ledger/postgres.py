@@ -21,6 +21,7 @@ import msgspec
 from tollspan.budget import (
     BUSY,
     Account,
+    AccountPage,
     Balance,
     Busy,
     FoldLook,
@@ -240,6 +241,17 @@ class PostgresAuthority:
                 for account, name in zip(accounts, keys, strict=True)
             ]
         )
+
+    def accounts(self, cursor: str, most: int) -> AccountPage:
+        """Show accounts, in the order of a digest of their names.
+
+        Raises:
+            ValueError: The cursor is none.
+            LedgerUnavailableError: No answer in time.
+        """
+        after = uuid.UUID(cursor).hex if cursor else None
+        question = {"after": after, "most": most}
+        return words.accounts(self._ask("accounts", question, _PATIENT_SECONDS))
 
     def is_first(self, account: Account, share: Decimal) -> bool:
         """Say whether no host has told yet that an account passed a share; note that now.

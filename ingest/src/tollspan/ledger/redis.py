@@ -18,6 +18,7 @@ from tollspan.budget import (
     BUSY,
     ROOM_SHARE,
     Account,
+    AccountPage,
     Balance,
     Busy,
     FoldLook,
@@ -32,6 +33,7 @@ from tollspan.budget import (
     Touch,
     Unresolved,
     Want,
+    read_number,
 )
 from tollspan.usage import ConfigError, LedgerError, LedgerUnavailableError, new_call_id
 
@@ -217,6 +219,10 @@ class RedisAuthority:
         """Return how accounts stand."""
         answer = self._run("balances", [words_of.name(account) for account in accounts])
         return words_of.balances(accounts, answer.words)
+
+    def accounts(self, cursor: str, most: int) -> AccountPage:
+        """Show accounts; of a Redis with much else in it, fewer at once."""
+        return words_of.accounts(self._run("accounts", [read_number(cursor), most]))
 
     def is_first(self, account: Account, share: Decimal) -> bool:
         """Say whether no host has told yet that an account passed a share; note that now."""

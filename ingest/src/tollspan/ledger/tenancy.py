@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tollspan.budget import LeaseSettings, MemoryAuthority, SharedAuthority
+from tollspan.budget import LeaseSettings, ListingAuthority, MemoryAuthority
 from tollspan.usage import ConfigError
 
 from .authorities import open_authority
@@ -24,7 +24,7 @@ _SQLITE: Final = "sqlite:"
 _MEMORY: Final = "memory:"
 _MOST_OPEN: Final = 256
 """So many tenants have connections of their own to a Redis."""
-Make = Callable[[str], SharedAuthority]
+Make = Callable[[str], ListingAuthority]
 
 
 class TenantAuthorities:
@@ -48,11 +48,11 @@ class TenantAuthorities:
     ) -> None:
         self.forgets = address == _MEMORY
         self._closes_some = address.startswith(("redis", "unix"))  # others share what is open
-        self._made: OrderedDict[str, SharedAuthority] = OrderedDict()
+        self._made: OrderedDict[str, ListingAuthority] = OrderedDict()
         self._lock = threading.Lock()
         self.place, self._make, self._close = _maker(address, settings, clock)
 
-    def of(self, tenant: str) -> SharedAuthority:
+    def of(self, tenant: str) -> ListingAuthority:
         """Return a tenant's; nothing is asked of it yet."""
         with self._lock:
             authority = self._made.pop(tenant, None)
@@ -77,7 +77,7 @@ def _maker(
     """Return where it is, what makes a tenant's, and what closes what they share."""
     if address == _MEMORY:
 
-        def in_memory(_: str) -> SharedAuthority:
+        def in_memory(_: str) -> ListingAuthority:
             authority = MemoryAuthority(settings, clock=clock)
             authority.open_epoch()
             return authority
@@ -101,7 +101,7 @@ def _maker(
 
 
 def _in_redis(address: str, settings: LeaseSettings) -> Make:
-    def make(tenant: str) -> SharedAuthority:
+    def make(tenant: str) -> ListingAuthority:
         return RedisAuthority(
             address,
             life_seconds=settings.life_seconds,

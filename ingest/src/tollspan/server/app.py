@@ -71,7 +71,9 @@ def create_app(
     app.include_router(otlp.routes(ledger, settings))
     app.include_router(webhooks.routes(ledger, settings))
     app.include_router(page.routes(ledger))
-    app.include_router(authority.routes(authority.Authorities(ledger, authorities), settings))
+    holders = authority.Authorities(ledger, authorities)
+    app.include_router(authority.routes(holders, settings))
+    app.include_router(authority.budget_routes(holders, in_force))
     _add_health(app, ledger, housekeeper)
     return app
 

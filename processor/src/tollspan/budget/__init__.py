@@ -2,7 +2,7 @@
 
 from .account_rows import Key as AccountKey
 from .account_rows import Row as AccountRow
-from .account_rows import key_of
+from .account_rows import account_of, key_of
 from .allowances import Allowance, is_allowance, plain_period
 from .allowed import AllowedLedger
 from .assigning import EVERYBODY_ELSE, Assignments, window_of
@@ -48,6 +48,7 @@ from .idle import (
     read_idle,
     read_unnamed,
 )
+from .idle_looks import idle_past, named_in_force
 from .kept_state import KeptState
 from .lease_figures import LeaseState, LeaseStock
 from .lease_wire import (
@@ -121,6 +122,8 @@ from .leases import (
     size,
 )
 from .limits import Limits
+from .limits_in_force import LimitsInForce
+from .listing import AccountPage, ListingAuthority, read_number
 from .looking import Balances, Looking
 from .memory import MemoryLedger
 from .money_warnings import (
@@ -132,6 +135,7 @@ from .money_warnings import (
 )
 from .no_authority import NoAuthority
 from .on_exceed import CLAMP_KEYS, ON_EXCEED_KEYS
+from .period_keys import end_of_key
 from .plans import accounts_of, read_scope
 from .policies import TURN, Loop, OnViolation, Policy
 from .policy_document import LOOP_KEYS, MOST_REPEATS, POLICY_KEYS, POLICY_RULES
@@ -255,6 +259,7 @@ __all__ = [
     "Account",
     "AccountKey",
     "AccountName",
+    "AccountPage",
     "AccountRow",
     "AccountWords",
     "Allowance",
@@ -328,6 +333,8 @@ __all__ = [
     "Lessor",
     "LifeAnswer",
     "Limits",
+    "LimitsInForce",
+    "ListingAuthority",
     "LookAnswer",
     "LookQuestion",
     "Looking",
@@ -383,6 +390,7 @@ __all__ = [
     "Warner",
     "WarningReason",
     "Window",
+    "account_of",
     "account_words",
     "accounts_of",
     "allowance_words",
@@ -390,6 +398,7 @@ __all__ = [
     "begins_at",
     "current_key",
     "end_of",
+    "end_of_key",
     "ends_at",
     "find_problems",
     "fingerprint",
@@ -401,6 +410,7 @@ __all__ = [
     "grant_question",
     "headroom_of",
     "idle_key",
+    "idle_past",
     "is_allowance",
     "is_asyncio",
     "key_of",
@@ -409,6 +419,7 @@ __all__ = [
     "look_answer",
     "matchings",
     "most_output",
+    "named_in_force",
     "note_turn",
     "parse_amount",
     "parse_limit",
@@ -419,6 +430,7 @@ __all__ = [
     "read_grant",
     "read_idle",
     "read_look",
+    "read_number",
     "read_rolling",
     "read_rules",
     "read_scope",

@@ -22,3 +22,8 @@ class Row:
 def key_of(account: Account) -> Key:
     """Name an account."""
     return account.budget_id, account.scope, account.period, account.unit
+
+
+def account_of(key: Key) -> Account:
+    """Return the account of a name, with limit 0."""
+    return Account(budget_id=key[0], scope=key[1], period=key[2], unit=key[3], limit=0)

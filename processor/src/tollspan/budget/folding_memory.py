@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from .account_rows import Key, Row, key_of
+from .account_rows import Key, Row, account_of, key_of
 from .allowances import plain_period
 from .folding import FoldLook, FoldOrder, FoldRow
 from .idle import IdleRows
-from .values import Account
 
 
 class FoldMemory:
@@ -35,7 +34,7 @@ class FoldMemory:
         for key in self._keys[self._at : following]:
             row = self._rows.get(key)
             if row is not None and not row.held and not row.unresolved:
-                found.append(FoldRow(account=_account(key), posted=row.posted, mark=row.mark))
+                found.append(FoldRow(account=account_of(key), posted=row.posted, mark=row.mark))
         return FoldLook(
             state=self._state,
             now_unix_ns=now_unix_ns,
@@ -77,7 +76,3 @@ class FoldMemory:
         if row is None or row.held or row.unresolved or row.mark != shown.mark:
             return None
         return row if row.posted == shown.posted else None
-
-
-def _account(key: Key) -> Account:
-    return Account(budget_id=key[0], scope=key[1], period=key[2], unit=key[3], limit=0)

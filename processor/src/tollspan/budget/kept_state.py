@@ -8,6 +8,7 @@ from typing import Protocol
 from .account_rows import Key, Row
 from .folding import FoldLook, FoldOrder
 from .idle import Touch
+from .listing import AccountPage
 from .shared_state import Holding
 from .values import Account, Balance
 
@@ -31,6 +32,14 @@ class KeptState(Protocol):
 
     def balance(self, account: Account) -> Balance:
         """Return how an account stands."""
+        ...
+
+    def accounts(self, cursor: str, most: int) -> AccountPage:
+        """Show so many accounts at most, from where the cursor of the page before leads.
+
+        Raises:
+            ValueError: It is none.
+        """
         ...
 
     def lease(self, lease_id: str) -> Holding | None:

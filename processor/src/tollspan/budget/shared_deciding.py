@@ -28,6 +28,7 @@ from .leases import (
     Want,
     size,
 )
+from .listing import AccountPage
 from .ports import Busy
 from .shared_state import Asked, Holding, LeasePart
 from .values import Account, Balance, Refusal
@@ -321,6 +322,11 @@ class StateAuthority:
         """Return how accounts stand."""
         with self._lock:
             return tuple([self._state.balance(account) for account in accounts])
+
+    def accounts(self, cursor: str, most: int) -> AccountPage:
+        """Show accounts."""
+        with self._lock:
+            return self._state.accounts(cursor, most)
 
     def is_first(self, account: Account, share: Decimal) -> bool:
         """Say whether no host has told yet that an account passed a share; note that now."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from heapq import nsmallest
 from itertools import islice
 
-from .account_rows import Key, Row, key_of
+import msgspec
+
+from .account_rows import Key, Row, account_of, key_of
 from .folding import FoldLook, FoldOrder
 from .folding_memory import FoldMemory
 from .idle import IDLE_ROWS_AT_ONCE, IdleRows, Touch
 from .leases import Want
+from .listing import AccountPage
 from .values import Account, Balance
 
 
@@ -93,6 +98,15 @@ class State:
         """Return how an account stands."""
         row = self.rows.get(key_of(account)) or Row()
         return Balance(account=account, posted=row.posted, held=row.held, unresolved=row.unresolved)
+
+    def accounts(self, cursor: str, most: int) -> AccountPage:
+        """Show so many accounts at most, in the order of their names."""
+        after = _read_name(cursor) if cursor else ("", "", "", "")
+        found = nsmallest(most, [key for key in self.rows if key > after])
+        return AccountPage(
+            balances=tuple([self.balance(account_of(key)) for key in found]),
+            cursor=json.dumps(found[-1]) if len(found) == most else "",
+        )
 
     # -- leases --
 
@@ -179,6 +193,19 @@ class State:
     def _is_held(self, account: Account) -> bool:
         row = self.rows.get(key_of(account))
         return row is not None and row.held > 0
+
+
+def _read_name(cursor: str) -> Key:
+    """Read the name of an account.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        name: Key = msgspec.json.decode(cursor, type=Key)
+    except (msgspec.DecodeError, UnicodeError):
+        raise ValueError("expected the cursor of a page of accounts") from None
+    return name
 
 
 class Asked:

@@ -1,6 +1,22 @@
 """The budget authority over HTTP: each tenant's own accounts and leases, for SDKs of any host."""
 
-from .leases import DESCRIBED, routes
+from .budget_routes import budget_routes
+from .budget_words import BudgetsAnswer
+from .budgets import BudgetPage, BudgetQuestion, BudgetRow, look_at_budgets
+from .leases import DESCRIBED as LEASES_DESCRIBED
+from .leases import routes
 from .standing import Authorities
 
-__all__ = ["DESCRIBED", "Authorities", "routes"]
+DESCRIBED = (*LEASES_DESCRIBED, BudgetsAnswer)
+"""The words of these routes, for the API's description."""
+
+__all__ = [
+    "DESCRIBED",
+    "Authorities",
+    "BudgetPage",
+    "BudgetQuestion",
+    "BudgetRow",
+    "budget_routes",
+    "look_at_budgets",
+    "routes",
+]

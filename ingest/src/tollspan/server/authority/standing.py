@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tollspan.budget import SharedAuthority
+from tollspan.budget import ListingAuthority
 from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger
 
@@ -33,7 +33,7 @@ class Authorities:
         """Where they are, without secrets."""
         return self._authorities.place
 
-    def of(self, tenant: str) -> SharedAuthority:
+    def of(self, tenant: str) -> ListingAuthority:
         """Return a tenant's authority, opened if it is new.
 
         Raises:

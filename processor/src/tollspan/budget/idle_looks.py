@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from tollspan.budget import Account, Touch, idle_key, read_idle, read_unnamed
+from .idle import Touch, idle_key, read_idle, read_unnamed
+from .values import Account
 
 Ask = Callable[[Touch], str]
 """Names the period of an account's owner."""
 
 
-def in_force(accounts: Sequence[Account], ask: Ask) -> tuple[Account, ...]:
+def named_in_force(accounts: Sequence[Account], ask: Ask) -> tuple[Account, ...]:
     """Return accounts, those of idle windows in the period that runs, or would begin now.
 
     Raises:
@@ -30,7 +31,7 @@ def _named(account: Account, ask: Ask) -> Account:
     return msgspec.structs.replace(account, period=_look(account, proposed, idle_seconds, ask))
 
 
-def are_past(accounts: Iterable[Account], ask: Ask) -> set[tuple[str, str, str]]:
+def idle_past(accounts: Iterable[Account], ask: Ask) -> set[tuple[str, str, str]]:
     """Return budget, scope and period of accounts whose owners have begun anew, or would.
 
     Raises:
