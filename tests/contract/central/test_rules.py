@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tollspan.ledger.central import CentralLedger, RulesDocument
+from tollspan.ledger.central import CentralLedger, NoticeKind, RulesDocument
 from tollspan.usage import ConfigError
 
 FIRST = "version: 1\n"
@@ -144,3 +145,20 @@ def test_of_many_that_expect_the_same_one_puts_its_rules(ledger: CentralLedger, 
     finally:
         other.close()
     assert [one.version for one in made] == [2]
+
+
+def test_webhooks_are_told_of_other_rules_in_the_same_transaction(ledger: CentralLedger) -> None:
+    wants: tuple[NoticeKind, ...] = ("rules_changed",)
+    webhook, _ = ledger.webhooks.create("acme", "https://a.example/x", wants, actor="ann")
+    theirs, _ = ledger.webhooks.create("other", "https://b.example/x", wants, actor="ann")
+    first, second = put(ledger, FIRST), put(ledger, SECOND)
+    put(ledger, SECOND)
+    assert ledger.rules.put("acme", FIRST, actor="ann", is_expected=lambda _: False) is None
+    ledger.rules.put("acme", FIRST, actor="ann", rolled_back_to=1)
+    told = [json.loads(one.body)["data"] for one in ledger.deliveries.page(webhook.id)]
+    assert told[::-1] == [
+        {"version": 1, "rules": f'"{first.digest}"', "actor": first.actor, "rolled_back_to": None},
+        {"version": 2, "rules": f'"{second.digest}"', "actor": first.actor, "rolled_back_to": None},
+        {"version": 3, "rules": f'"{first.digest}"', "actor": "ann", "rolled_back_to": 1},
+    ]
+    assert ledger.deliveries.page(theirs.id) == []

@@ -113,7 +113,7 @@ def test_a_target_is_told_what_it_wants_of_its_own_tenant_while_it_is_active(
     low, other, quiet = make(ledger, "threshold"), make(ledger, tenant="other"), make(ledger)
     assert ledger.webhooks.change("acme", quiet.id, actor="t", is_active=False)
     ledger.events.store("acme", [denial(), warning()])
-    ledger.deliveries.put_down("acme", [rules_changed('"e"', actor="a", at_unix_ns=1)])
+    ledger.deliveries.put_down("acme", [rules_changed(1, '"e"', actor="a", at_unix_ns=1)])
     assert [one.delivery.kind for one in send_all(ledger, low)] == ["threshold"]
     assert ledger.deliveries.errand(other.id) is None
     assert ledger.deliveries.errand(quiet.id) is None

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from ._heeding import Heeder
     from ._server_door import ServerDoor, ServerRefusedError
     from ._server_rules import RulesAtServer, RulesVersionAtServer, ServerRules
+    from ._server_webhooks import DeliveryAtServer, ServerWebhooks, WebhookAtServer
     from ._settling import SettlingBooks
     from ._shipping import Shipper, ShippingFigures, ShippingStatus
     from ._spans import UsageEventExporter
 
 __all__ = [
     "Books",
+    "DeliveryAtServer",
     "Fetched",
     "Forwarder",
     "Heeder",
@@ -31,17 +33,20 @@ __all__ = [
     "ServerDoor",
     "ServerRefusedError",
     "ServerRules",
+    "ServerWebhooks",
     "SettlingBooks",
     "Shipper",
     "ShippingFigures",
     "ShippingStatus",
     "UsageEventExporter",
+    "WebhookAtServer",
     "authority_at",
     "copy_of",
     "destination_of",
     "shown",
 ]
 _MODULES = {
+    "DeliveryAtServer": "_server_webhooks",
     "Fetched": "_fetching",
     "Forwarder": "_forwarding",
     "Heeder": "_heeding",
@@ -52,11 +57,13 @@ _MODULES = {
     "ServerDoor": "_server_door",
     "ServerRefusedError": "_server_door",
     "ServerRules": "_server_rules",
+    "ServerWebhooks": "_server_webhooks",
     "SettlingBooks": "_settling",
     "Shipper": "_shipping",
     "ShippingFigures": "_shipping",
     "ShippingStatus": "_shipping",
     "UsageEventExporter": "_spans",
+    "WebhookAtServer": "_server_webhooks",
     "authority_at": "_authority",
 }
 

@@ -49,6 +49,14 @@ def moment_or_age(text: str) -> int:
         ) from error
 
 
+def seconds(text: str) -> int:
+    """Read `90s`, `30m`, `24h` or `7d`: seconds."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 30m, 24h or 7d")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
 def count(text: str) -> int:
     """Read a whole number, 0 or more; commas and underscores may part its digits."""
     number = _number(text)

@@ -22,6 +22,7 @@ from ._reprice_parser import add_reprice
 from ._rules_parser import add_rules
 from ._server_parser import add_server
 from ._terminal import prepare_streams
+from ._webhooks_parser import add_webhooks
 
 _INTERRUPTED = 130
 _WRONG_USE = 2
@@ -92,6 +93,7 @@ def make_parser() -> Parser:
     add_server(parser)
     add_rules(parser)
     add_reprice(parser)
+    add_webhooks(parser)
     ledger = parser.add_command("ledger", "look after the ledger's file")
     ledger.add_command(
         "rebuild",

@@ -23,6 +23,7 @@ from .audit import Audit, AuditEntry
 from .claims import Claims
 from .deliveries import (
     DEAD_AFTER_SECONDS,
+    DELIVERY_STATES,
     Backlog,
     Deliveries,
     Delivery,
@@ -50,6 +51,7 @@ from .webhooks import MOST_WEBHOOKS, Webhook, Webhooks
 __all__ = [
     "CALL_KINDS",
     "DEAD_AFTER_SECONDS",
+    "DELIVERY_STATES",
     "EVERY_TENANT",
     "FILTERS",
     "FROM_SPAN",

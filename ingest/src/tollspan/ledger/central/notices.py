@@ -63,12 +63,34 @@ def notices_of(facts: Iterable[Fact]) -> Iterator[Notice]:
             )
 
 
-def rules_changed(etag: str, *, actor: str, at_unix_ns: int) -> Notice:
-    """Return what is told when a tenant's rules are others; `etag` names the new ones."""
+def rules_changed(
+    version: int,
+    etag: str,
+    *,
+    actor: str,
+    at_unix_ns: int,
+    rolled_back_to: int | None = None,
+) -> Notice:
+    """Return what is told when a tenant's rules are others.
+
+    Args:
+        version: Of the new ones.
+        etag: Of the new ones, with its quotes.
+        actor: Who put them, as in the audit log.
+        at_unix_ns: When.
+        rolled_back_to: The version of which they are the text again; None where they are new.
+    """
     return Notice(
-        kind="rules_changed", about=f"rules:{etag}:{at_unix_ns}", at_unix_ns=at_unix_ns,
-        data={"rules": etag, "actor": actor},
-    )  # fmt: skip
+        kind="rules_changed",
+        about=f"rules:{version}",
+        at_unix_ns=at_unix_ns,
+        data={
+            "version": version,
+            "rules": etag,
+            "actor": actor,
+            "rolled_back_to": rolled_back_to,
+        },
+    )
 
 
 def _threshold(fact: DecisionEvent) -> Notice:

@@ -16,6 +16,8 @@ from sqlalchemy import Connection, RowMapping, insert, select
 from tollspan.usage import ConfigError
 
 from .audit import note
+from .deliveries import put_down
+from .notices import Notice, rules_changed
 from .opening import Database
 from .tables import RULES, TENANTS
 
@@ -113,7 +115,7 @@ class RulesStore:
     ) -> RulesDocument | None:
         """Put a document in force; return it, or None where others are in force than is expected.
 
-        The text that is in force already makes no new version.
+        The text that is in force already makes no new version. Webhooks are told of another one.
 
         Args:
             tenant: Whose rules they are.
@@ -140,6 +142,10 @@ class RulesStore:
                 actor=actor, put_unix_ns=self._clock(), rolled_back_to=rolled_back_to, text=text,
             )  # fmt: skip
             _store(connection, tenant, made)
+            put_down(
+                connection, tenant, [_notice(made)], made.put_unix_ns,
+                is_postgresql=self._database.is_postgresql,
+            )  # fmt: skip
             return made
 
 
@@ -164,6 +170,13 @@ def _store(connection: Connection, tenant: str, made: RulesDocument) -> None:
     note(
         connection, tenant, made.put_unix_ns, made.actor, "rules.changed",
         str(made.version), **details,
+    )  # fmt: skip
+
+
+def _notice(made: RulesDocument) -> Notice:
+    return rules_changed(
+        made.version, f'"{made.digest}"', actor=made.actor, at_unix_ns=made.put_unix_ns,
+        rolled_back_to=made.rolled_back_to,
     )  # fmt: skip
 
 
