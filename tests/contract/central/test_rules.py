@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tollspan.ledger.central import CentralLedger, NoticeKind, RulesDocument
+from tollspan.ledger.central import CentralLedger, NoticeKind, RulesDocument, rules
 from tollspan.usage import ConfigError
 
 FIRST = "version: 1\n"
@@ -162,3 +162,30 @@ def test_webhooks_are_told_of_other_rules_in_the_same_transaction(ledger: Centra
         {"version": 3, "rules": f'"{first.digest}"', "actor": "ann", "rolled_back_to": 1},
     ]
     assert ledger.deliveries.page(theirs.id) == []
+
+
+def test_the_newest_versions_are_kept_by_count_and_the_audit_log_has_all(
+    ledger: CentralLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MOST_VERSIONS", 3)
+    put(ledger, FIRST, "other")
+    for number in range(5):
+        put(ledger, f"version: 1  # {number}\n")
+    assert [one.version for one in ledger.rules.history("acme")] == [5, 4, 3]
+    assert ledger.rules.document("acme", 2) is None
+    assert put(ledger, FIRST).version == 6
+    changes = [one for one in ledger.audit.entries("acme") if one.action == "rules.changed"]
+    assert [one.subject for one in changes] == ["1", "2", "3", "4", "5", "6"]
+    assert len(ledger.rules.history("other")) == 1
+
+
+def test_the_newest_versions_are_kept_by_size_and_the_one_in_force_whatever_it_has(
+    ledger: CentralLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"version: 1  # {number}\n" for number in range(4)]
+    monkeypatch.setattr(rules, "MOST_VERSIONS_BYTES", 2 * len(texts[0]))
+    for text in texts:
+        put(ledger, text)
+    assert [one.version for one in ledger.rules.history("acme")] == [4, 3]
+    put(ledger, FIRST + "# long\n" * 99)
+    assert [one.version for one in ledger.rules.history("acme")] == [5]

@@ -1,5 +1,6 @@
 """The rules' documents of tenants, with their history: stored as they were put, and never changed.
 
+The newest of each tenant are kept; that there were others is in the audit log.
 What is in a document is nobody's business here; `server.rules` reads it before it is put.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, delete, insert, select
 
 from tollspan.usage import ConfigError
 
@@ -21,6 +22,10 @@ from .notices import Notice, rules_changed
 from .opening import Database
 from .tables import RULES, TENANTS
 
+MOST_VERSIONS: Final = 1_000
+"""Of one tenant."""
+MOST_VERSIONS_BYTES: Final = 64 << 20
+"""Of one tenant's documents together."""
 _HEAD: Final = (RULES.c.version, RULES.c.digest)
 _LISTED: Final = tuple(column for column in RULES.c if column is not RULES.c.text)
 
@@ -115,7 +120,8 @@ class RulesStore:
     ) -> RulesDocument | None:
         """Put a document in force; return it, or None where others are in force than is expected.
 
-        The text that is in force already makes no new version. Webhooks are told of another one.
+        The text that is in force already makes no new version. Webhooks are told of another one,
+        and versions for which there is no room any more are forgotten.
 
         Args:
             tenant: Whose rules they are.
@@ -142,6 +148,7 @@ class RulesStore:
                 actor=actor, put_unix_ns=self._clock(), rolled_back_to=rolled_back_to, text=text,
             )  # fmt: skip
             _store(connection, tenant, made)
+            _forget_old(connection, tenant)
             put_down(
                 connection, tenant, [_notice(made)], made.put_unix_ns,
                 is_postgresql=self._database.is_postgresql,
@@ -171,6 +178,20 @@ def _store(connection: Connection, tenant: str, made: RulesDocument) -> None:
         connection, tenant, made.put_unix_ns, made.actor, "rules.changed",
         str(made.version), **details,
     )  # fmt: skip
+
+
+def _forget_old(connection: Connection, tenant: str) -> None:
+    """Forget the oldest versions beyond the bounds; the one in force stays whatever its length."""
+    sizes = select(RULES.c.version, RULES.c.bytes).where(RULES.c.tenant == tenant)
+    left = MOST_VERSIONS_BYTES
+    for number, (version, size) in enumerate(
+        connection.execute(sizes.order_by(RULES.c.version.desc()))
+    ):
+        left -= size
+        if number == MOST_VERSIONS or (number and left < 0):
+            old = RULES.c.version <= version
+            connection.execute(delete(RULES).where(RULES.c.tenant == tenant, old))
+            return
 
 
 def _notice(made: RulesDocument) -> Notice:

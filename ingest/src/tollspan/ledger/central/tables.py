@@ -127,4 +127,4 @@ RULES: Final = Table(
     Column("put_ns", BigInteger, nullable=False),
     Column("rolled_back_to", Integer),
 )
-"""Every rules' document that a tenant ever had, as it was put; no row is ever changed."""
+"""The newest rules' documents of tenants, as they were put; no row is ever changed."""

@@ -29,7 +29,7 @@ from .answers import (
     version_answer,
 )
 from .as_json import as_json
-from .conditions import etag_in, expectation, form_wanted, is_unchanged
+from .conditions import Form, etag_in, expectation, form_wanted, is_unchanged
 from .in_force import RulesInForce, etag_of
 from .reading import JSON_TYPE, YAML_TYPES, check_rules, read_text
 
@@ -141,17 +141,19 @@ def _document(
     form = form_wanted(request)
     if head is None:
         return Response(status_code=_NONE, headers=_CACHING)
-    headers = {**_CACHING, "ETag": etag_in(form, head), "Tollspan-Rules": str(head.version)}
-    if is_unchanged(request, headers["ETag"]):
-        return Response(status_code=_UNCHANGED, headers=headers)
-    found = head
-    if not isinstance(found, RulesDocument):
-        document = ledger.rules.document(tenant, head.version)
-        assert document is not None, "rows of rules are never taken out"
-        found = document
+    if is_unchanged(request, etag_in(form, head)):
+        return Response(status_code=_UNCHANGED, headers=_naming(form, head))
+    found = head if isinstance(head, RulesDocument) else ledger.rules.document(tenant)
+    if found is None:
+        return Response(status_code=_NONE, headers=_CACHING)
+    headers = _naming(form, found)
     if form == "json":
         return Response(as_json(found.text), headers=headers, media_type=JSON_TYPE)
     return Response(found.text.encode(), headers=headers, media_type=YAML_TYPES[0])
+
+
+def _naming(form: Form, head: RulesHead) -> dict[str, str]:
+    return {**_CACHING, "ETag": etag_in(form, head), "Tollspan-Rules": str(head.version)}
 
 
 class _Changer:
@@ -229,7 +231,7 @@ def _not_expected(head: RulesHead | None) -> ProblemError:
 
 
 def _no_version(version: int) -> ProblemError:
-    return ProblemError(404, f"there is no version {version} of the rules")
+    return ProblemError(404, f"there is no version {version} of the rules, or it is kept no more")
 
 
 def _version(cursor: str) -> int:
