@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import requests
@@ -20,6 +20,7 @@ from tollspan.usage import (
     BATCH_MEDIA_TYPE,
     Attribution,
     Call,
+    Cost,
     DecisionEvent,
     DecisionNote,
     Event,
@@ -29,12 +30,15 @@ from tollspan.usage import (
     Response,
     Usage,
     UsageEvent,
+    UsageStatus,
+    WarningNote,
     encode_batch,
     encode_cloud_event,
     new_call_id,
 )
 
 DAY_NS = 86_400 * 10**9
+USD = 10**9
 BATCH = 500
 MODELS = (
     ("openai", "gpt-4o", 5), ("openai", "gpt-4o-mini", 30), ("anthropic", "claude-sonnet-4-5", 10),
@@ -46,7 +50,7 @@ AGENTS = ("answerer", "researcher", None)
 
 
 def events(count: int, days: float, end_ns: int, seed: int) -> Iterator[Event]:
-    """Yield calls and refusals in the order of their times, more of them on later days."""
+    """Yield calls, refusals and warnings in the order of their times, more of them later on."""
     dice = random.Random(seed)
     book = PriceBook.load()
     span = int(days * DAY_NS)
@@ -63,22 +67,71 @@ def _event(dice: random.Random, book: PriceBook, at: int) -> Event:
         attribution=Attribution(
             customer=customer, feature=dice.choices(FEATURES, [8, 5, 3, 1])[0],
             agent=dice.choice(AGENTS), session=f"session-{dice.randrange(400)}",
-            service=dice.choice(("shop-web", "shop-worker")), environment="production",
+            service=dice.choices(("shop-web", "shop-worker", "batch-nightly"), [6, 3, 1])[0],
+            environment="production",
         ),
     )  # fmt: skip
-    if customer == "globex" and dice.random() < 0.08:
-        note = DecisionNote(
-            action="deny", rule_ids=("customer-month",), bound_nanousd=dice.randrange(10**6, 10**8)
-        )
-        return DecisionEvent(call=call, decision=note, error_type="tollspan.budget_exceeded")
-    fresh, cached = dice.randrange(200, 6_000), dice.choice((0, 0, 2_000, 9_000))
-    usage = Usage(
-        status="estimated" if dice.random() < 0.02 else "reported",
-        input_uncached=fresh, cache_read=cached, output=dice.randrange(30, 1_500),
+    return _decision(dice, call) or UsageEvent(
+        call=call, decision=DecisionNote(), outcome=_outcome(dice, at),
+        usage=(usage := _usage(dice, provider)),
+        cost=Cost(status="unknown") if usage.status == "unknown" else book.rate(
+            call.request, Response(), usage, at
+        ),
     )  # fmt: skip
-    return UsageEvent(
-        call=call, decision=DecisionNote(), outcome=Outcome(status="ok"), usage=usage,
-        cost=book.rate(call.request, Response(), usage, at),
+
+
+def _decision(dice: random.Random, call: Call) -> DecisionEvent | None:
+    """Refuse some calls of some customers, and warn of a budget now and then."""
+    customer = call.attribution.customer
+    scope = (("customer", customer),)
+    bound = dice.randrange(10**6, 10**8)
+    if customer == "globex" and dice.random() < 0.08:
+        note = DecisionNote(action="deny", rule_ids=("customer-month",), bound_nanousd=bound)
+        spent = 49 * USD - dice.randrange(bound)
+        return DecisionEvent(
+            call=call, decision=note, error_type="tollspan.budget_exceeded", scope=scope,
+            limit=49 * USD, spent=spent, held=0, asked=bound,
+        )  # fmt: skip
+    if customer == "hooli" and dice.random() < 0.12:
+        note = DecisionNote(action="deny", rule_ids=("velocity",), bound_nanousd=bound)
+        return DecisionEvent(
+            call=call, decision=note, error_type="tollspan.velocity_exceeded", scope=scope,
+            limit=USD, spent=9 * USD // 10, held=USD // 20, asked=bound,
+        )  # fmt: skip
+    if customer == "wayne" and call.request.model == "gpt-4o":
+        note = DecisionNote(action="deny", rule_ids=("models",))
+        return DecisionEvent(call=call, decision=note, error_type="tollspan.policy_violation")
+    if customer in ("acme", "initech") and dice.random() < 0.004:
+        note = DecisionNote(action="warn", rule_ids=("customer-month",))
+        share = dice.choice(("0.5", "0.8"))
+        return DecisionEvent(
+            call=call, decision=note, number=1, scope=scope, limit=500 * USD,
+            spent=int(500 * USD * float(share)), held=0,
+            warning=WarningNote(reason="share", share=share, period="2026-11"),
+        )  # fmt: skip
+    return None
+
+
+def _usage(dice: random.Random, provider: str) -> Usage:
+    status: UsageStatus = "reported"
+    if dice.random() < 0.02:
+        status = "estimated"
+    elif dice.random() < 0.003:
+        return Usage(status="unknown")
+    cached = dice.choice((0, 0, 2_000, 9_000))
+    is_written = provider == "anthropic" and not cached and dice.random() < 0.3
+    return Usage(
+        status=status, input_uncached=dice.randrange(200, 6_000), cache_read=cached,
+        cache_write_5m=4_000 if is_written else 0, output=dice.randrange(30, 1_500),
+    )  # fmt: skip
+
+
+def _outcome(dice: random.Random, at: int) -> Outcome:
+    """Return how a call ended; some answers have an id that another had too."""
+    is_odd = dice.random() < 0.004
+    return Outcome(
+        status="ok", duration_ns=dice.randrange(2 * 10**8, 6 * 10**9),
+        response=Response(id=f"answer-{at // (4 * DAY_NS)}" if is_odd else None),
     )  # fmt: skip
 
 
@@ -88,29 +141,91 @@ def send(endpoint: str, key: str, batch: list[Event]) -> int:
     Raises:
         requests.HTTPError: It took none.
     """
-    answer = requests.post(
-        f"{endpoint}/v1/events",
-        data=encode_batch([encode_cloud_event(one) for one in batch]),
-        headers={"Authorization": f"Bearer {key}", "Content-Type": BATCH_MEDIA_TYPE},
-        timeout=60,
-    )
-    answer.raise_for_status()
-    verdicts = msgspec.json.decode(answer.content, type=EventVerdicts)
+    body = encode_batch([encode_cloud_event(one) for one in batch])
+    answer = _post(endpoint, key, "/v1/events", BATCH_MEDIA_TYPE, body)
+    verdicts = msgspec.json.decode(answer, type=EventVerdicts)
     return sum(one.status == "accepted" for one in verdicts.results)
 
 
+def _post(endpoint: str, key: str, path: str, media_type: str, body: bytes) -> bytes:
+    answer = requests.post(
+        endpoint + path,
+        data=body,
+        headers={"Authorization": f"Bearer {key}", "Content-Type": media_type},
+        timeout=60,
+    )
+    answer.raise_for_status()
+    return answer.content
+
+
 def fill(
-    endpoint: str, key: str, *, count: int, days: float, seed: int = 7, end_ns: int | None = None
+    endpoint: str,
+    key: str,
+    *,
+    count: int,
+    days: float,
+    seed: int = 7,
+    end_ns: int | None = None,
+    at_once: int = BATCH,
+    before: Callable[[Event], None] = lambda _: None,
 ) -> int:
-    """Send so many events of so many days; return how many the server took."""
+    """Send so many events of so many days; return how many the server took.
+
+    `before` is told the last event of each batch of `at_once` before that is sent.
+    """
     taken = 0
     batch: list[Event] = []
     for event in events(count, days, end_ns or time.time_ns(), seed):
         batch.append(event)
-        if len(batch) == BATCH:
+        if len(batch) == at_once:
+            before(event)
             taken += send(endpoint, key, batch)
             batch = []
     return taken + (send(endpoint, key, batch) if batch else 0)
+
+
+def fill_oddities(endpoint: str, key: str, *, end_ns: int | None = None) -> None:
+    """Send what a server does not simply take: copies, what is too old, calls told twice.
+
+    Three calls are told by spans first and then, better, by the program's own events: what the
+    spans told is taken back.
+    """
+    now = end_ns or time.time_ns()
+    book = PriceBook.load()
+    dice = random.Random(now)
+    for number in range(3):
+        at = now - (number + 1) * 60 * 10**9
+        trace, span = f"{dice.getrandbits(128):032x}", f"{dice.getrandbits(64):016x}"
+        _post(endpoint, key, "/v1/traces", "application/json", _span(trace, span, at))
+        own = _event(dice, book, at)
+        send(endpoint, key, [msgspec.structs.replace(own, traceparent=f"00-{trace}-{span}-01")])
+    events_again = list(events(5, 1, now, 11))
+    for _ in range(2):
+        send(endpoint, key, events_again)
+    send(endpoint, key, list(events(2, 1, now - 60 * DAY_NS, 12)))
+
+
+def _span(trace: str, span: str, at: int) -> bytes:
+    """Write a span of a call to a model, as another instrumentor would."""
+    said = {
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o-mini", "gen_ai.usage.input_tokens": 3_000,
+        "gen_ai.usage.output_tokens": 400,
+    }  # fmt: skip
+    attributes = [
+        {"key": name, "value": {"intValue": value} if isinstance(value, int)
+         else {"stringValue": value}}
+        for name, value in said.items()
+    ]  # fmt: skip
+    one = {
+        "traceId": trace, "spanId": span, "name": "chat gpt-4o-mini", "kind": 3,
+        "startTimeUnixNano": str(at), "endTimeUnixNano": str(at + 10**9), "attributes": attributes,
+    }  # fmt: skip
+    scope = {"name": "opentelemetry.instrumentation.genai.openai", "version": "1.3b0"}
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop-web"}}]}
+    body = {"resourceSpans": [{"resource": resource,
+                               "scopeSpans": [{"scope": scope, "spans": [one]}]}]}  # fmt: skip
+    return msgspec.json.encode(body)
 
 
 def main() -> None:
@@ -123,6 +238,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     asked = parser.parse_args()
     taken = fill(asked.endpoint, asked.key, count=asked.events, days=asked.days, seed=asked.seed)
+    fill_oddities(asked.endpoint, asked.key)
     print(f"{taken} events taken; look at {asked.endpoint}/")
 
 

@@ -17,7 +17,9 @@ from tollspan.usage import encode_cloud_event
 __all__ = ["chromium"]
 
 pytestmark = pytest.mark.service
-VIEWS = ("/", "/spend?range=30d", "/spend?by=session&customer=acme&range=30d")
+VIEWS = (
+    "/", "/spend?range=30d", "/spend?by=session&customer=acme&range=30d", "/refusals",
+)  # fmt: skip
 _MOST_TABS = 60
 _FOCUS = """() => {
   const e = document.activeElement;

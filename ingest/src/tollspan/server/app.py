@@ -24,6 +24,7 @@ from .rules import RulesInForce
 from .rules import routes as rules_routes
 from .schemas import described
 from .settings import ServerSettings
+from .tally import Tally
 from .webhooks import WebhookSender
 
 _UNKNOWN_TO_US = "422"
@@ -44,12 +45,15 @@ def create_app(
         housekeeper: Of whom `/readyz` tells; None where none works here.
     """
     sender = WebhookSender(ledger, settings)
+    tally = Tally(ledger)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None]:
+        tally.start()
         sender.start()
         yield
         await run_in_threadpool(sender.close)
+        await run_in_threadpool(tally.close)
 
     app = _Described(
         lifespan=running,
@@ -64,11 +68,11 @@ def create_app(
     app.add_middleware(BodyLimit, most_bytes=settings.most_bytes, seconds=settings.body_seconds)
     answer_problems(app)
     in_force = app.state.rules = RulesInForce(ledger.rules)
-    receiver = Receiver(ledger, settings)
+    receiver = Receiver(ledger, settings, tally)
     app.include_router(events.routes(ledger, receiver, settings, in_force))
     app.include_router(rules_routes(ledger, in_force, settings))
     app.include_router(reports.routes(ledger))
-    app.include_router(otlp.routes(ledger, settings))
+    app.include_router(otlp.routes(ledger, settings, tally))
     app.include_router(webhooks.routes(ledger, settings))
     app.include_router(page.routes(ledger))
     holders = authority.Authorities(ledger, authorities)

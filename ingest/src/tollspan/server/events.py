@@ -124,7 +124,7 @@ def routes(
 
         def received() -> EventVerdicts:
             etag = rules.etag(who.tenant)  # before: what is stored is not to be answered by 503
-            verdicts = receiver.receive(who.tenant, body, is_batch=is_batch)
+            verdicts = receiver.receive(who, body, is_batch=is_batch)
             return EventVerdicts(results=tuple(verdicts), rules=etag)
 
         return _json(msgspec.json.encode(await run_in_threadpool(received)))

@@ -120,6 +120,8 @@ class Housekeeper:
         now = self._clock()
         self._ledger.partitions.make_for((now, now + _AHEAD_NS))
         yield
+        self._ledger.receipts.forget(self._clock())
+        yield
         while self._ledger.forget_names(self._clock() - self._remembered_ns):
             yield
 

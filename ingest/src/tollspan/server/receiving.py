@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -10,8 +11,10 @@ from tollspan.ledger.central import CentralLedger, Stored
 from tollspan.usage import EventVerdict, Fact, WireError, decode_cloud_event, event_id, split_batch
 
 from .checking import refusal_of
+from .principals import Principal
 from .problems import ProblemError
 from .settings import ServerSettings
+from .tally import Tally
 
 _LONGEST_SAID: Final = 500
 
@@ -22,6 +25,7 @@ class Receiver:
     Args:
         ledger: Where they go.
         settings: What is taken.
+        tally: Is told what came.
         clock: Tells the time in nanoseconds since the epoch.
     """
 
@@ -29,29 +33,46 @@ class Receiver:
         self,
         ledger: CentralLedger,
         settings: ServerSettings,
+        tally: Tally,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._tally = tally
         self._clock = clock
 
-    def receive(self, tenant: str, body: bytes, *, is_batch: bool) -> list[EventVerdict]:
+    def receive(self, who: Principal, body: bytes, *, is_batch: bool) -> list[EventVerdict]:
         """Take a batch, or one event; return a verdict for each, in order, once all is durable.
 
         Raises:
             ProblemError: It is no batch, or has too many events.
             LedgerUnavailableError: Nothing was stored.
         """
-        return self.take(tenant, [self._read(tenant, one) for one in self._split(body, is_batch)])
+        sent = self._split(body, is_batch)
+        return self.take(who, [self._read(who.tenant, one) for one in sent])
 
-    def take(self, tenant: str, read: Sequence[Fact | EventVerdict]) -> list[EventVerdict]:
+    def take(self, who: Principal, read: Sequence[Fact | EventVerdict]) -> list[EventVerdict]:
         """Store the events among what was read; return a verdict for each."""
         facts = [one for one in read if not isinstance(one, EventVerdict)]
-        stored = iter(self._ledger.events.store(tenant, facts) if facts else ())
-        return [
+        stored = iter(self._ledger.events.store(who.tenant, facts) if facts else ())
+        verdicts = [
             one if isinstance(one, EventVerdict) else _verdict(event_id(one), next(stored))
             for one in read
         ]
+        self._note(who, read, verdicts)
+        return verdicts
+
+    def _note(
+        self, who: Principal, read: Sequence[Fact | EventVerdict], verdicts: Sequence[EventVerdict]
+    ) -> None:
+        new = [
+            one
+            for one, verdict in zip(read, verdicts, strict=True)
+            if verdict.status == "accepted" and not isinstance(one, EventVerdict)
+        ]
+        rejected = Counter(one.reason for one in verdicts if one.status == "rejected")
+        duplicates = len(verdicts) - len(new) - rejected.total()
+        self._tally.note(who.tenant, who.key_id, new, duplicates=duplicates, rejected=rejected)
 
     def _split(self, body: bytes, is_batch: bool) -> list[bytes]:  # noqa: FBT001 - one caller
         if not is_batch:

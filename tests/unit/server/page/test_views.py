@@ -88,7 +88,7 @@ def test_a_picture_has_a_bar_for_every_part_and_the_tallest_fills_it() -> None:
     start = int(span.since.timestamp()) * 10**9
     drawn = chart(span, "day", {start: 10, start + 2 * 86_400 * 10**9: 5})
     assert drawn is not None
-    assert [bar.nanousd for bar in drawn.bars] == [10, 0, 5, 0, 0, 0, 0]
+    assert [bar.amount for bar in drawn.bars] == [10, 0, 5, 0, 0, 0, 0]
     assert [bar.height for bar in drawn.bars][:3] == ["160", "0", "80"]
     assert chart(span, "day", {}) is None
 

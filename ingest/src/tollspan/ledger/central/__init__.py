@@ -31,12 +31,14 @@ from .deliveries import (
     Errand,
     put_down,
 )
+from .doubts import Doubt
 from .forgetting import AT_ONCE, forget_names
 from .measures import GROUPED, UsageSums
 from .notices import NOTICE_KINDS, Notice, NoticeKind, rules_changed
 from .opening import Database
 from .partitions import Partitions
 from .reading import FILTERS, EventQuery, EventReader
+from .receipts import GRAINS_NS, MOST_SENDERS, Receipts, Sender
 from .repricing import Repriced, RepricedRow, RepriceQuery, Repricer
 from .rows import CALL_KINDS, FROM_SPAN, LATE, SUSPECTED, Place, StoredEvent, counted_call
 from .rules import RulesDocument, RulesHead, RulesStore, RulesVersion
@@ -55,8 +57,10 @@ __all__ = [
     "EVERY_TENANT",
     "FILTERS",
     "FROM_SPAN",
+    "GRAINS_NS",
     "GROUPED",
     "LATE",
+    "MOST_SENDERS",
     "MOST_WEBHOOKS",
     "NAMED",
     "NOTICE_KINDS",
@@ -71,6 +75,7 @@ __all__ = [
     "Deliveries",
     "Delivery",
     "DeliveryState",
+    "Doubt",
     "Errand",
     "EventQuery",
     "Notice",
@@ -78,6 +83,7 @@ __all__ = [
     "Order",
     "Partitions",
     "Place",
+    "Receipts",
     "RepriceQuery",
     "Repriced",
     "RepricedRow",
@@ -87,6 +93,7 @@ __all__ = [
     "RulesStore",
     "RulesVersion",
     "Scope",
+    "Sender",
     "Sessions",
     "Stored",
     "StoredEvent",
@@ -120,6 +127,7 @@ class CentralLedger:
         reader: Reads events.
         usage: Sums what was used, by anything that is known of a call.
         repricer: Prices calls anew.
+        receipts: What came in, and who sent it.
         rules: The tenants' rules, with their history.
         audit: Who changed what.
         partitions: The tables of months, on PostgreSQL.
@@ -147,6 +155,7 @@ class CentralLedger:
         self.reader = EventReader(database)
         self.usage = UsageReader(database)
         self.repricer = Repricer(database, clock)
+        self.receipts = Receipts(database)
         self.rules = RulesStore(database, clock)
         self.audit = Audit(database)
         self.partitions = Partitions(database)

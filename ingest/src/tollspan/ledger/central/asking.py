@@ -13,8 +13,8 @@ from .measures import GROUPED, UsageSums
 
 Bucket = Literal["hour", "day", "month"]
 """A span of time, in UTC."""
-Order = Literal["time", "cost"]
-"""By time and values, or the dearest first."""
+Order = Literal["time", "cost", "denied"]
+"""By time and values, or the dearest first, or the most often refused."""
 OUTCOME: Final = "outcome"
 NAMED: Final = (*GROUPED, *(name for name in DIMENSIONS if name not in GROUPED), OUTCOME)
 """Dimensions with a name of their own; there are tags besides, `tag.tier` say."""

@@ -14,7 +14,17 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final, Literal, cast, get_args
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, delete, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    delete,
+    exists,
+    func,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from .audit import note
@@ -79,10 +89,14 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
-    """How much waits: deliveries, and since when the oldest does; None without one."""
+    """How much waits: deliveries, and since when the oldest does; None without one.
+
+    `dead` is how many were given up and are still kept, so that they can be sent again.
+    """
 
     waiting: int
     oldest_unix_ns: int | None
+    dead: int = 0
 
 
 def put_down(
@@ -332,12 +346,21 @@ class Deliveries:
 
     def backlog(self) -> Backlog:
         """Say how much waits in all."""
-        query = select(func.count(), func.min(DELIVERIES.c.created_ns)).where(
-            DELIVERIES.c.state == "waiting"
-        )
+        return self._backlog(true())
+
+    def backlog_of(self, tenant: str) -> Backlog:
+        """Say how much waits for a tenant's targets."""
+        theirs = select(WEBHOOKS.c.id).where(WEBHOOKS.c.tenant == tenant)
+        return self._backlog(DELIVERIES.c.webhook.in_(theirs))
+
+    def _backlog(self, which: ColumnElement[bool]) -> Backlog:
+        counted = select(func.count(), func.min(DELIVERIES.c.created_ns)).where(which)
         with self._database.reading() as connection:
-            waiting, oldest = connection.execute(query).one()
-            return Backlog(waiting=waiting, oldest_unix_ns=oldest)
+            waiting, oldest = connection.execute(
+                counted.where(DELIVERIES.c.state == "waiting")
+            ).one()
+            dead, _ = connection.execute(counted.where(DELIVERIES.c.state == "dead")).one()
+            return Backlog(waiting=waiting, oldest_unix_ns=oldest, dead=dead)
 
 
 def _delivery(row: RowMapping) -> Delivery:

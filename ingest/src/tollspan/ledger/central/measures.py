@@ -20,12 +20,16 @@ COUNTS: Final = (
     "calls", "denied", "denied_nanousd", "cost_nanousd", "estimated", "estimated_nanousd",
     "unknown", "unpriced", "late", "suspected_duplicates",
 )  # fmt: skip
-MEASURES: Final = (*COUNTS, *TOKEN_BUCKETS)
+RARE: Final = ("late_nanousd", "suspected_nanousd", "taken_back", "taken_back_nanousd")
+MEASURES: Final = (*COUNTS, *TOKEN_BUCKETS, *RARE)
 """What is summed, in the order of a roll-up's columns; see `UsageSums`."""
 _PLACES: Final = {name: place for place, name in enumerate(MEASURES)}
 _CALLS: Final = _PLACES["calls"]
 _COST: Final = _PLACES["cost_nanousd"]
 _TOKENS: Final = tuple((name, _PLACES[name]) for name in TOKEN_BUCKETS)
+_MARKED: Final = (
+    (LATE, "late", "late_nanousd"), (SUSPECTED, "suspected_duplicates", "suspected_nanousd"),
+)  # fmt: skip
 Measured = list[tuple[int, int]]
 """(place in `MEASURES`, amount) of one event: what is not named is 0."""
 
@@ -41,6 +45,9 @@ class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
         unknown: Calls whose usage is unknown.
         unpriced: Calls of which no price, or not every price, is known.
         late, suspected_duplicates: Calls that were so marked when they came.
+        late_nanousd, suspected_nanousd: Their part of the cost.
+        taken_back, taken_back_nanousd: Calls that were taken back since another event tells them
+            better, and their cost: both are in no other sum.
         tokens: By bucket; only what is not 0.
         quantities: By unit, likewise.
     """
@@ -55,6 +62,10 @@ class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: int = 0
     late: int = 0
     suspected_duplicates: int = 0
+    late_nanousd: int = 0
+    suspected_nanousd: int = 0
+    taken_back: int = 0
+    taken_back_nanousd: int = 0
     tokens: dict[str, int] = {}
     quantities: dict[str, int] = {}
 
@@ -66,12 +77,22 @@ def measured(fact: Entry, marks: tuple[str, ...]) -> Measured:
     if isinstance(fact, Repricing):
         return _measured_call(fact.event, marks)
     if isinstance(fact, Reversal):
-        return [(place, -amount) for place, amount in _measured_call(fact.event, marks)]
+        return _measured_reversal(fact, marks)
     if isinstance(fact, DecisionEvent) and fact.decision.action == "deny":
         bound = fact.decision.bound_nanousd
         found = [(_PLACES["denied"], 1)]
         return [*found, (_PLACES["denied_nanousd"], bound)] if bound else found
     return []
+
+
+def _measured_reversal(reversal: Reversal, marks: tuple[str, ...]) -> Measured:
+    event = reversal.event
+    calls = 1 if event.folded is None else event.folded.calls
+    return [
+        *((place, -amount) for place, amount in _measured_call(event, marks)),
+        (_PLACES["taken_back"], calls),
+        (_PLACES["taken_back_nanousd"], event.cost.amount_nanousd or 0),
+    ]
 
 
 def _measured_call(event: UsageEvent, marks: tuple[str, ...]) -> Measured:
@@ -90,11 +111,9 @@ def _measured_call(event: UsageEvent, marks: tuple[str, ...]) -> Measured:
             found.append((_PLACES["unknown"], calls))
         found += [(place, count) for name, place in _TOKENS if (count := getattr(usage, name))]
     if marks:
-        found += [
-            (_PLACES[name], calls)
-            for mark, name in ((LATE, "late"), (SUSPECTED, "suspected_duplicates"))
-            if mark in marks
-        ]
+        for mark, name, money in _MARKED:
+            if mark in marks:
+                found += [(_PLACES[name], calls), (_PLACES[money], amount)]
     return found
 
 
@@ -117,9 +136,11 @@ def sums_of(amounts: list[int], quantities: dict[str, int]) -> UsageSums:
         quantities: By unit.
     """
     counts = dict(zip(COUNTS, amounts, strict=False))
-    tokens = zip(TOKEN_BUCKETS, amounts[len(COUNTS) :], strict=True)
+    beyond = len(COUNTS) + len(TOKEN_BUCKETS)
+    tokens = zip(TOKEN_BUCKETS, amounts[len(COUNTS) : beyond], strict=True)
     return UsageSums(
         **counts,
+        **dict(zip(RARE, amounts[beyond:], strict=True)),
         tokens={name: count for name, count in tokens if count},
         quantities={unit: count for unit, count in sorted(quantities.items()) if count},
     )

@@ -10,9 +10,10 @@ from sqlalchemy import Exists, and_, exists, or_, select
 
 from tollspan.usage import OWNERS, REVERSAL_SUFFIX
 
+from .doubts import Doubt, is_of
 from .opening import Database
-from .rows import REVERSAL, Place, StoredEvent, stored_event
-from .tables import EVENTS
+from .rows import DECISION, REVERSAL, Place, StoredEvent, stored_event
+from .tables import EVENTS, IS_DECISION
 
 FILTERS: Final = (*OWNERS, "kind", "provider", "model", "operation", "outcome", "cost_status",
                   "usage_status")  # fmt: skip
@@ -26,6 +27,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
         since_unix_ns, until_unix_ns: Not before, and before; None for no end.
         values: By filter, its value; None for events that say none.
         kinds: Only events of these kinds; empty for all.
+        doubt: Only events of which this is to be said; None for all.
         is_only_counted: Leave out what was taken back, and what took it back.
         is_newest_first: The order.
         after: Only what comes after this place, in that order.
@@ -36,6 +38,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     until_unix_ns: int | None = None
     values: Mapping[str, str | None] = {}
     kinds: tuple[str, ...] = ()
+    doubt: Doubt | None = None
     is_only_counted: bool = False
     is_newest_first: bool = False
     after: Place | None = None
@@ -78,6 +81,10 @@ class EventReader:
             found = found.where(columns[name].is_not_distinct_from(value))
         if query.kinds:
             found = found.where(columns.kind.in_(query.kinds))
+        if query.values.get("kind") == DECISION:
+            found = found.where(IS_DECISION)
+        if query.doubt is not None:
+            found = found.where(*is_of(query.doubt))
         if query.is_only_counted:
             found = found.where(columns.kind != REVERSAL, ~is_taken_back())
         if query.after is not None:

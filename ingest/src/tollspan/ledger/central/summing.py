@@ -26,15 +26,16 @@ from sqlalchemy.sql import ColumnElement
 
 from tollspan.usage import TOKEN_BUCKETS
 
-from .asking import TooMuchError, UsagePage, UsageQuery, UsageRow
-from .measures import COUNTS, GROUPED, MEASURES, sums_of
+from .asking import Order, TooMuchError, UsagePage, UsageQuery, UsageRow
+from .measures import COUNTS, GROUPED, MEASURES, RARE, sums_of
 from .opening import Database
 from .rollups import COMBINATIONS, DAY, HOUR, HOUR_NS, HOURS_PER_DAY, SUM_QUANTITIES, SUMS, kind_of
 from .scanning import MOST_GROUPS, Group, Totals, month_start, scan
 
-_COST: Final = MEASURES.index("cost_nanousd")
 _DAY_NS: Final = HOURS_PER_DAY * HOUR_NS
 _MOST_MONTHS: Final = 240
+_OFTEN_NOTHING: Final = (*TOKEN_BUCKETS, *RARE)
+_MOST_BY: Final[dict[Order, str]] = {"cost": "cost_nanousd", "denied": "denied"}
 
 
 class _Segment(NamedTuple):
@@ -166,8 +167,8 @@ def _from_rollups(connection: Connection, tenant: str, query: UsageQuery, plan: 
     grouped = _grouped(tenant, query, plan, present)
     keys = [grouped.selected_columns[name] for name in ("at", *_names(query))]
     order = [key.asc().nulls_first() for key in keys]
-    if query.order == "cost":
-        order.insert(0, grouped.selected_columns["cost_nanousd"].desc())
+    if query.order in _MOST_BY:
+        order.insert(0, grouped.selected_columns[_MOST_BY[query.order]].desc())
     page = grouped.order_by(*order).offset(query.skip).limit(query.most + 1)
     found: list[tuple[Group, list[int]]] = []
     size = len(query.group_by)
@@ -196,8 +197,9 @@ def _from_both(connection: Connection, tenant: str, query: UsageQuery, plan: _Pl
                 totals.add_quantity(group, unit, amount)
     scan(connection, tenant, query, list(plan.spans), totals)
     groups = sorted(totals.amounts, key=_place)
-    if query.order == "cost":
-        groups.sort(key=lambda group: -totals.amounts[group][_COST])
+    if query.order in _MOST_BY:
+        place = MEASURES.index(_MOST_BY[query.order])
+        groups.sort(key=lambda group: -totals.amounts[group][place])
     page = groups[query.skip : query.skip + query.most]
     rows = [
         _row(query, group, totals.amounts[group], totals.quantities.get(group, {}))
@@ -224,13 +226,13 @@ def _present(connection: Connection, tenant: str, plan: _Plan) -> tuple[str, ...
     units = [(one, 1 if one.is_daily else HOURS_PER_DAY) for one in plan.segments]
     first = min(one.start // unit for one, unit in units)
     ends = [None if one.end is None else -(-one.end // unit) for one, unit in units]
-    days = select(*(func.max(SUMS.c[name]) for name in TOKEN_BUCKETS)).where(
+    days = select(*(func.max(SUMS.c[name]) for name in _OFTEN_NOTHING)).where(
         SUMS.c.tenant == tenant, SUMS.c.kind == DAY, SUMS.c.start >= first
     )
     if None not in ends:
         days = days.where(SUMS.c.start < max(end for end in ends if end is not None))
     most = connection.execute(days).one()
-    return (*COUNTS, *(name for name, amount in zip(TOKEN_BUCKETS, most, strict=True) if amount))
+    return (*COUNTS, *(name for name, amount in zip(_OFTEN_NOTHING, most, strict=True) if amount))
 
 
 def _amounts(present: tuple[str, ...], sums: Sequence[Any]) -> list[int]:

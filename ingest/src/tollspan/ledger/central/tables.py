@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 METADATA: Final = MetaData()
@@ -73,6 +74,22 @@ EVENTS: Final = Table(
 """Every fact, once, as it was sent: `body` is its own form, the rest is there to be asked for."""
 Index("events_of_customer", EVENTS.c.tenant, EVENTS.c.customer, EVENTS.c.time_ns)
 Index("events_of_session", EVENTS.c.tenant, EVENTS.c.session, EVENTS.c.time_ns)
+IS_DECISION: Final = text("kind = 'decision'")
+Index(
+    "events_of_decisions", EVENTS.c.tenant, EVENTS.c.time_ns, EVENTS.c.id,
+    sqlite_where=IS_DECISION, postgresql_where=IS_DECISION,
+)  # fmt: skip
+IS_DOUBTFUL: Final = text(
+    "(kind = 'reversal' OR cost_status IN ('unpriced', 'partial')"
+    " OR usage_status IN ('estimated', 'unknown') OR marks NOT IN ('', 'from_span'))"
+)
+"""What most events are not. Databases see that an index is of use by the very same words."""
+Index(
+    "events_in_doubt",
+    *(EVENTS.c[name] for name in ("tenant", "time_ns", "id", "kind", "cost_status", "usage_status",
+                                  "marks")),
+    sqlite_where=IS_DOUBTFUL, postgresql_where=IS_DOUBTFUL,
+)  # fmt: skip
 EVENT_KEYS: Final = Table(
     "event_keys",
     METADATA,

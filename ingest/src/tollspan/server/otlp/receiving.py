@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -10,8 +11,10 @@ import msgspec
 
 from tollspan.ledger.central import CentralLedger, ToldCall
 from tollspan.server.checking import refusal_of
+from tollspan.server.principals import Principal
 from tollspan.server.problems import ProblemError
 from tollspan.server.settings import ServerSettings
+from tollspan.server.tally import Tally
 
 from .calls import Rates, told_call
 from .json_body import read_json
@@ -20,6 +23,7 @@ from .replies import PROTOBUF
 from .sent import BodyError, BodyTooLargeError, SentSpan, SpanError
 
 _MOST_SAID: Final = 5
+_REASONS: Final = frozenset(("wrong_tenant", "too_old", "in_the_future"))
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +45,7 @@ class SpanReceiver:
         ledger: Where their calls go.
         settings: What is taken.
         rates: What calls cost.
+        tally: Is told what came.
         clock: Tells the time in nanoseconds since the epoch.
     """
 
@@ -49,14 +54,16 @@ class SpanReceiver:
         ledger: CentralLedger,
         settings: ServerSettings,
         rates: Rates,
+        tally: Tally,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._rates = rates
+        self._tally = tally
         self._clock = clock
 
-    def receive(self, tenant: str, media_type: str, body: bytes) -> Taken:
+    def receive(self, who: Principal, media_type: str, body: bytes) -> Taken:
         """Take a body; every call in it is durable when this returns.
 
         Raises:
@@ -73,14 +80,22 @@ class SpanReceiver:
         told: list[ToldCall] = []
         for span in sent.spans:
             try:
-                found = self._call(tenant, span)
+                found = self._call(who.tenant, span)
             except SpanError as error:
                 wrong.append(str(error))
                 continue
             if found is not None:
                 told.append(found)
-        if told:
-            self._ledger.spans.store(tenant, told)
+        stored = self._ledger.spans.store(who.tenant, told) if told else []
+        new = [
+            one.event
+            for one, became in zip(told, stored, strict=True)
+            if became.status == "accepted"
+        ]
+        self._tally.note(
+            who.tenant, who.key_id, new, duplicates=len(told) - len(new),
+            rejected=Counter(_reason(one) for one in wrong),
+        )  # fmt: skip
         return Taken(rejected=len(wrong), message=_message(wrong))
 
     def _call(self, tenant: str, span: SentSpan) -> ToldCall | None:
@@ -98,6 +113,12 @@ class SpanReceiver:
         if refusal is not None:
             raise SpanError(f"{refusal.reason}: {refusal.message}")
         return found
+
+
+def _reason(wrong: str) -> str:
+    """Return why a span was not taken, in one of few words: the text may have any."""
+    word = wrong.partition(":")[0]
+    return word if word in _REASONS else "invalid"
 
 
 def _message(wrong: list[str]) -> str:

@@ -15,6 +15,7 @@ from tollspan.server.limits import read_body
 from tollspan.server.principals import Principal, require
 from tollspan.server.problems import ProblemError
 from tollspan.server.settings import ServerSettings
+from tollspan.server.tally import Tally
 from tollspan.usage import LedgerUnavailableError
 
 from .receiving import SpanReceiver
@@ -82,16 +83,17 @@ class _OtlpRoute(APIRoute):
 
 
 def routes(
-    ledger: CentralLedger, settings: ServerSettings, book: PriceBook | None = None
+    ledger: CentralLedger, settings: ServerSettings, tally: Tally, book: PriceBook | None = None
 ) -> APIRouter:
     """Return the route.
 
     Args:
         ledger: Where calls go.
         settings: What is taken.
+        tally: Is told what came.
         book: By which calls are priced; None for the prices that ship with tollspan.
     """
-    receiver = SpanReceiver(ledger, settings, book or PriceBook.load())
+    receiver = SpanReceiver(ledger, settings, book or PriceBook.load(), tally)
     router = APIRouter(prefix="/v1", tags=["traces"], route_class=_OtlpRoute)
 
     @router.post(
@@ -120,7 +122,7 @@ def routes(
         if media_type is None:
             raise ProblemError(415, f"expected {PROTOBUF} or {JSON}")
         body = await read_body(request, settings.most_bytes)
-        taken = await run_in_threadpool(receiver.receive, who.tenant, media_type, body)
+        taken = await run_in_threadpool(receiver.receive, who, media_type, body)
         answer = success(media_type, rejected=taken.rejected, message=taken.message)
         return Response(answer, media_type=media_type)
 

@@ -15,6 +15,7 @@ from tollspan.ledger.central import CentralLedger
 
 from .assets import ASSETS
 from .overview import overview_routes
+from .refusals import refusal_routes
 from .signing import signing_routes
 from .spending import spending_routes
 from .visiting import Visits
@@ -39,4 +40,5 @@ def routes(ledger: CentralLedger, *, now: Callable[[], datetime] = _now) -> APIR
     router.include_router(signing_routes(ledger))
     router.include_router(overview_routes(ledger, visits, now))
     router.include_router(spending_routes(ledger, visits, now))
+    router.include_router(refusal_routes(ledger, visits, now))
     return router

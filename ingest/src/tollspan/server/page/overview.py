@@ -17,14 +17,14 @@ from .charts import share
 from .links import address, filter_pair
 from .pace import pace_of
 from .presenting import AwayError, PageRoute, show
+from .ranged import hidden_pairs, total_of, unix_ns
 from .ranges import named_span
-from .spending import PATH, Row, picture, total_of
+from .spending import PATH, Row, picture
 from .visiting import Place, Visits
 
 _PANELS: Final = ("customer", "model", "feature", "agent")
 _DEAREST: Final = 5
 _MOST_TENANTS: Final = 200
-_NS: Final = 10**9
 
 
 class PlaceParameters(BaseModel):
@@ -68,7 +68,7 @@ def overview_routes(
         visitor = visits.visitor(request)
         if not visitor.is_for_all:
             raise AwayError("/")
-        since = _unix_ns(named_span("month", now()).since)
+        since = unix_ns(named_span("month", now()).since)
         query = UsageQuery(since_unix_ns=since)
         lines = [
             TenantLine(
@@ -89,10 +89,10 @@ def overview_routes(
 
 def _overview(ledger: CentralLedger, place: Place, request: Request, now: datetime) -> Response:
     month = named_span("month", now)
-    since = _unix_ns(month.since)
+    since = unix_ns(month.since)
     total = total_of(ledger, place.tenant, UsageQuery(since_unix_ns=since))
     is_empty = total == UsageSums() and total_of(ledger, place.tenant, UsageQuery()) == UsageSums()
-    hidden = [("tenant", place.tenant)] if place.visitor.is_for_all else []
+    hidden = hidden_pairs(place)
     panels = [] if is_empty else [
         _panel(ledger, place.tenant, name, total, since, hidden) for name in _PANELS
     ]  # fmt: skip
@@ -126,7 +126,3 @@ def _panel(
         for row in ledger.usage.usage(tenant, query).rows
     )
     return Panel(dimension=dimension, rows=rows, link=address(PATH, [*kept, ("by", dimension)]))
-
-
-def _unix_ns(moment: datetime) -> int:
-    return int(moment.timestamp()) * _NS

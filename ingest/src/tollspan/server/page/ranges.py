@@ -40,6 +40,12 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
     @property
+    def during(self) -> str:
+        """Say when that is: `in the last 7 days`, `this month`, `from one day to another`."""
+        before = "in " if self.words.startswith("the ") else "from " if " to " in self.words else ""
+        return before + self.words
+
+    @property
     def bucket(self) -> Bucket:
         """Return the size of the parts that a picture of it has."""
         length = self.until - self.since

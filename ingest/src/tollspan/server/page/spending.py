@@ -6,12 +6,12 @@ It asks the books through the parameters of `/v1/usage`, so what is shown is wha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
-from typing import Annotated, Any, Final
+from datetime import UTC, datetime
+from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tollspan.ledger.central import (
     CentralLedger,
@@ -21,13 +21,14 @@ from tollspan.ledger.central import (
     UsageSums,
 )
 from tollspan.server.problems import ProblemError
-from tollspan.server.questions import UNATTRIBUTED, CallParameters, Text, write_cursor
+from tollspan.server.questions import UNATTRIBUTED, CallParameters, write_cursor
 from tollspan.server.reports import UsageParameters
 
 from .charts import Chart, chart, share
 from .links import address, filter_pair, filter_pairs
 from .presenting import PageRoute, show
-from .ranges import RANGES, RangeName, Span, named_span, span_of_days
+from .ranged import Ranged, hidden_pairs, total_of, within
+from .ranges import RANGES, Span
 from .visiting import Place, Visits
 
 PATH: Final = "/spend"
@@ -38,34 +39,13 @@ CHOICES: Final = (
     "environment", "session", "user", "step", "outcome",
 )  # fmt: skip
 _ROWS: Final = 50
-_DEFAULT_RANGE: Final[RangeName] = "30d"
 
 
-class SpendParameters(CallParameters):
+class SpendParameters(CallParameters, Ranged):
     """What the address of the view says. Empty fields, as a form sends them, say nothing."""
 
-    tenant: Text = None
     by: str = Field("", max_length=100, description="a dimension")
-    range: RangeName | None = None
-    since: date | None = Field(None, alias="from")
-    until: date | None = Field(None, alias="to")
     tag: list[Annotated[str, Field(max_length=512)]] = Field([], max_length=8)
-    cursor: Text = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_empty(cls, said: Any) -> Any:
-        return {name: value for name, value in said.items() if value not in ("", [""], None)}
-
-    def span(self, now: datetime) -> Span:
-        """Return the time that is meant.
-
-        Raises:
-            ProblemError: It ends before it begins.
-        """
-        if self.since is not None or self.until is not None:
-            return span_of_days(self.since, self.until, now)
-        return named_span(self.range or _DEFAULT_RANGE, now)
 
     def query(self, span: Span) -> UsageQuery:
         """Return what `/v1/usage` would ask the books.
@@ -131,7 +111,8 @@ def _shown(ledger: CentralLedger, place: Place, asked: SpendParameters, span: Sp
         total = total_of(ledger, place.tenant, query)
     except TooMuchError as error:
         raise ProblemError(400, f"{error}".capitalize() + ".", type="too_much") from None
-    kept = _kept(place, asked)
+    hidden = hidden_pairs(place)
+    kept = [*hidden, *asked.time_pairs]
     filters = filter_pairs(query.where)
     start, later = _pages(query, page, dimension, kept, filters)
     return show(
@@ -140,16 +121,9 @@ def _shown(ledger: CentralLedger, place: Place, asked: SpendParameters, span: Sp
         rows=_rows(page, dimension, total, query.where, kept),
         chart=picture(ledger, place.tenant, span, query.where),
         filters=_filters(query.where, dimension, kept), pairs=filters,
-        hidden=_hidden(place), api=_api(query, span, dimension), start=start, later=later,
+        hidden=hidden, api=_api(query, span, dimension), start=start, later=later,
         fields=[(name, _said(query.where, name)) for name in CHOICES],
     )  # fmt: skip
-
-
-def total_of(ledger: CentralLedger, tenant: str, query: UsageQuery) -> UsageSums:
-    """Return the sums of all groups together."""
-    whole = msgspec.structs.replace(query, group_by=(), bucket=None, skip=0, most=1)
-    rows = ledger.usage.usage(tenant, whole).rows
-    return rows[0].sums if rows else UsageSums()
 
 
 def picture(
@@ -157,31 +131,13 @@ def picture(
 ) -> Chart | None:
     """Return spend over time; None where there is none, or too much would have to be read."""
     bucket = span.bucket
-    query = UsageQuery(
-        since_unix_ns=int(span.since.timestamp()) * 10**9,
-        until_unix_ns=int(span.until.timestamp()) * 10**9,
-        bucket=bucket, where=where, most=1_000,
-    )  # fmt: skip
+    query = msgspec.structs.replace(within(span, where), bucket=bucket, most=1_000)
     try:
         rows = ledger.usage.usage(tenant, query).rows
     except TooMuchError:
         return None
     costs = {row.start_unix_ns or 0: row.sums.cost_nanousd for row in rows}
     return chart(span, bucket, costs)
-
-
-def _kept(place: Place, asked: SpendParameters) -> list[tuple[str, str]]:
-    """Return what every link of the view keeps: whose things, and when."""
-    return [
-        *_hidden(place),
-        ("range", asked.range or ""),
-        ("from", "" if asked.since is None else asked.since.isoformat()),
-        ("to", "" if asked.until is None else asked.until.isoformat()),
-    ]
-
-
-def _hidden(place: Place) -> list[tuple[str, str]]:
-    return [("tenant", place.tenant)] if place.visitor.is_for_all else []
 
 
 def _rows(

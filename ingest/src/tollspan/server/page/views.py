@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from tollspan.usage import SECONDS, BudgetUnit, format_amount, unit_word
+
 _NANO: Final = 10**9
 _SHORT_PLACES: Final = 4
 _KILO: Final = 1_000
@@ -27,6 +29,13 @@ def money(nanousd: int) -> str:
     digits = f"{part:0{places}d}"
     kept = digits[:2] + digits[2:].rstrip("0")
     return f"{sign}${whole:,}.{kept}"
+
+
+def amount(number: int, unit: BudgetUnit) -> str:
+    """Write an amount of a budget: `$1.50`, `2,000 tokens`."""
+    if unit == "usd":
+        return money(number)
+    return f"{number:,} {unit_word(unit)}" if unit != SECONDS else format_amount(number, unit)
 
 
 def count(number: int) -> str:
