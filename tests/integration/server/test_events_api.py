@@ -128,6 +128,7 @@ def changed(one: UsageEvent, **fields: object) -> bytes:
         pytest.param({"usage__quantities": [["images", -1]]}, "invalid", id="negative images"),
         pytest.param({"call__attribution__customer": "a\0b"}, "invalid", id="control character"),
         pytest.param({"call__attribution__customer": "x" * 257}, "invalid", id="long customer"),
+        pytest.param({"call__id": "01a.r"}, "invalid", id="a reversal's id"),
         pytest.param({"call__request__model": "m\0"}, "invalid", id="model with NUL"),
         pytest.param({"call__request__model": "m" * 600}, "invalid", id="long model"),
         pytest.param({"call__attribution__tags": [["a b", "c"]]}, "invalid", id="tag name"),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tollspan.usage import ConfigError, LedgerError, LedgerUnavailableError
 
@@ -19,7 +20,8 @@ from .migrations import migrate
 
 _SQLITE: Final = "sqlite:"
 _POSTGRESQL: Final = ("postgresql://", "postgres://")
-_BUSY_SECONDS: Final = 30.0
+_WAIT_SECONDS: Final = 8.0
+"""For a lock or a connection: less than clients wait for an answer, so that they hear why."""
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # who sent an event forgets it when we say that we have it
@@ -30,6 +32,17 @@ _PRAGMAS: Final = (
 _POOL_SIZE: Final = 16
 _WRITES: Final = "writes"
 _FIRST_LOCK: Final = 0x746F6C6C  # PostgreSQL's advisory lock of who migrates
+_COLLIDED: Final = frozenset({"23505", "40001", "40P01"})
+_ALIVE: Final[dict[str, Any]] = {
+    "application_name": "tollspan-server",
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""How libpq notices that the other end is gone, in seconds and milliseconds: else a thread would wait
+for hours for a machine that has no power."""
 
 
 class Database:
@@ -41,17 +54,20 @@ class Database:
 
     Args:
         where: `sqlite:PATH` or `postgresql://…`.
+        wait_seconds: How long to wait for a connection that is free, or for another process that
+            stores in the same file.
 
     Raises:
         ConfigError: It is neither, or its driver is not installed.
         LedgerError: It can't be opened, or a newer program has used it.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, wait_seconds: float = _WAIT_SECONDS) -> None:
         url = _url(where)
         self.name = url.render_as_string(hide_password=True)
         self.is_postgresql = url.get_backend_name() == "postgresql"
-        self._engine = _postgresql(url) if self.is_postgresql else _sqlite(url)
+        made = _postgresql if self.is_postgresql else _sqlite
+        self._engine = made(url, wait_seconds)
         self._writing = threading.Lock()
         try:
             with _told(self.name):
@@ -114,10 +130,35 @@ def _told(name: str) -> Generator[None]:
     """Tell the driver's errors as ours; they name no statement and no value."""
     try:
         yield
+    except PoolTimeoutError as error:
+        raise LedgerUnavailableError(f"{name}: every connection is busy, for too long") from error
     except OperationalError as error:
-        raise LedgerUnavailableError(f"{name}: {error.orig}") from error
+        raise LedgerUnavailableError(f"{name}: {_said(error)}") from error
     except DBAPIError as error:
-        raise LedgerError(f"{name}: {type(error.orig).__name__}: {error.orig}") from error
+        kind = LedgerUnavailableError if _may_work_later(error) else LedgerError
+        raise kind(f"{name}: {type(error.orig).__name__}: {_said(error)}") from error
+
+
+def _said(error: DBAPIError) -> str:
+    """Return what the driver says, without PostgreSQL's details, which have values in them."""
+    return str(error.orig).partition("\n")[0]
+
+
+def has_collided(error: BaseException) -> bool:
+    """Say whether a transaction failed because of another one, and may be done again at once."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and sql_state(cause) in _COLLIDED
+
+
+def sql_state(error: DBAPIError) -> str:
+    """Return what PostgreSQL says is wrong, in five characters; `""` for nothing."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _may_work_later(error: DBAPIError) -> bool:
+    """Say so of collisions, of lost connections, and of a standby that is asked to store."""
+    is_standby = sql_state(error) == "25006"
+    return error.connection_invalidated or is_standby or sql_state(error) in _COLLIDED
 
 
 def _url(where: str) -> URL:
@@ -138,7 +179,7 @@ def _url(where: str) -> URL:
                       "expected sqlite:PATH or postgresql://…")  # fmt: skip
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, wait_seconds: float) -> Engine:
     path = Path(url.database or "")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -146,8 +187,9 @@ def _sqlite(url: URL) -> Engine:
     except OSError as error:
         raise LedgerUnavailableError(f"{path}: {error.strerror}") from error
     engine = create_engine(
-        url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        url, connect_args={"timeout": wait_seconds, "check_same_thread": False},
         pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE, hide_parameters=True,
+        pool_timeout=wait_seconds,
     )  # fmt: skip
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -165,13 +207,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _postgresql(url: URL) -> Engine:
-    options: dict[str, Any] = {"application_name": "tollspan-server", "connect_timeout": 5}
+def _postgresql(url: URL, wait_seconds: float) -> Engine:
     try:
         return create_engine(
-            url, connect_args=options, pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE,
+            url, connect_args=_ALIVE, pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE,
             hide_parameters=True,
-            pool_pre_ping=True, pool_timeout=5.0,
+            pool_pre_ping=True, pool_timeout=wait_seconds,
         )  # fmt: skip
     except ModuleNotFoundError:
         raise ConfigError(

@@ -17,7 +17,7 @@ from .deliveries import put_down
 from .keeping import hold_tenant
 from .naming import Names, names_of
 from .notices import notices_of
-from .opening import Database
+from .opening import Database, has_collided, sql_state
 from .partitions import Partitions
 from .rollups import roll_up
 from .rows import LATE, SUSPECTED, row_of
@@ -25,7 +25,6 @@ from .tables import EVENT_KEYS, EVENTS
 
 LATE_NS: Final = 3_600 * 10**9
 _TRIES: Final = 5
-_COLLIDED: Final = frozenset({"40P01", "40001"})  # PostgreSQL: deadlock, serialisation
 _NO_PARTITION: Final = "23514"  # it was removed meanwhile
 _Result = TypeVar("_Result")
 
@@ -249,13 +248,12 @@ def patiently(
         try:
             return action()
         except LedgerError as error:
-            if tries == _TRIES or not _has_collided(error):
+            if tries == _TRIES or not (has_collided(error) or _lacks_partition(error)):
                 raise
             partitions.forget()
     raise AssertionError("the last try returns or raises")
 
 
-def _has_collided(error: BaseException) -> bool:
+def _lacks_partition(error: BaseException) -> bool:
     cause = error.__cause__
-    state = getattr(cause.orig, "sqlstate", None) if isinstance(cause, DBAPIError) else None
-    return state == _NO_PARTITION or state in _COLLIDED
+    return isinstance(cause, DBAPIError) and sql_state(cause) == _NO_PARTITION
