@@ -8,6 +8,7 @@ import os
 from tollspan.launch import settings_in_force
 from tollspan.usage import ConfigError
 
+from ._bounds import bounds
 from ._central import not_installed
 from ._terminal import print_line
 
@@ -31,6 +32,7 @@ def serve(parsed: argparse.Namespace) -> int:
         certificate=parsed.certificate,
         private_key=parsed.private_key,
         private_webhooks=parsed.private_webhooks,
+        **bounds(parsed),
     )
     run(settings, announce=print_line)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import _arguments
+from ._bounds import add_bounds
 from ._parser import Parser
 
 
@@ -37,6 +38,7 @@ def _add_serve(parser: Parser) -> None:
         "--private-webhooks", action="store_true",
         help="let webhooks go to private networks, and without TLS",
     )  # fmt: skip
+    add_bounds(command)
 
 
 def _add_tenants(parser: Parser) -> None:

@@ -16,7 +16,7 @@ from tollspan.ledger.central import CentralLedger
 
 from . import authority, events, otlp, page, reports, webhooks
 from .housekeeping import Housekeeper
-from .limits import BodyLimit
+from .pressure import Door, DoorFigures
 from .principals import Authenticator
 from .problems import answer_problems, documented
 from .receiving import Receiver
@@ -64,8 +64,10 @@ def create_app(
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
     )
-    app.state.authenticator = Authenticator(ledger.tenants)
-    app.add_middleware(BodyLimit, most_bytes=settings.most_bytes, seconds=settings.body_seconds)
+    app.add_middleware(
+        Door, authenticator=Authenticator(ledger.tenants), settings=settings,
+        figures=DoorFigures(), refusals={otlp.PATH: otlp.refusal},
+    )  # fmt: skip
     answer_problems(app)
     in_force = app.state.rules = RulesInForce(ledger.rules)
     receiver = Receiver(ledger, settings, tally)

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 import msgspec
@@ -52,14 +52,24 @@ class Authenticator:
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, tuple[float, ApiKey]] = OrderedDict()
 
-    def whose(self, secret: str) -> ApiKey | None:
-        """Return the key that this is the secret of."""
-        digest = hashlib.sha256(secret.encode("utf-8", "replace")).digest()
-        now = self._clock()
+    def remembered(self, secret: str) -> ApiKey | None:
+        """Return the key that this is the secret of, if it was looked up a moment ago."""
         with self._lock:
-            until, key = self._known.get(digest, (0.0, None))
-        if key is not None and now < until:
-            return key
+            until, key = self._known.get(_digest(secret), (0.0, None))
+        return key if self._clock() < until else None
+
+    def has_known(self, secret: str) -> bool:
+        """Say whether this was the secret of a key when it was looked up last, however long ago."""
+        with self._lock:
+            return _digest(secret) in self._known
+
+    def whose(self, secret: str) -> ApiKey | None:
+        """Look up the key that this is the secret of.
+
+        Raises:
+            LedgerUnavailableError: The books can't say.
+        """
+        digest, now = _digest(secret), self._clock()
         key = self._tenants.whose(secret)
         with self._lock:
             self._known.pop(digest, None)
@@ -70,10 +80,24 @@ class Authenticator:
         return key
 
 
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
+
+
+def no_key() -> ProblemError:
+    """Return what is answered where a key is needed."""
+    return ProblemError(
+        401, "no API key, or none that is good here: send `Authorization: Bearer tsp_…`",
+        headers={"WWW-Authenticate": "Bearer"},
+    )  # fmt: skip
+
+
 def require(
     scope: Scope | None, *others: Scope, of_a_tenant: bool = True
-) -> Callable[..., Principal]:
+) -> Callable[..., Awaitable[Principal]]:
     """Return the dependency of a route that only keys with a scope may use.
+
+    Whose the key is was found at the door.
 
     Args:
         scope: Which; None for any key.
@@ -82,20 +106,16 @@ def require(
             `Tollspan-Tenant`.
     """
 
-    def principal(
+    async def principal(
         request: Request,
-        said: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None,
+        _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None,
         tollspan_tenant: Annotated[
             str | None, Header(description="Whose things are meant; the key's own by default")
         ] = None,
     ) -> Principal:
-        authenticator: Authenticator = request.app.state.authenticator
-        key = None if said is None else authenticator.whose(said.credentials)
+        key: ApiKey | None = getattr(request.state, "api_key", None)
         if key is None:
-            raise ProblemError(
-                401, "no API key, or none that is good here: send `Authorization: Bearer tsp_…`",
-                headers={"WWW-Authenticate": "Bearer"},
-            )  # fmt: skip
+            raise no_key()
         if scope is not None and not {scope, *others}.intersection(key.scopes):
             wanted = " or ".join((scope, *others))
             raise ProblemError(403, f"this key may {', '.join(key.scopes)}, but not {wanted}")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -94,9 +94,9 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def answer_problems(app: FastAPI) -> None:
     """Have the app answer whatever goes wrong in one way."""
 
-    async def problem(_: Request, error: Exception) -> JSONResponse:
+    async def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, ProblemError)
-        return _answer(error.status, error.type, str(error), error.headers, error.places)
+        return answered(request, error)
 
     async def framework(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -107,10 +107,8 @@ def answer_problems(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return _answer(_INVALID, _TYPES[_INVALID], _first_of(error), {})
 
-    async def unavailable(_: Request, error: Exception) -> JSONResponse:
-        _log.warning("the ledger can't be used: %s", error)
-        text = "the ledger does not answer now; nothing was stored"
-        return _answer(_UNAVAILABLE, _TYPES[_UNAVAILABLE], text, {"Retry-After": "2"})
+    async def away(request: Request, error: Exception) -> Response:
+        return answered(request, unavailable(error))
 
     async def broken(_: Request, error: Exception) -> JSONResponse:
         _log.error("a request failed: %s", type(error).__name__)
@@ -119,8 +117,26 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, problem)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(LedgerUnavailableError, unavailable)
+    app.add_exception_handler(LedgerUnavailableError, away)
     app.add_exception_handler(Exception, broken)
+
+
+def answered(_: Request, error: ProblemError) -> Response:
+    """Answer with what is wrong."""
+    return _answer(error.status, error.type, str(error), error.headers, error.places)
+
+
+def unavailable(error: Exception) -> ProblemError:
+    """Return what is answered where the ledger can't be used; the log says why."""
+    _log.warning("the ledger can't be used: %s", error)
+    text = "the ledger does not answer now; nothing was stored"
+    return ProblemError(_UNAVAILABLE, text, headers={"Retry-After": "2"})
+
+
+def too_large(most_bytes: int) -> ProblemError:
+    """Return what a body that is too large is answered with."""
+    return ProblemError(413, f"the body has more than {most_bytes:,} bytes; send less at once",
+                        headers={"Connection": "close"})  # fmt: skip
 
 
 def _first_of(error: RequestValidationError) -> str:

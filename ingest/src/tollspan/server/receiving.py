@@ -17,6 +17,9 @@ from .settings import ServerSettings
 from .tally import Tally
 
 _LONGEST_SAID: Final = 500
+_MOST_COMMAS: Final = 400
+"""Of an event, on average over a batch that is full: what has more is no batch of events, and would
+be taken apart into as many pieces before they could be counted."""
 
 
 class Receiver:
@@ -77,11 +80,13 @@ class Receiver:
     def _split(self, body: bytes, is_batch: bool) -> list[bytes]:  # noqa: FBT001 - one caller
         if not is_batch:
             return [body]
+        most = self._settings.most_events
+        if body.count(b",") > most * _MOST_COMMAS:
+            raise ProblemError(413, f"the batch has too much in it; send {most:,} events at most")
         try:
             events = split_batch(body)
         except WireError as error:
             raise ProblemError(400, str(error)) from None
-        most = self._settings.most_events
         if len(events) > most:
             raise ProblemError(
                 413, f"the batch has {len(events):,} events; send {most:,} at once at most"

@@ -15,11 +15,11 @@ from tollspan.ledger.central import CentralLedger
 
 from .app import create_app
 from .housekeeping import Housekeeper
+from .pressure import allow_files, limited_protocol
 from .settings import ServerSettings
 
 _GRACE_SECONDS: Final = 10
 _KEEP_ALIVE_SECONDS: Final = 30
-_MOST_AT_ONCE: Final = 1_000
 _SQLITE: Final = "sqlite:"
 _BESIDE: Final = ".authority.db"
 _WAIT_SECONDS: Final = 1.0
@@ -37,6 +37,7 @@ def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda 
         ConfigError: The settings name no database, or no authority.
         LedgerError: The database can't be opened.
     """
+    allow_files(settings.most_connections)
     authorities = authorities_of(settings)
     ledger = CentralLedger(settings.database)
     housekeeper = Housekeeper(ledger, settings)
@@ -106,7 +107,9 @@ def configured(
         access_log=False,
         server_header=False,
         log_level="warning",
-        limit_concurrency=_MOST_AT_ONCE,
+        http=limited_protocol(settings),
+        ws="none",
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

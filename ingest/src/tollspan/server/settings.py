@@ -28,6 +28,18 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         most_bytes: Of one request's body, as sent and as unpacked.
         most_rules_bytes: Of a rules' document.
         body_seconds: Within which a body has to come.
+        head_seconds: Within which a request has to begin, and its head has to come.
+        stalled_seconds: How long a client may read nothing of its answer.
+        most_connections: Open at a time; from one address a quarter of them, but from proxies all.
+        forwarded_allow_ips: Addresses of proxies whose `X-Forwarded-For` and `-Proto` are believed,
+            parted by commas; `*` for all.
+        requests_per_second: Of one key, on average; twice as many at once. 0 for no bound.
+        strangers_per_second: Requests of one address without a good key, on average; ten times as
+            many at once. 0 for no bound.
+        most_requests: Under way at a time.
+        most_of_tenant: Requests of one tenant that are worked on at a time; others wait.
+        turn_seconds: How long they wait.
+        most_buffered_bytes: Of the bodies of all requests that are under way.
         private_webhooks: Webhooks may go to addresses of private networks, and without TLS.
         webhook_threads: How many targets are sent to at once.
         webhook_seconds: Within which a target has to answer.
@@ -49,6 +61,16 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     most_bytes: int = 5 << 20
     most_rules_bytes: int = 1 << 20
     body_seconds: float = 60.0
+    head_seconds: float = 15.0
+    stalled_seconds: float = 30.0
+    most_connections: int = 2_000
+    forwarded_allow_ips: str = "127.0.0.1,::1"
+    requests_per_second: float = 1_000.0
+    strangers_per_second: float = 20.0
+    most_requests: int = 1_000
+    most_of_tenant: int = 8
+    turn_seconds: float = 10.0
+    most_buffered_bytes: int = 256 << 20
     private_webhooks: bool = False
     webhook_threads: int = 4
     webhook_seconds: float = 10.0

@@ -41,8 +41,8 @@ _ALIVE: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""How libpq notices that the other end is gone, in seconds and milliseconds: else a thread would wait
-for hours for a machine that has no power."""
+"""How libpq notices that the other end is gone, in seconds and milliseconds: else a thread would
+wait for hours for a machine that has no power."""
 
 
 class Database:

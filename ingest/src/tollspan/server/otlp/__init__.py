@@ -5,12 +5,13 @@ from .json_body import read_json
 from .protobuf_body import read_protobuf
 from .receiving import SpanReceiver, Taken
 from .replies import JSON, PROTOBUF, failure, success
-from .routes import routes
+from .routes import PATH, refusal, routes
 from .sent import BodyError, BodyTooLargeError, Sent, SentSpan, SpanError
 
 __all__ = [
     "DOOR",
     "JSON",
+    "PATH",
     "PROTOBUF",
     "BodyError",
     "BodyTooLargeError",
@@ -23,6 +24,7 @@ __all__ = [
     "failure",
     "read_json",
     "read_protobuf",
+    "refusal",
     "routes",
     "success",
     "told_call",

@@ -13,7 +13,7 @@ from tollspan.ledger.central import CentralLedger
 from tollspan.pricing import PriceBook
 from tollspan.server.limits import read_body
 from tollspan.server.principals import Principal, require
-from tollspan.server.problems import ProblemError
+from tollspan.server.problems import ProblemError, unavailable
 from tollspan.server.settings import ServerSettings
 from tollspan.server.tally import Tally
 from tollspan.usage import LedgerUnavailableError
@@ -21,7 +21,7 @@ from tollspan.usage import LedgerUnavailableError
 from .receiving import SpanReceiver
 from .replies import JSON, PROTOBUF, failure, success
 
-_UNAVAILABLE: Final = 503
+PATH: Final = "/v1/traces"
 _BINARY: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
 _STATUS: Final[dict[str, Any]] = {
     "type": "object",
@@ -55,6 +55,7 @@ _FAILURES: Final = {
     408: "the body came too slowly",
     413: "too large: send smaller batches",
     415: "neither protobuf nor JSON, or packed otherwise than by gzip",
+    429: "the key asks too often: send it again after `Retry-After`",
     503: "nothing was stored: send it again",
 }
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -68,18 +69,21 @@ class _OtlpRoute(APIRoute):
         inner = super().get_route_handler()
 
         async def answered(request: Request) -> Response:
-            media_type = _media_type(request) or JSON
             try:
                 return await inner(request)
             except ProblemError as error:
-                status, text, headers = error.status, str(error), error.headers
-            except LedgerUnavailableError:
-                status, headers = _UNAVAILABLE, {"Retry-After": "2"}
-                text = "the ledger does not answer now; nothing was stored"
-            body = failure(media_type, status, text)
-            return Response(body, status, headers, media_type)
+                return refusal(request, error)
+            except LedgerUnavailableError as error:
+                return refusal(request, unavailable(error))
 
         return answered
+
+
+def refusal(request: Request, error: ProblemError) -> Response:
+    """Tell what is wrong as OTLP does, in the encoding of the request."""
+    media_type = _media_type(request) or JSON
+    body = failure(media_type, error.status, str(error))
+    return Response(body, error.status, error.headers, media_type)
 
 
 def routes(
@@ -94,10 +98,10 @@ def routes(
         book: By which calls are priced; None for the prices that ship with tollspan.
     """
     receiver = SpanReceiver(ledger, settings, book or PriceBook.load(), tally)
-    router = APIRouter(prefix="/v1", tags=["traces"], route_class=_OtlpRoute)
+    router = APIRouter(tags=["traces"], route_class=_OtlpRoute)
 
     @router.post(
-        "/traces",
+        PATH,
         response_class=Response,
         responses={
             200: {

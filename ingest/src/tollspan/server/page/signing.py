@@ -14,8 +14,8 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from tollspan.ledger.central import CentralLedger
-from tollspan.server.limits import read_body, too_large
-from tollspan.server.problems import ProblemError
+from tollspan.server.limits import read_body
+from tollspan.server.problems import ProblemError, too_large
 
 from .presenting import PageRoute, away, show
 from .visiting import (

@@ -1,0 +1,10 @@
+"""What keeps the server usable whatever clients do: how often, how much, how many and how slowly.
+
+All of it is this process's own: several replicas have each their bounds.
+"""
+
+from .connections import limited_protocol
+from .door import Door, DoorFigures
+from .files import allow_files
+
+__all__ = ["Door", "DoorFigures", "allow_files", "limited_protocol"]
