@@ -18,6 +18,10 @@ from pathlib import Path
 
 import msgspec
 from openai import OpenAI
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import set_tracer_provider
 
 from tests import harness
 from tests.e2e import spending
@@ -28,7 +32,8 @@ from tollspan.budget import Account, Balance, LeaseSettings
 from tollspan.launch import install_or_raise, read_settings, uninstall
 from tollspan.ledger import open_authority
 
-_NUMBERS_OF_A_WORKER = 100_000
+NUMBERS_OF_A_WORKER = 100_000
+"""The n-th worker that starts, the first being 1, begins with n times this."""
 _REFUSALS = 2
 _REST_SECONDS = 0.1
 _DONE_SECONDS = 60.0
@@ -66,6 +71,8 @@ class Work(msgspec.Struct, kw_only=True, frozen=True):
         threads: How many threads call at once.
         first: The number of its first call.
         pace_seconds: How long a thread rests between calls, until it is told to finish.
+        ends_when_told: It ends with the calls that it makes then; else the budgets end it.
+        traces_to: Where its spans are exported by OTLP, without `/v1/traces`; "" for nowhere.
         environ: Its settings.
     """
 
@@ -74,6 +81,8 @@ class Work(msgspec.Struct, kw_only=True, frozen=True):
     threads: int
     first: int
     pace_seconds: float
+    ends_when_told: bool
+    traces_to: str
     environ: dict[str, str]
 
 
@@ -90,7 +99,7 @@ class Worker(msgspec.Struct):
         self.line.close()
 
     def finish(self) -> None:
-        """Tell it to end once the budgets refuse its calls for good."""
+        """Tell it to end, as its work says."""
         self.line.send_bytes(b"finish")
 
     def report(self) -> Report:
@@ -113,7 +122,7 @@ class Fleet:
         prompt_bytes: How long each prompt is.
         environ: Settings of all workers.
         owners: Settings of single workers beside these, in turn.
-        pace_seconds: As in `Work`.
+        pace_seconds, ends_when_told, traces_to: As in `Work`.
     """
 
     def __init__(
@@ -126,6 +135,8 @@ class Fleet:
         environ: dict[str, str],
         owners: Sequence[dict[str, str]] = ({},),
         pace_seconds: float = 0.0,
+        ends_when_told: bool = False,
+        traces_to: str = "",
     ) -> None:
         self.fake = fake
         self.workers: list[Worker] = []
@@ -136,6 +147,8 @@ class Fleet:
         self._environ = environ
         self._owners = owners
         self._pace_seconds = pace_seconds
+        self._ends_when_told = ends_when_told
+        self._traces_to = traces_to
         self._started = 0
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["openai", "tollspan.launch", spending.__name__])
@@ -148,8 +161,10 @@ class Fleet:
             base_url=self.fake.base_url,
             prompt_bytes=self._prompt_bytes,
             threads=threads or self._threads,
-            first=self._started * _NUMBERS_OF_A_WORKER,
+            first=self._started * NUMBERS_OF_A_WORKER,
             pace_seconds=self._pace_seconds,
+            ends_when_told=self._ends_when_told,
+            traces_to=self._traces_to,
             environ={
                 "TOLLSPAN_HOME": str(self._homes[number % len(self._homes)]),
                 **self._environ,
@@ -171,13 +186,16 @@ class Fleet:
 
     def replace_one(self, chance: random.Random) -> None:
         """Kill some worker, and start another in its place."""
-        place = chance.randrange(len(self.workers))
+        self.replace(chance.randrange(len(self.workers)))
+
+    def replace(self, place: int) -> None:
+        """Kill a worker, and start another in its place."""
         self.workers[place].kill()
         self.start(place)
         self.workers[place] = self.workers.pop()
 
     def finish(self) -> None:
-        """Have all workers go on until the budgets refuse them for good, and end in good order."""
+        """Have all workers come to their end, as their work says, in good order."""
         for worker in self.workers:
             worker.finish()
         while self.workers:
@@ -233,11 +251,17 @@ def settled_of(address: str, accounts: Sequence[Account]) -> tuple[Balance, ...]
 
 def billed(fake: FakeOpenAI, numbers: set[int]) -> int:
     """Return what the provider bills for the calls of these numbers, in nano-USD."""
-    found = 0
+    return sum(cost for number, cost in billed_by_number(fake).items() if number in numbers)
+
+
+def billed_by_number(fake: FakeOpenAI) -> dict[int, int]:
+    """Return what the provider bills for each call, in nano-USD."""
+    found: dict[int, int] = {}
     for request in fake.requests:
         assert isinstance(request.json, dict)
         number = int(request.json["messages"][0]["content"].rstrip("."))
-        found += request.billed_nanousd if number in numbers else 0
+        assert number not in found, "a call was made twice"
+        found[number] = request.billed_nanousd
     return found
 
 
@@ -253,6 +277,8 @@ def numbers_with_events(homes: Sequence[Path]) -> set[int]:
 
 
 def _be_worker(work: Work, line: Connection) -> None:
+    key = work.environ.get("TOLLSPAN_API_KEY")
+    traces = _export_traces(work.traces_to, key) if work.traces_to else None
     install_or_raise(read_settings(work.environ))
     is_finishing = threading.Event()
     client = OpenAI(base_url=work.base_url, api_key="sk-test", timeout=60, max_retries=0)
@@ -269,18 +295,32 @@ def _be_worker(work: Work, line: Connection) -> None:
         thread.join()
     client.close()
     uninstall()
+    if traces is not None:
+        traces.shutdown()
     for report in reports[1:]:
         reports[0].add(report)
     line.send_bytes(msgspec.json.encode(reports[0]))
     line.close()
 
 
+def _export_traces(address: str, key: str | None) -> TracerProvider:
+    """Export the spans of this process as programs do, with the key of its ingest API."""
+    provider = TracerProvider()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    exporter = OTLPSpanExporter(endpoint=f"{address}/v1/traces", headers=headers)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    set_tracer_provider(provider)
+    return provider
+
+
 def _call_on(
     work: Work, client: OpenAI, thread: int, is_finishing: Callable[[], bool], report: Report
 ) -> None:
-    """Make calls; at the end, until they are refused a few times in a row."""
+    """Make calls; at the end, until they are refused a few times in a row, or no more at once."""
     refused = 0
     for number in range(work.first + thread, 10**8, work.threads):
+        if work.ends_when_told and is_finishing():
+            return
         began = time.monotonic()
         try:
             with attribution(step=str(number)):

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
-import requests
 
 from tests import harness
 from tests.contract.ledger.making import event, new_id
+from tests.e2e.ingest import COMMAND, ServeCommand, rows, serving
 from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI
-from tests.services import free_port
 from tollspan.exporter import Shipper
 from tollspan.ledger import LedgerReader, SQLiteLedger
 from tollspan.usage import TollspanError
 
-COMMAND = str(Path(sys.executable).parent / "tollspan")
 PROGRAM = """
 from openai import OpenAI
 from tollspan.api import attribution
@@ -34,73 +28,6 @@ for number in range(12):
             model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}], max_tokens=20
         )
 """
-
-
-class ServeCommand:
-    """`tollspan serve` in a process of its own, which can be killed and started again."""
-
-    def __init__(self, home: Path) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._env = harness.environment(home, "http://127.0.0.1:9")
-        self._process: subprocess.Popen[str] | None = None
-        home.mkdir()
-
-    def start(self) -> str:
-        """Start it; return what it says once it listens."""
-        self._process = subprocess.Popen(
-            [COMMAND, "serve", "--port", str(self.port)],
-            env=self._env, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
-
-    def end(self, *, is_killed: bool) -> int:
-        """End it; return its exit code."""
-        assert self._process is not None
-        if is_killed:
-            self._process.kill()
-        else:
-            self._process.terminate()
-        code = self._process.wait(30)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        return code
-
-    def make_key(self) -> str:
-        """Make a key as a new user does."""
-        done = harness.run(
-            [COMMAND, "keys", "create", "--scopes", "ingest,read", "--json"], self._env
-        )
-        assert done.returncode == 0, done.stderr
-        key: str = json.loads(done.stdout)["key"]
-        return key
-
-    def ask(self, path: str, key: str) -> Mapping[str, object]:
-        """Ask for something."""
-        answer = requests.get(
-            self.url + path, headers={"Authorization": f"Bearer {key}"}, timeout=10
-        )
-        assert answer.status_code == 200, answer.text
-        found: Mapping[str, object] = answer.json()
-        return found
-
-
-@contextlib.contextmanager
-def serving(home: Path) -> Iterator[ServeCommand]:
-    server = ServeCommand(home)
-    try:
-        assert server.url in server.start()
-        yield server
-    finally:
-        server.end(is_killed=True)
-
-
-def rows(server: ServeCommand, key: str, group_by: str = "customer") -> dict[str, tuple[int, int]]:
-    """Return calls and nano-USD by the values of a dimension."""
-    found = server.ask(f"/v1/usage?group_by={group_by}", key)["rows"]
-    assert isinstance(found, list)
-    return {row[group_by]: (row["calls"], int(row["cost_nanousd"])) for row in found}
 
 
 def test_a_new_users_program_is_on_the_server_to_the_nanodollar(tmp_path: Path) -> None:
