@@ -36,7 +36,11 @@ def test_a_new_users_program_is_on_the_server_to_the_nanodollar(tmp_path: Path) 
         home = tmp_path / "app"
         harness.write_rules(home)
         env = harness.environment(
-            home, fake.base_url, TOLLSPAN_ENDPOINT=server.url, TOLLSPAN_API_KEY=key
+            home,
+            fake.base_url,
+            TOLLSPAN_ENDPOINT=server.url,
+            TOLLSPAN_API_KEY=key,
+            TOLLSPAN_ACQUIRE_TIMEOUT="20",
         )
         done = harness.run(harness.program(PROGRAM), env)
         assert (done.returncode, done.stderr) == (0, "")

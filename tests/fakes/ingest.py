@@ -18,7 +18,7 @@ JSON: Mapping[str, str] = {"content-type": "application/json"}
 
 
 class FakeIngest(LoopbackServer):
-    """Stores events of one tenant, once each.
+    """Stores events of one tenant, once each. It holds no budgets, and has no rules.
 
     Attributes:
         tenant: Whose its key is.
@@ -63,6 +63,10 @@ class FakeIngest(LoopbackServer):
         if request.path == "/v1/key":
             scopes = {"tenant": self.tenant, "scopes": ["ingest"]}
             return self._send(connection, 200, json.dumps(scopes).encode())
+        if request.path == "/v1/rules":
+            return self._send(connection, 204, b"", {})
+        if request.path != "/v1/events":
+            return self._send(connection, 404, _error("not_found"))
         self.times.append(time.monotonic())
         events = split_batch(gzip.decompress(request.body))
         self.batches.append(len(events))

@@ -19,6 +19,7 @@ from tests import harness
 from tests.e2e import spending
 from tests.fakes import FakeOpenAI
 from tests.fakes.rule_server import FakeRules, Mood
+from tollspan.budget import read_rules
 from tollspan.cli import _checks_rules, main
 from tollspan.cli._checks import Patient
 from tollspan.exporter import RuleFetcher, copy_of
@@ -255,6 +256,26 @@ def test_a_server_that_refuses_at_the_first_start_is_named(
     rules.status = status
     with pytest.raises(ConfigError, match=said):
         RuleFetcher(rules.url, tmp_path).refresh()
+
+
+def test_a_server_without_rules_has_an_answer_where_that_is_one_and_never_takes_rules_back(
+    rules: FakeRules, tmp_path: Path
+) -> None:
+    rules.status = 204
+    with pytest.raises(ConfigError, match="there are none yet"):
+        RuleFetcher(rules.url, tmp_path).refresh()
+    fetcher = RuleFetcher(rules.url, tmp_path, may_have_none=True, every_seconds=0)
+    for _ in range(2):
+        fetcher.refresh()
+        assert fetcher.known().has_none
+        assert read_rules(copy_of(rules.url, tmp_path)).budgets == ()
+    rules.status = 200
+    fetcher.refresh()
+    assert not fetcher.known().has_none
+    rules.status = 204
+    fetcher.refresh()
+    assert "those that it had stay in force" in (fetcher.known().problem or "")
+    assert copy_of(rules.url, tmp_path).read_text() == rules.text
 
 
 def test_the_key_is_sent_and_is_in_no_message(

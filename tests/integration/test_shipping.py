@@ -359,6 +359,7 @@ def test_a_program_sends_what_it_did_and_no_call_waits_for_a_silent_server(
             fake.base_url,
             TOLLSPAN_ENDPOINT=ingest.root_url,
             TOLLSPAN_API_KEY=ingest.key,
+            TOLLSPAN_AUTHORITY="sqlite:",
         )
         ingest.mood = "silent"
         began = time.monotonic()

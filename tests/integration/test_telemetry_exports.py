@@ -257,6 +257,7 @@ def test_what_is_sent_to_a_server_is_told_and_why_it_is_not(
             **receiver.environment,
             "TOLLSPAN_ENDPOINT": ingest.root_url,
             "TOLLSPAN_API_KEY": ingest.key,
+            "TOLLSPAN_AUTHORITY": "sqlite:",
         }
         ingest.status = 503
         pause = "import time; time.sleep(2.5)"

@@ -180,6 +180,7 @@ def installed(ingest: FakeIngest, home: Path) -> Installed:
                 "TOLLSPAN_CONFIG": str(home / "tollspan.yaml"),
                 "TOLLSPAN_ENDPOINT": ingest.root_url,
                 "TOLLSPAN_API_KEY": ingest.key,
+                "TOLLSPAN_AUTHORITY": "sqlite:",
             }
         )
     )

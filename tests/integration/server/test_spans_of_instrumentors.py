@@ -75,7 +75,11 @@ def run(
     installs = "from tollspan.api import install; install()" if install else ""
     code = opening.replace("INSTALL", installs)
     code += "".join(CALLS[call] for call in calls) + "\nprovider.shutdown()\n"
-    shipping = {"TOLLSPAN_ENDPOINT": server.url, "TOLLSPAN_API_KEY": key} if install else {}
+    shipping = {
+        "TOLLSPAN_ENDPOINT": server.url,
+        "TOLLSPAN_API_KEY": key,
+        "TOLLSPAN_COLD_START": "allow",
+    }
     environ = harness.environment(
         home,
         base_url,
@@ -84,7 +88,7 @@ def run(
         OTEL_EXPORTER_OTLP_ENDPOINT=server.url,
         OTEL_EXPORTER_OTLP_HEADERS=f"Authorization=Bearer%20{key}",
         OTEL_SERVICE_NAME="web",
-        **shipping,
+        **(shipping if install else {}),
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import settings_page
+from tollspan.exporter import copy_of
 from tollspan.launch import SETTINGS, read_settings
 from tollspan.usage import ConfigError
 
@@ -118,6 +119,44 @@ def test_the_nearest_document_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert read_settings(environ).document == here / "tollspan.yaml"
     named = {**environ, "TOLLSPAN_CONFIG": "named.yaml"}
     assert read_settings(named).document == here / "named.yaml"
+
+
+def test_the_ingest_server_has_rules_and_money_where_nobody_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {
+        "TOLLSPAN_HOME": str(tmp_path / "home"),
+        "TOLLSPAN_ENDPOINT": "HTTPS://tollspan.example.com/",
+        "TOLLSPAN_API_KEY": "tsp_1",
+    }
+    served = read_settings(environ)
+    assert served.endpoint == served.authority == "https://tollspan.example.com"
+    assert served.rules_url == "https://tollspan.example.com/v1/rules"
+    assert served.document == copy_of(served.rules_url, tmp_path / "home")
+    assert (served.rules_named_by, served.names_authority) == ("TOLLSPAN_ENDPOINT", False)
+    other = read_settings(
+        {**environ, "TOLLSPAN_AUTHORITY": "sqlite:", "TOLLSPAN_CONFIG": "https://rules.example/r"}
+    )
+    assert (other.authority, other.names_authority) == ("sqlite:", True)
+    assert (other.rules_url, other.rules_named_by) == ("https://rules.example/r", "TOLLSPAN_CONFIG")
+    (tmp_path / "tollspan.yaml").touch()
+    nearer = read_settings(environ)
+    assert (nearer.rules_url, nearer.document) == (None, tmp_path / "tollspan.yaml")
+    assert nearer.rules_named_by == "the working folder"
+    assert nearer.authority == served.authority
+
+
+def test_an_ingest_server_without_a_key_is_told_and_no_budget_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told: list[ConfigError] = []
+    environ = {"TOLLSPAN_HOME": str(tmp_path), "TOLLSPAN_ENDPOINT": "https://tollspan.example.com"}
+    found = read_settings(environ, on_wrong=told.append)
+    assert "TOLLSPAN_API_KEY is not" in str(told)
+    assert (found.authority, found.api_key) == ("https://tollspan.example.com", None)
+    assert found.rules_named_by == "TOLLSPAN_ENDPOINT"
 
 
 def test_a_working_folder_that_is_gone_is_no_error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._addresses import copy_of, destination_of, shown
+from ._addresses import copy_of, destination_of, rules_of, shown
 from ._books import Books
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ __all__ = [
     "authority_at",
     "copy_of",
     "destination_of",
+    "rules_of",
     "shown",
 ]
 _MODULES = {

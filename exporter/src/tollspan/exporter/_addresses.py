@@ -22,3 +22,8 @@ def shown(url: str) -> str:
 def destination_of(endpoint: str) -> str:
     """Return the name by which a ledger notes what was sent to a server."""
     return shown(endpoint.rstrip("/"))
+
+
+def rules_of(endpoint: str) -> str:
+    """Return where an ingest server has the rules of whoever asks."""
+    return f"{endpoint.rstrip('/')}/v1/rules"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -235,6 +236,15 @@ class HttpAuthority:
         """
         return self._ask("epoch", EpochAnswer, None).epoch
 
+    def prepare(self) -> None:
+        """Load the HTTP client and connect, so that the first call need not wait for that.
+
+        The authority of a new tenant is opened meanwhile. Where that fails, calls find out.
+        """
+        with contextlib.suppress(LedgerError):
+            for is_patient in (True, False):  # each has connections of its own
+                self._ask("epoch", EpochAnswer, None, is_patient=is_patient)
+
     def open_epoch(self) -> str:
         """Open it in a new epoch; the key must be an administrator's. Return its name.
 
@@ -351,6 +361,11 @@ class HttpAuthority:
         if told.type == "lease_lost":
             return LeaseLostError(told.message)
         text = f"{self.place} answers {answer.status}: {told.message[:300]}"
+        if answer.status == 404:
+            text = (
+                f"{self.place} has no /v1/leases, so it can't hold budgets: it is too old, or no "
+                "ingest server"
+            )
         if answer.status in (401, 403):
             text += " (the key is TOLLSPAN_API_KEY)"
         return LedgerError(text) if answer.status == 409 else LedgerUnavailableError(text)

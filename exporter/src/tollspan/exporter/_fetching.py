@@ -32,7 +32,9 @@ _TIMEOUT_SECONDS: Final = 5.0
 _WAIT_SECONDS: Final = 0.05
 _MOST_BYTES: Final = 4 << 20
 _LOG_EVERY_SECONDS: Final = 60.0
+_NONE: Final = 204
 _UNCHANGED: Final = 304
+_NO_RULES: Final = b"version: 1  # the server has no rules\n"
 _logger = logging.getLogger("tollspan.exporter")
 
 
@@ -45,6 +47,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
         changed_at_unix_ns: When the copy here was written; 0 while there is none.
         unanswered: Why the last question had no answer; None when it had.
         wrong: What is wrong with the rules that are there; None for nothing.
+        has_none: The ingest server has no rules for this key; the copy says so.
     """
 
     etag: str | None = None
@@ -52,6 +55,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     changed_at_unix_ns: int = 0
     unanswered: str | None = None
     wrong: str | None = None
+    has_none: bool = False
 
     @property
     def problem(self) -> str | None:
@@ -69,6 +73,8 @@ class RuleFetcher:
         url: `https://…` or `http://…`: the document, as `tollspan.yaml` is.
         home: The folder under which the copy is kept, for this user alone.
         key: Is sent as a bearer token; None for none.
+        may_have_none: That there are no rules there is an answer: no budgets. It is where an ingest
+            server is asked for what its tenant put there, and not where somebody named a document.
         every_seconds: How often to ask.
         clock: Unix nanoseconds.
     """
@@ -79,12 +85,14 @@ class RuleFetcher:
         home: Path,
         *,
         key: str | None = None,
+        may_have_none: bool = False,
         every_seconds: float = EVERY_SECONDS,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._url = url
         self._home = home
         self._key = key
+        self._may_have_none = may_have_none
         self._every_ns = int(every_seconds * 1e9)
         self._clock = clock
         self._copy = copy_of(url, home)
@@ -182,8 +190,10 @@ class RuleFetcher:
 
         if answer.status == _UNCHANGED:
             return msgspec.structs.replace(known, looked_at_unix_ns=now, unanswered=None)
+        if answer.status == _NONE and self._may_have_none:
+            return self._take_none(known, now)
         if answer.status != 200:
-            raise HttpError(f"it answers {answer.status}{_meaning(answer.status)}")
+            raise HttpError(f"it answers {answer.status}{self._meaning(answer.status)}")
         etag = answer.headers.get("etag")
         try:
             parse_rules(answer.body.decode(), source=shown(self._url))
@@ -199,12 +209,40 @@ class RuleFetcher:
             changed_at = now
         return Fetched(etag=etag, looked_at_unix_ns=now, changed_at_unix_ns=changed_at or now)
 
+    def _take_none(self, known: Fetched, now: int) -> Fetched:
+        """Note that there are no rules; never in the place of some, which nobody can take back.
+
+        Raises:
+            HttpError: There were some.
+        """
+        from ._http import HttpError  # noqa: PLC0415 - as above
+
+        if self._copy.exists() and not self._has(_NO_RULES):
+            raise HttpError("it has none for this key any more: those that it had stay in force")
+        changed_at = known.changed_at_unix_ns
+        if not self._copy.exists():
+            self._write(self._copy, _NO_RULES)
+            changed_at = now
+        return Fetched(looked_at_unix_ns=now, changed_at_unix_ns=changed_at or now, has_none=True)
+
     def _has(self, rules: bytes) -> bool:
         """Say whether these are the ones that are here."""
         try:
             return self._copy.read_bytes() == rules
         except OSError:
             return False
+
+    def _meaning(self, status: int) -> str:
+        nothing = ": there is nothing"
+        if self._may_have_none:
+            nothing = ": it has no /v1/rules, so it is too old, or no ingest server"
+        words = {
+            204: ": there are none yet",
+            401: ": the key in TOLLSPAN_API_KEY is none that it knows",
+            403: ": the key in TOLLSPAN_API_KEY may not read them",
+            404: nothing,
+        }
+        return words.get(status, "")
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file so that whoever reads it finds the old or the new one, whole."""
@@ -252,13 +290,3 @@ class RuleFetcher:
         self._ending.set()
         with self._starting:
             self._thread = None
-
-
-def _meaning(status: int) -> str:
-    words = {
-        204: ": there are none yet",
-        401: ": the key in TOLLSPAN_API_KEY is none that it knows",
-        403: ": the key in TOLLSPAN_API_KEY may not read them",
-        404: ": there is nothing",
-    }
-    return words.get(status, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tollspan.budget import OWN_AUTHORITIES
+from tollspan.launch import Settings
 from tollspan.ledger import LEDGER_FILE, OpenHold, ServerReport
 from tollspan.usage import ConfigError, LedgerError, format_amount
 
@@ -16,7 +17,6 @@ _SLOW_SHARE = 0.2
 _CLOCK_SLACK_SECONDS = 1.0
 _MANY_EVENTS = 1_000
 _MOST_NAMED = 5
-_NAMED_BY = {True: "TOLLSPAN_AUTHORITY", False: "the rules' document"}
 
 
 def _authority(patient: Patient) -> Iterator[Check]:
@@ -24,7 +24,7 @@ def _authority(patient: Patient) -> Iterator[Check]:
     if settings.authority in OWN_AUTHORITIES:
         yield _own(patient)
         return
-    named_by = _NAMED_BY[settings.names_authority]
+    named_by = _named_by(settings)
     try:
         with shared_accounts(settings=settings) as shared:
             yield from _shared(patient, shared, named_by)
@@ -34,6 +34,13 @@ def _authority(patient: Patient) -> Iterator[Check]:
             f"{named_by} names an authority that can't be had: {error}; `on_unavailable` decides",
             f"set {named_by} right",
         )
+
+
+def _named_by(settings: Settings) -> str:
+    if settings.names_authority:
+        return "TOLLSPAN_AUTHORITY"
+    is_default = settings.authority == settings.endpoint
+    return "TOLLSPAN_ENDPOINT" if is_default else "the rules' document"
 
 
 def _own(patient: Patient) -> Check:

@@ -15,7 +15,6 @@ from tollspan.launch import (
     SETTINGS,
     Settings,
     book_in_force,
-    fetcher_of,
     load_prices,
     refresh_rules,
 )
@@ -24,6 +23,7 @@ from tollspan.usage import ConfigError, TollspanError, rfc3339
 
 from ._checks import Check, Patient, good, many, problem, warning
 from ._reach import why_unreachable
+from ._rules_source import source_words
 
 _OURS = "TOLLSPAN_"
 _OLD_BOOK_DAYS = 60
@@ -85,8 +85,14 @@ def _rules(patient: Patient) -> Iterator[Check]:
         )
         return
     if patient.settings.rules_url is not None:
-        yield _fetched(patient.settings)
-        if not document.exists():
+        try:
+            known = refresh_rules(patient.settings) or Fetched()
+        except ConfigError as error:
+            yield _never_had(patient.settings, error)
+            return
+        yield _fetched(patient.settings, known)
+        if known.has_none:
+            yield _none_on_server(patient.settings)
             return
     try:
         rules = read_rules(document)
@@ -96,22 +102,36 @@ def _rules(patient: Patient) -> Iterator[Check]:
         )
         return
     more = f" and {many(len(rules.policies), 'policy', 'policies')}" if rules.policies else ""
-    yield good("rules", f"{many(len(rules.budgets), 'budget')}{more} in {document}")
+    where = source_words(patient.settings)
+    yield good("rules", f"{many(len(rules.budgets), 'budget')}{more} in {document}, {where}")
     yield _fail_open(rules)
     yield _reach(rules, patient)
 
 
-def _fetched(settings: Settings) -> Check:
+def _never_had(settings: Settings, error: ConfigError) -> Check:
+    denied = settings.on_cold_start == "deny"
+    done = "every call is refused" if denied else "no call is asked for"
+    named_by = settings.rules_named_by
+    return problem(
+        "rules.address",
+        f"{error}: {done} until they come",
+        f"see to that address, which is {named_by}'s",
+    )
+
+
+def _none_on_server(settings: Settings) -> Check:
+    return warning(
+        "rules",
+        "no tollspan.yaml was found here or in TOLLSPAN_HOME, and the ingest server "
+        f"{shown(settings.endpoint or '')} has no rules for this key: calls are metered, none is "
+        "refused",
+        "put some there, which are in force on all its hosts, or write a tollspan.yaml",
+    )
+
+
+def _fetched(settings: Settings, known: Fetched) -> Check:
     """Say how the rules at an address were to be had."""
     url = shown(settings.rules_url or "")
-    fetcher = fetcher_of(settings)
-    try:
-        refresh_rules(settings)
-    except ConfigError as error:
-        denied = settings.on_cold_start == "deny"
-        done = "every call is refused" if denied else "no call is asked for"
-        return problem("rules.address", f"{error}: {done} until they come", "see to that address")
-    known = Fetched() if fetcher is None else fetcher.known()
     since = rfc3339(known.changed_at_unix_ns)
     if known.problem is not None:
         return warning(
@@ -119,6 +139,8 @@ def _fetched(settings: Settings) -> Check:
             f"{url}: {known.problem}; in force is the copy of {since}",
             "see to that address",
         )
+    if known.has_none:
+        return good("rules.address", f"{url} answers: it has none for this key")
     return good("rules.address", f"{url} answers; its rules are of {since}")
 
 

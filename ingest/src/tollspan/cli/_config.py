@@ -17,6 +17,7 @@ from tollspan.usage import ConfigError, TollspanError, read_document
 from ._checks import Status, many
 from ._oddities import oddities
 from ._policy_sentences import policy_sentence
+from ._rules_source import NO_RULES, source_words
 from ._schemas import config_schema, event_schema
 from ._sentences import defaults_sentences, sentence
 from ._terminal import Cell, Style, print_json, print_line
@@ -57,7 +58,7 @@ def check(parsed: argparse.Namespace) -> int:
         wrong: list[ConfigError] = []
         settings = read_settings(on_wrong=wrong.append)
         found += [Finding(status="problem", text=str(error)) for error in wrong]
-        rules, _ = _rules(settings.document, found)
+        rules, _ = _rules(settings.document, found, source_words(settings))
         _add_oddities(rules, _prices(settings, found), found)
     if parsed.json:
         print_json(_as_json(found, rules))
@@ -94,11 +95,18 @@ def _nothing(error: ConfigError) -> None:
     """Leave settings alone that are not asked for."""
 
 
-def _rules(path: Path | None, found: list[Finding]) -> tuple[RuleSet | None, str]:
-    """Read a document, with its text; None, and why, when it can't be used."""
+def _rules(
+    path: Path | None, found: list[Finding], why: str | None = None
+) -> tuple[RuleSet | None, str]:
+    """Read a document, with its text; None, and why, when it can't be used.
+
+    Args:
+        path: Its file.
+        found: Is added what is found.
+        why: Why this document; None where it was asked for.
+    """
     if path is None:
-        text = "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME"
-        found.append(Finding(status="problem", text=text))
+        found.append(Finding(status="problem", text=NO_RULES))
         return None, ""
     source = str(path)
     try:
@@ -115,7 +123,7 @@ def _rules(path: Path | None, found: list[Finding]) -> tuple[RuleSet | None, str
     rules = parse_rules(text, source=source)
     count = len(rules.budgets)
     more = f", {many(len(rules.policies), 'policy', 'policies')}" if rules.policies else ""
-    said = f"{path}: {many(count, 'budget')}{more}"
+    said = f"{path}: {many(count, 'budget')}{more}{f', {why}' if why else ''}"
     found.append(Finding(status="ok", text=said, file=source))
     return rules, text
 

@@ -41,6 +41,7 @@ from ._config_parser import OWNER_OPTIONS
 from ._explanation import Explanation, Touch, print_explanation
 from ._in_force import accounts_in_force
 from ._prices import one_provider
+from ._rules_source import NO_RULES
 from ._terminal import print_json
 
 
@@ -69,9 +70,7 @@ def explain(parsed: argparse.Namespace) -> int:
 def _rules(settings: Settings, file: str | None) -> RuleSet:
     document = settings.document if file is None else Path(file)
     if document is None:
-        raise ConfigError(
-            "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME; name one by --config"
-        )
+        raise ConfigError(f"{NO_RULES}; name one by --config")
     return read_rules(document)
 
 

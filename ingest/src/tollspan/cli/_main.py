@@ -26,6 +26,7 @@ from ._webhooks_parser import add_webhooks
 
 _INTERRUPTED = 130
 _WRONG_USE = 2
+_RULES_AT = ("TOLLSPAN_CONFIG", "TOLLSPAN_ENDPOINT")
 _BY_RULES = ("_adjust", "_authority", "_budgets", "_config:check", "_explain", "_simulate")
 
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tollspan.usage import TollspanError  # noqa: PLC0415 - 80 ms that --help does not need
 
     try:
-        if os.environ.get("TOLLSPAN_CONFIG", "").lower().startswith("http"):
+        if any(os.environ.get(name, "").lower().startswith("http") for name in _RULES_AT):
             _refresh_rules(parsed)
         code = run(parsed)
         sys.stdout.flush()
@@ -63,10 +64,11 @@ def _refresh_rules(parsed: argparse.Namespace) -> None:
     Raises:
         ConfigError: There are none.
     """
-    if parsed.does.startswith(_BY_RULES):
+    names_others = any(getattr(parsed, name, None) for name in ("config", "file", "url"))
+    if parsed.does.startswith(_BY_RULES) and not names_others:
         from tollspan.launch import read_settings, refresh_rules  # noqa: PLC0415 - as above
 
-        refresh_rules(read_settings())
+        refresh_rules(read_settings(on_wrong=lambda _: None))  # the command says what is wrong
 
 
 def make_parser() -> Parser:

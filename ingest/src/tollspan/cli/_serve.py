@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from tollspan.launch import settings_in_force
+from tollspan.launch import read_home
 from tollspan.usage import ConfigError
 
 from ._bounds import bounds
@@ -41,4 +41,4 @@ def serve(parsed: argparse.Namespace) -> int:
 def database(parsed: argparse.Namespace) -> str:
     """Return where the central books are: as said, else a file in the home."""
     said: str | None = parsed.db
-    return said or f"sqlite:{os.fspath(settings_in_force().home / _DATABASE_FILE)}"
+    return said or f"sqlite:{os.fspath(read_home() / _DATABASE_FILE)}"

@@ -13,6 +13,7 @@ from tollspan.ledger import LEDGER_FILE, LedgerReader
 from tollspan.usage import ConfigError, DecisionAction, format_usd, rfc3339
 
 from ._events import NOBODY
+from ._rules_source import NO_RULES
 from ._terminal import Cell, Column, Style, Value, print_json, print_line, print_table
 
 _MOST_LINES = 20
@@ -30,9 +31,7 @@ def simulate(parsed: argparse.Namespace) -> int:
     settings = read_settings()
     document = settings.document if parsed.config is None else Path(parsed.config)
     if document is None:
-        raise ConfigError(
-            "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME; name one by --config"
-        )
+        raise ConfigError(f"{NO_RULES}; name one by --config")
     rules = read_rules(document)
     reader = LedgerReader(ledger_home_in_force() / LEDGER_FILE)
     charged = reader.charged_before(parsed.since) if parsed.since else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._settings import Settings, read_settings
+from ._settings import Settings, read_home, read_settings
 from ._settings_table import SETTINGS, Setting
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ __all__ = [
     "on_deny",
     "on_usage",
     "on_warn",
+    "read_home",
     "read_settings",
     "refresh_rules",
     "remaining",

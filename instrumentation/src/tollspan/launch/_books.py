@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -27,7 +29,7 @@ from tollspan.budget import (
     Unresolved,
     UnresolvedReason,
 )
-from tollspan.exporter import SettlingBooks, authority_at
+from tollspan.exporter import HttpAuthority, SettlingBooks, authority_at
 from tollspan.ledger import SQLiteLedger, name_of
 from tollspan.pricing import PriceBook
 from tollspan.usage import ConfigError, TollspanError
@@ -104,6 +106,18 @@ class BooksInForce:
                 settings=settings.lease,
             )
             self._begin()
+
+    def prepare(self) -> None:
+        """Connect to an authority over HTTP before the first call does, in a thread of its own.
+
+        Its client takes about as long to load as a call may wait.
+        """
+        shared = self._shared
+        if isinstance(shared, HttpAuthority):
+            with contextlib.suppress(RuntimeError):  # no thread to be had: the first call connects
+                threading.Thread(
+                    target=shared.prepare, name="tollspan-connecting", daemon=True
+                ).start()
 
     def watch_unresolved(
         self, tell: Callable[[UnresolvedReason, Sequence[Unresolved]], None]

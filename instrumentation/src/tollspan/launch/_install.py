@@ -199,6 +199,7 @@ def _get_ready(_: object = None) -> None:
     installed.is_ready = True
     with Guard("launch.ready"):
         installed.lifecycle.worker.start()
+        installed.books.prepare()
         installed.telemetry.tracing.prepare()
         installed.telemetry.recorder.look()
         installed.telemetry.logging()

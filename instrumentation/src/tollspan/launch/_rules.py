@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tollspan.budget import RuleSet, is_asyncio, read_rules
-from tollspan.exporter import shown
+from tollspan.exporter import rules_of, shown
 from tollspan.usage import ConfigError
 
 from ._settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from tollspan.exporter import RuleFetcher
+    from tollspan.exporter import Fetched, RuleFetcher
 
 _COLD_START_SECONDS = 2.0
 _logger = logging.getLogger("tollspan.launch")
@@ -42,8 +42,8 @@ def settings_in_force() -> Settings:
         ConfigError: Either is wrong.
     """
     settings = read_settings()
-    if settings.document is None:
-        return settings
+    if settings.document is None or (settings.rules_url and not settings.document.exists()):
+        return settings  # rules that never came say nothing
     return with_rules(settings, read_rules(settings.document))
 
 
@@ -61,18 +61,29 @@ def fetcher_of(settings: Settings) -> RuleFetcher | None:
         return None
     from tollspan.exporter import RuleFetcher  # noqa: PLC0415 - only who goes by an address pays
 
-    return RuleFetcher(settings.rules_url, settings.home, key=settings.api_key)
+    endpoint = settings.endpoint
+    return RuleFetcher(
+        settings.rules_url,
+        settings.home,
+        key=settings.api_key,
+        may_have_none=endpoint is not None and settings.rules_url == rules_of(endpoint),
+    )
 
 
-def refresh_rules(settings: Settings) -> None:
+def refresh_rules(settings: Settings) -> Fetched | None:
     """Have the copy of rules at an address brought up to date.
+
+    Returns:
+        What is known of them; None where the rules are a file, or nowhere.
 
     Raises:
         ConfigError: There is no copy, and none was to be had.
     """
     fetcher = fetcher_of(settings)
-    if fetcher is not None:
-        fetcher.refresh()
+    if fetcher is None:
+        return None
+    fetcher.refresh()
+    return fetcher.known()
 
 
 def start_fetching(settings: Settings) -> RuleFetcher | None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tollspan.budget import OWN_AUTHORITIES, read_rules
-from tollspan.exporter import authority_at
+from tollspan.exporter import authority_at, shown
 from tollspan.ledger import SQLiteLedger
 from tollspan.usage import ConfigError, LedgerUnavailableError
 
@@ -79,7 +79,12 @@ def check_or_raise() -> None:
             "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME, and TOLLSPAN_CONFIG "
             "is not set"
         )
-    refresh_rules(settings)
+    known = refresh_rules(settings)
+    if known is not None and known.has_none:
+        raise ConfigError(
+            "no rules: there is no tollspan.yaml here or in TOLLSPAN_HOME, and the ingest server "
+            f"{shown(settings.endpoint or '')} has none for this key"
+        )
     settings = with_rules(settings, read_rules(settings.document))
     load_prices(settings)
     if settings.authority not in OWN_AUTHORITIES:

@@ -6,12 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 
-from tollspan.budget import SHARED_SCHEMES, LeaseSettings
-from tollspan.exporter import copy_of
+from tollspan.budget import LeaseSettings
 from tollspan.usage import (
     DIMENSIONS,
     Attribution,
@@ -23,17 +21,16 @@ from tollspan.usage import (
     read_attribution,
 )
 
+from ._places import Places, RulesNamedBy
+
 if TYPE_CHECKING:
     from tollspan.attribution import Baggage
 
-DOCUMENT = "tollspan.yaml"
 PRICES = "prices.yaml"
-
 
 ForeignSpans = Literal["gate", "meter", "off"]
 Leases = Literal["auto", "always", "never"]
 OnColdStart = Literal["deny", "allow"]
-_HTTP = ("https://", "http://")
 _LEASE_CALLS = ("first", "most")
 _LEASE_NAMES = {
     "first": "first",
@@ -49,8 +46,6 @@ _Choice = TypeVar("_Choice", bound=str)
 _ENTRY_POINT = "tollspan-"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
-# A folder that nobody can make: no ledger opens there, and `on_unavailable` decides.
-_NOWHERE = Path(os.devnull) / "tollspan"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ledger_home: The ledger's folder, which is `home` unless the authority names another.
         document: The rules' file; None when there is none. Of rules at an address, their copy.
         rules_url: The address of the rules; None where they are a file.
-        endpoint: Where events are sent; None for nowhere.
+        rules_named_by: Where it is said, or was found, that these are the rules.
+        endpoint: The ingest server; None for none. Without a key it takes nothing.
         api_key: Is shown to whoever is asked over HTTP; None for none.
         on_cold_start: What becomes of calls while rules at an address have never been had.
         prices: The operator's own prices' file; None when there is none.
@@ -70,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         foreign_spans: What becomes of calls that only other people's spans tell of.
         acquire_timeout_seconds: Longest wait of a call for the budgets.
         authority: Who holds the money: `memory:`, `sqlite:`, or the address of a shared one.
-        names_authority: The environment says so, and the rules' document does not matter.
+        names_authority: TOLLSPAN_AUTHORITY says so, and the rules' document does not matter.
         leases: When calls are decided from leases.
         lease: How leases are sized and kept.
         job_horizon_seconds: After so long, what is held for a job is unresolved.
@@ -92,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger_home: Path
     document: Path | None
     rules_url: str | None
+    rules_named_by: RulesNamedBy
     endpoint: str | None
     api_key: str | None
     on_cold_start: OnColdStart
@@ -136,17 +133,17 @@ def read_settings(
     """
     env = _Environment(os.environ if environ is None else environ, on_wrong or _raise)
     home = env.home()
-    rules_url = env.url("TOLLSPAN_CONFIG")
-    authority, ledger_home = env.authority(home)
+    endpoint = env.endpoint()
+    rules_url, document, rules_named_by = env.rules(home, endpoint)
+    authority, ledger_home = env.authority(home, endpoint)
     acquire_timeout_seconds = env.seconds("TOLLSPAN_ACQUIRE_TIMEOUT", 0.25)
     return Settings(
         home=home,
         ledger_home=ledger_home,
-        document=copy_of(rules_url, home)
-        if rules_url is not None
-        else env.file("TOLLSPAN_CONFIG", DOCUMENT, home),
+        document=document,
         rules_url=rules_url,
-        endpoint=env.endpoint(),
+        rules_named_by=rules_named_by,
+        endpoint=endpoint,
         api_key=env.key(),
         on_cold_start=env.choice("TOLLSPAN_COLD_START", get_args(OnColdStart)),
         prices=env.file("TOLLSPAN_PRICES", PRICES, home),
@@ -177,87 +174,21 @@ def read_settings(
     )
 
 
+def read_home() -> Path:
+    """Read where our folder is, and nothing else.
+
+    Raises:
+        ConfigError: It is said wrongly.
+    """
+    return _Environment(os.environ, _raise).home()
+
+
 def _raise(error: ConfigError) -> None:
     raise error
 
 
-class _Environment:
+class _Environment(Places):
     """Reads values out of an environment; a wrong one is told, and its default is taken."""
-
-    def __init__(self, env: Mapping[str, str], on_wrong: Callable[[ConfigError], None]) -> None:
-        self._env = env
-        self._on_wrong = on_wrong
-
-    def home(self) -> Path:
-        """Return the folder of the ledger, absolute."""
-        given = self.path("TOLLSPAN_HOME")
-        if given is not None:
-            return given
-        try:
-            return Path("~/.tollspan").expanduser().absolute()
-        except (OSError, RuntimeError) as error:
-            self._wrong(f"TOLLSPAN_HOME is not set, and there is no home folder ({error})")
-            return _NOWHERE
-
-    def file(self, variable: str, name: str, home: Path) -> Path | None:
-        """Return the file that a variable names, else the one here or at home; None for neither."""
-        given = self.path(variable)
-        if given is not None:
-            return given
-        # A working folder that can't be entered (or is gone) was not meant: others', not ours.
-        if os.path.isfile(name):  # it never raises
-            return Path(name).absolute()
-        there = home / name
-        try:
-            return there if there.is_file() else None
-        except OSError:
-            return there  # it may be there and deny: whoever reads it says why it can't be read
-
-    def url(self, name: str) -> str | None:
-        """Return an address over HTTP; None when there is none, but a path perhaps."""
-        value = self._env.get(name, "").strip()
-        if not value.lower().startswith(_HTTP):
-            return None
-        try:
-            parts = urlsplit(value)
-            is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:
-            is_good = False
-        if not is_good:
-            self._wrong(f"{name} is no address; expected https://host/path")
-        return value
-
-    def endpoint(self) -> str | None:
-        """Return where events are sent; None for nowhere."""
-        value = self._env.get("TOLLSPAN_ENDPOINT", "").strip()
-        if not value:
-            return None
-        if not value.lower().startswith(_HTTP):
-            self._wrong("TOLLSPAN_ENDPOINT is no address; expected https://host")
-            return None
-        if not self.is_set("TOLLSPAN_API_KEY"):
-            self._wrong("TOLLSPAN_ENDPOINT is set, and TOLLSPAN_API_KEY is not: nothing is sent")
-            return None
-        return self.url("TOLLSPAN_ENDPOINT")
-
-    def key(self) -> str | None:
-        """Return the key for whoever is asked over HTTP; it is in no message."""
-        value = self._env.get("TOLLSPAN_API_KEY", "").strip()
-        if value and not (value.isascii() and value.isprintable() and " " not in value):
-            self._wrong("TOLLSPAN_API_KEY is no key: it has characters that no header takes")
-            return None
-        return value or None
-
-    def path(self, name: str) -> Path | None:
-        """Return a path, absolute; None when it is not set."""
-        value = self._env.get(name)
-        if not value:
-            return None
-        try:
-            return Path(value).expanduser().absolute()
-        except (OSError, RuntimeError, ValueError) as error:
-            self._wrong(f"{name} is {value!r}; expected a path ({error})")
-            return _NOWHERE
 
     def seconds(self, name: str, default: float) -> float:
         """Return a span of time."""
@@ -296,25 +227,6 @@ class _Environment:
             self._wrong(f"{name} is {value!r}; expected MiB, from 16 to 1048576")
             return default
         return int(value)
-
-    def is_set(self, name: str) -> bool:
-        """Say whether a setting says anything."""
-        return bool(self._env.get(name, "").strip())
-
-    def authority(self, home: Path) -> tuple[str, Path]:
-        """Return who holds the money, and the ledger's folder."""
-        value = self._env.get("TOLLSPAN_AUTHORITY", "").strip() or "sqlite:"
-        scheme, _, rest = value.partition(":")
-        if scheme == "sqlite":
-            return "sqlite:", Path(rest).expanduser().absolute() if rest else home
-        if scheme in SHARED_SCHEMES or value == "memory:":
-            return value, home
-        known = ", ".join(f"{name}://…" for name in SHARED_SCHEMES)
-        self._wrong(
-            f"TOLLSPAN_AUTHORITY begins with {scheme!r}; expected memory:, sqlite:, sqlite:FOLDER, "
-            f"{known}"
-        )
-        return "sqlite:", home
 
     def lease(self, wait_seconds: float) -> LeaseSettings:
         """Return how leases are sized and kept."""
@@ -469,6 +381,3 @@ class _Environment:
     def _is_sdk_disabled(self) -> bool:
         # OpenTelemetry's own rule: nothing but "true" is true.
         return self._env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-
-    def _wrong(self, text: str) -> None:
-        self._on_wrong(ConfigError(text))

@@ -21,15 +21,16 @@ SETTINGS = (
     ),
     Setting(
         "TOLLSPAN_CONFIG",
-        "`./tollspan.yaml`, else the one in `TOLLSPAN_HOME`",
+        "`./tollspan.yaml`, else the one in `TOLLSPAN_HOME`, else the rules at `TOLLSPAN_ENDPOINT`",
         "The rules' document: a file, or its address, `https://…`: then it is asked for every 10 "
         "seconds, and kept in `TOLLSPAN_HOME` for the next start.",
     ),
     Setting(
         "TOLLSPAN_ENDPOINT",
         "none",
-        "The ingest API's address, `https://…`: events are sent there, from the ledger, by "
-        "`TOLLSPAN_API_KEY`.",
+        "The ingest server's address, `https://…`: events are sent there, from the ledger, by "
+        "`TOLLSPAN_API_KEY`. It has the rules where no document is named or found here, and holds "
+        "the money of budgets where no other authority is named.",
     ),
     Setting(
         "TOLLSPAN_API_KEY",
@@ -72,12 +73,12 @@ SETTINGS = (
     ),
     Setting(
         "TOLLSPAN_AUTHORITY",
-        "`sqlite:`",
+        "what the rules' document says, else `TOLLSPAN_ENDPOINT`, else `sqlite:`",
         "Who holds the money of budgets. `sqlite:` the ledger's own file, for all processes of a "
         "host; `sqlite:FOLDER` a ledger in another folder; `redis://…`, `rediss://…`, `unix://…` "
         "(extra `redis`), `postgresql://…` (extra `postgresql`), and `https://…` of an ingest "
-        "server, with TOLLSPAN_API_KEY, for many hosts, each of which keeps its events in its own "
-        "ledger; `memory:` this process alone, and what is spent is forgotten with it.",
+        "server, with `TOLLSPAN_API_KEY`: for many hosts, each of which keeps its events in its "
+        "own ledger; `memory:` this process alone, and what is spent is forgotten with it.",
     ),
     Setting(
         "TOLLSPAN_LEASE",
