@@ -19,6 +19,7 @@ __all__ = ["chromium"]
 pytestmark = pytest.mark.service
 VIEWS = (
     "/", "/spend?range=30d", "/spend?by=session&customer=acme&range=30d", "/refusals",
+    "/refusals?of=warnings", "/caching", "/trust", "/events?of=late", "/health",
 )  # fmt: skip
 _MOST_TABS = 60
 _FOCUS = """() => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -98,6 +99,14 @@ def test_a_thread_does_it_until_it_is_stopped_and_gives_its_claim_back(
     assert ledger.claims.take(WORK, "another", seconds=1)
 
 
+def said_by(works: Housekeeper, is_waited_for: Callable[[str], bool]) -> str:
+    """Return its state, once that is what is waited for, or 30 seconds are over."""
+    give_up_at = time.monotonic() + 30
+    while not is_waited_for(works.state()) and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+    return works.state()
+
+
 def test_trouble_is_told_and_ends(
     ledger: CentralLedger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -108,10 +117,8 @@ def test_trouble_is_told_and_ends(
     with monkeypatch.context() as broken:
         broken.setattr(ledger, "forget_names", fails)
         works.start()
-        time.sleep(0.3)
-        assert works.state().startswith("failing since 20")
-    time.sleep(0.3)
-    assert works.state() == "ok"
+        assert said_by(works, lambda state: state != "ok").startswith("failing since 20")
+    assert said_by(works, lambda state: state == "ok") == "ok"
     works.stop()
     assert "the disk is full" in caplog.text
     assert "works again" in caplog.text

@@ -76,7 +76,7 @@ def create_app(
     app.include_router(reports.routes(ledger))
     app.include_router(otlp.routes(ledger, settings, tally))
     app.include_router(webhooks.routes(ledger, settings))
-    app.include_router(page.routes(ledger))
+    app.include_router(page.routes(ledger, tally.flush))
     holders = authority.Authorities(ledger, authorities)
     app.include_router(authority.routes(holders, settings))
     app.include_router(authority.budget_routes(holders, in_force))

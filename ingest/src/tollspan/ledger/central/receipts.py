@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Index,
     Integer,
     Table,
     Text,
@@ -44,6 +45,7 @@ RECEIPTS: Final = Table(
     sqlite_with_rowid=False,
 )
 """`start` counts minutes or hours since the epoch, of the time at which things came."""
+Index("receipts_by_age", RECEIPTS.c.grain, RECEIPTS.c.start)
 SENDERS: Final = Table(
     "senders",
     METADATA,

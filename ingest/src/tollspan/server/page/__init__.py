@@ -12,12 +12,16 @@ from datetime import UTC, datetime
 from fastapi import APIRouter
 
 from tollspan.ledger.central import CentralLedger
+from tollspan.pricing import PriceBook
 
 from .assets import ASSETS
+from .caching import caching_routes
+from .health import health_routes
 from .overview import overview_routes
 from .refusals import refusal_routes
 from .signing import signing_routes
 from .spending import spending_routes
+from .trust import trust_routes
 from .visiting import Visits
 
 __all__ = ["routes"]
@@ -27,11 +31,19 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def routes(ledger: CentralLedger, *, now: Callable[[], datetime] = _now) -> APIRouter:
+def routes(
+    ledger: CentralLedger,
+    note_down: Callable[[], None],
+    *,
+    book: PriceBook | None = None,
+    now: Callable[[], datetime] = _now,
+) -> APIRouter:
     """Return all routes of the page.
 
     Args:
         ledger: The books that are shown, which know who is signed in too.
+        note_down: Writes down what this server has counted of what came.
+        book: The prices by which savings are worked out; None for those that ship with tollspan.
         now: Tells the time, in UTC.
     """
     visits = Visits(ledger)
@@ -41,4 +53,7 @@ def routes(ledger: CentralLedger, *, now: Callable[[], datetime] = _now) -> APIR
     router.include_router(overview_routes(ledger, visits, now))
     router.include_router(spending_routes(ledger, visits, now))
     router.include_router(refusal_routes(ledger, visits, now))
+    router.include_router(caching_routes(ledger, visits, now, book or PriceBook.load()))
+    router.include_router(trust_routes(ledger, visits, now, note_down))
+    router.include_router(health_routes(ledger, visits, now, note_down))
     return router

@@ -8,16 +8,14 @@ from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
 
 from tollspan.ledger.central import CentralLedger, UsageQuery, UsageSums
-from tollspan.server.questions import Text
 
 from .charts import share
 from .links import address, filter_pair
 from .pace import pace_of
 from .presenting import AwayError, PageRoute, show
-from .ranged import hidden_pairs, total_of, unix_ns
+from .ranged import PlaceParameters, hidden_pairs, total_of, unix_ns
 from .ranges import named_span
 from .spending import PATH, Row, picture
 from .visiting import Place, Visits
@@ -25,14 +23,6 @@ from .visiting import Place, Visits
 _PANELS: Final = ("customer", "model", "feature", "agent")
 _DEAREST: Final = 5
 _MOST_TENANTS: Final = 200
-
-
-class PlaceParameters(BaseModel):
-    """Whose things are looked at; a key of one tenant says nothing."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    tenant: Text = None
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ def _environment() -> Environment:
     )
     made.filters.update(
         money=views.money, count=views.count, short=views.short, moment=views.moment,
-        machine_time=views.machine_time,
+        machine_time=views.machine_time, round_half=round, tenths=views.tenths,
     )  # fmt: skip
     known: dict[str, Any] = made.globals  # what is declared is what Jinja brings along
     known.update(asset=ASSETS.address, percent=views.percent)

@@ -21,12 +21,17 @@ _NS: Final = 10**9
 _LONGEST_TIME: Final = 19
 
 
-class Ranged(BaseModel):
-    """A view within some time. Empty fields, as a form sends them, say nothing."""
+class PlaceParameters(BaseModel):
+    """Whose things are looked at; a key of one tenant says nothing."""
 
     model_config = ConfigDict(extra="forbid")
 
     tenant: Text = None
+
+
+class Ranged(PlaceParameters):
+    """A view within some time. Empty fields, as a form sends them, say nothing."""
+
     range: RangeName | None = None
     since: date | None = Field(None, alias="from")
     until: date | None = Field(None, alias="to")

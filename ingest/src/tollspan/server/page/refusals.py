@@ -17,7 +17,7 @@ from tollspan.server.questions import Text, wanted
 from tollspan.usage import DecisionEvent
 
 from . import views
-from .charts import Chart, chart, share
+from .charts import Chart, chart
 from .links import address, filter_pair, filter_pairs
 from .presenting import PageRoute, show
 from .ranged import Ranged, hidden_pairs, read_place, total_of, unix_ns, within, write_place
@@ -73,7 +73,6 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
     value: str | None
     sums: UsageSums
-    share: str
     link: str
 
 
@@ -139,7 +138,7 @@ def _shown(ledger: CentralLedger, place: Place, asked: RefusalParameters, span: 
     try:
         total = total_of(ledger, place.tenant, query)
         panels = [
-            _panel(ledger, place.tenant, name, query, total, here)
+            _panel(ledger, place.tenant, name, query, here)
             for name in ("customer", "model") if name not in where
         ]  # fmt: skip
         typical = typical_of(ledger, place.tenant, query)
@@ -258,7 +257,6 @@ def _panel(
     tenant: str,
     dimension: str,
     query: UsageQuery,
-    total: UsageSums,
     kept: list[tuple[str, str]],
 ) -> Panel:
     asked = msgspec.structs.replace(query, group_by=(dimension,), order="denied", most=_PANEL_ROWS)
@@ -266,7 +264,6 @@ def _panel(
         Refused(
             value=row.values[0],
             sums=row.sums,
-            share=share(row.sums.denied, total.denied),
             link=address(PATH, [*kept, filter_pair(dimension, row.values[0])]),
         )
         for row in ledger.usage.usage(tenant, asked).rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from tollspan.usage import SECONDS, BudgetUnit, format_amount, unit_word
 
@@ -52,6 +53,18 @@ def short(number: int) -> str:
             return f"{size:.1f}{sign}" if is_small else f"{size:.0f}{sign}"
         size /= _KILO
     raise AssertionError("the last sign is returned")
+
+
+def tenths(number: int) -> str:
+    """Write a tenth of a number: `1.5` of 15."""
+    whole, rest = divmod(number, 10)
+    return f"{whole:,}.{rest}" if rest else f"{whole:,}"
+
+
+def host_of(url: str) -> str:
+    """Return an address without its path, which may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}"
 
 
 def percent(part: int, whole: int) -> str:

@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "grain", "start", "what"),
         sqlite_with_rowid=False,
     )
+    op.create_index("receipts_by_age", "receipts", ["grain", "start"])
     op.create_table(
         "senders",
         sa.Column("tenant", sa.Text(), nullable=False),
