@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._fetching import Fetched, RuleFetcher
     from ._forwarding import Forwarder
     from ._heeding import Heeder
+    from ._server_audit import AuditEntryAtServer, ServerAudit
     from ._server_door import ServerDoor, ServerRefusedError
     from ._server_rules import RulesAtServer, RulesVersionAtServer, ServerRules
     from ._server_webhooks import DeliveryAtServer, ServerWebhooks, WebhookAtServer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ._spans import UsageEventExporter
 
 __all__ = [
+    "AuditEntryAtServer",
     "Books",
     "DeliveryAtServer",
     "Fetched",
@@ -30,6 +32,7 @@ __all__ = [
     "RuleFetcher",
     "RulesAtServer",
     "RulesVersionAtServer",
+    "ServerAudit",
     "ServerDoor",
     "ServerRefusedError",
     "ServerRules",
@@ -47,6 +50,7 @@ __all__ = [
     "shown",
 ]
 _MODULES = {
+    "AuditEntryAtServer": "_server_audit",
     "DeliveryAtServer": "_server_webhooks",
     "Fetched": "_fetching",
     "Forwarder": "_forwarding",
@@ -55,6 +59,7 @@ _MODULES = {
     "RuleFetcher": "_fetching",
     "RulesAtServer": "_server_rules",
     "RulesVersionAtServer": "_server_rules",
+    "ServerAudit": "_server_audit",
     "ServerDoor": "_server_door",
     "ServerRefusedError": "_server_door",
     "ServerRules": "_server_rules",

@@ -19,7 +19,7 @@ from ._outbox_parser import add_outbox
 from ._parser import Parser, run
 from ._prices_parser import add_prices
 from ._reprice_parser import add_reprice
-from ._rules_parser import add_rules
+from ._rules_parser import add_audit, add_rules
 from ._server_parser import add_server
 from ._terminal import prepare_streams
 from ._webhooks_parser import add_webhooks
@@ -96,6 +96,7 @@ def make_parser() -> Parser:
     add_rules(parser)
     add_reprice(parser)
     add_webhooks(parser)
+    add_audit(parser)
     ledger = parser.add_command("ledger", "look after the ledger's file")
     ledger.add_command(
         "rebuild",

@@ -1,8 +1,9 @@
-"""The options of commands that ask an ingest server over HTTP: `tollspan rules`."""
+"""The options of commands that ask an ingest server over HTTP: `tollspan rules` and `audit`."""
 
 from __future__ import annotations
 
 from . import _arguments
+from ._options import add_span_of_time
 from ._parser import Parser
 
 
@@ -55,6 +56,32 @@ def add_rules(parser: Parser) -> None:
         "number", type=_arguments.positive, metavar="VERSION", help="one of the history"
     )
     _add_changing(rolling)
+
+
+def add_audit(parser: Parser) -> None:
+    """Add `audit`."""
+    command = parser.add_command(
+        "audit",
+        "show who changed rules, keys, budgets, prices, webhooks on an ingest server, oldest first",
+        does="_audit:audit",
+        examples="  tollspan audit --since 7d\n"
+        "  tollspan audit --action key --json\n"
+        "  tollspan audit --db postgresql://tollspan@db.internal/tollspan\n",
+    )
+    command.add_argument(
+        "-n", "--newest", type=_arguments.positive, metavar="N",
+        help="only the N newest (default: 50 in a table, all with --json)",
+    )  # fmt: skip
+    add_span_of_time(command)
+    command.add_argument(
+        "--action", metavar="NAME", help="only such: key.created, or key for all of keys"
+    )
+    command.add_argument("--json", action="store_true", help="a JSON array of objects")
+    command.add_argument(
+        "--db", metavar="WHERE",
+        help="read the books themselves, without a key: sqlite:PATH or postgresql://…",
+    )  # fmt: skip
+    add_server_options(command)
 
 
 def add_server_options(command: Parser) -> None:

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger
 
-from . import authority, events, otlp, page, reports, webhooks
+from . import auditing, authority, events, otlp, page, reports, webhooks
 from .housekeeping import Housekeeper
 from .pressure import Door, DoorFigures
 from .principals import Authenticator
@@ -76,6 +76,7 @@ def create_app(
     app.include_router(reports.routes(ledger))
     app.include_router(otlp.routes(ledger, settings, tally))
     app.include_router(webhooks.routes(ledger, settings))
+    app.include_router(auditing.routes(ledger))
     app.include_router(page.routes(ledger, tally.flush))
     holders = authority.Authorities(ledger, authorities)
     app.include_router(authority.routes(holders, settings))

@@ -11,7 +11,8 @@ import uvicorn
 
 from tollspan.budget import LeaseSettings
 from tollspan.ledger import TenantAuthorities
-from tollspan.ledger.central import CentralLedger
+from tollspan.ledger.central import EVERY_TENANT, PRICES_CHANGED, CentralLedger
+from tollspan.pricing import PriceBook
 
 from .app import create_app
 from .housekeeping import Housekeeper
@@ -42,6 +43,7 @@ def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda 
     ledger = CentralLedger(settings.database)
     housekeeper = Housekeeper(ledger, settings)
     try:
+        ledger.audit.note_change(EVERY_TENANT, "server", PRICES_CHANGED, PriceBook.load().book_id)
         config = configured(ledger, settings, authorities, housekeeper)
         server = _Announcing(config, ledger.name, announce)
         housekeeper.start()

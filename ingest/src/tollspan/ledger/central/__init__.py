@@ -19,7 +19,7 @@ from .asking import (
     UsageRow,
     is_usage_dimension,
 )
-from .audit import Audit, AuditEntry
+from .audit import EVERY_TENANT, PRICES_CHANGED, Audit, AuditEntry, charges_noted
 from .claims import Claims
 from .deliveries import (
     DEAD_AFTER_SECONDS,
@@ -47,7 +47,7 @@ from .sessions import Sessions
 from .spans import SpanStore, supersede
 from .storing import EventStore, Stored
 from .summing import UsageReader
-from .tenants import EVERY_TENANT, SCOPES, ApiKey, Scope, Tenant, Tenants
+from .tenants import SCOPES, ApiKey, Scope, Tenant, Tenants
 from .webhooks import MOST_WEBHOOKS, Webhook, Webhooks
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "MOST_WEBHOOKS",
     "NAMED",
     "NOTICE_KINDS",
+    "PRICES_CHANGED",
     "SCOPES",
     "SUSPECTED",
     "ApiKey",
@@ -108,6 +109,7 @@ __all__ = [
     "UsageSums",
     "Webhook",
     "Webhooks",
+    "charges_noted",
     "counted_call",
     "is_usage_dimension",
     "put_down",
@@ -157,7 +159,7 @@ class CentralLedger:
         self.repricer = Repricer(database, clock)
         self.receipts = Receipts(database)
         self.rules = RulesStore(database, clock)
-        self.audit = Audit(database)
+        self.audit = Audit(database, clock)
         self.partitions = Partitions(database)
         self.claims = Claims(database, clock)
         self.webhooks = Webhooks(database, clock)

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    insert,
+    or_,
+    select,
+)
+
+from tollspan.usage import Adjustment, Charge, Fact
 
 from .opening import Database
 from .tables import AUDIT
+
+EVERY_TENANT: Final = "*"
+"""Whose things are those of all."""
+PRICES_CHANGED: Final = "prices.changed"
+"""The server prices by another book; it concerns every tenant."""
+
+
+_MOST_CHARGES: Final = 20
+_LONGEST_REASON: Final = 500
+_LONGEST_NAME: Final = 200
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +79,41 @@ def note(
     )
 
 
+def note_adjustments(
+    connection: Connection, tenant: str, at_unix_ns: int, facts: Iterable[Fact]
+) -> None:
+    """Write an entry for each posting that an operator of a host made, as his host tells it."""
+    for fact in facts:
+        if isinstance(fact, Adjustment):
+            note(
+                connection, tenant, at_unix_ns, _name(fact.author), f"budget.{fact.action}",
+                fact.id, reason=fact.reason[:_LONGEST_REASON], **charges_noted(fact.charges),
+            )  # fmt: skip
+
+
+def charges_noted(charges: Sequence[Charge]) -> dict[str, object]:
+    """Say what is posted where, as it is noted: the first of them, and how many there are."""
+    return {
+        "count": len(charges),
+        "charges": [
+            {
+                "budget": one.budget_id,
+                "scope": one.scope,
+                "period": one.period,
+                "unit": "nanousd" if one.unit == "usd" else one.unit,
+                "posted": str(one.posted),
+            }
+            for one in charges[:_MOST_CHARGES]
+        ],
+    }
+
+
+def _name(said: str) -> str:
+    """Return a name that any database takes."""
+    shown = "".join(one if one.isprintable() else "?" for one in said[:_LONGEST_NAME])
+    return shown or "somebody"
+
+
 class Audit:
     """The audit log: reads it, and writes what happens outside the database.
 
@@ -77,33 +135,96 @@ class Audit:
         with self._database.writing() as connection:
             note(connection, tenant, self._clock(), actor, action, subject, **details)
 
+    def note_once(
+        self, tenant: str, actor: str, action: str, subject: str, **details: object
+    ) -> None:
+        """Write an entry unless there is one of that action and subject: it may be told again.
+
+        Raises:
+            LedgerUnavailableError: The database does not take it.
+        """
+        query = _of_action(tenant, action).where(AUDIT.c.subject == subject)
+        with self._database.writing() as connection:
+            if connection.scalar(query.limit(1)) is None:
+                note(connection, tenant, self._clock(), actor, action, subject, **details)
+
+    def note_change(self, tenant: str, actor: str, action: str, subject: str) -> None:
+        """Write an entry unless the last one of that action is of the same subject.
+
+        Raises:
+            LedgerUnavailableError: The database does not take it.
+        """
+        last = _of_action(tenant, action, AUDIT.c.subject).order_by(AUDIT.c.number.desc()).limit(1)
+        with self._database.writing() as connection:
+            before = connection.scalar(last)
+            if before != subject:
+                note(connection, tenant, self._clock(), actor, action, subject, before=before)
+
     def has(self, tenant: str, action: str) -> bool:
         """Say whether a tenant's things were ever changed so.
 
         Raises:
             LedgerUnavailableError: The database does not answer.
         """
-        query = select(AUDIT.c.number).where(AUDIT.c.tenant == tenant, AUDIT.c.action == action)
         with self._database.reading() as connection:
-            return connection.scalar(query.limit(1)) is not None
+            return connection.scalar(_of_action(tenant, action).limit(1)) is not None
 
     def entries(
-        self, tenant: str | None = None, *, after: int = 0, most: int = 100
+        self,
+        tenant: str | None = None,
+        *,
+        after: int | None = None,
+        since_unix_ns: int | None = None,
+        until_unix_ns: int | None = None,
+        action: str | None = None,
+        is_newest_first: bool = False,
+        most: int = 100,
     ) -> list[AuditEntry]:
-        """Return entries of a tenant, or of all, oldest first, beyond a number."""
-        query = select(AUDIT).where(AUDIT.c.number > after).order_by(AUDIT.c.number).limit(most)
+        """Return entries of a tenant, with those that concern all tenants, or of everything.
+
+        Args:
+            tenant: Whose; None for all.
+            after: The number of the last one that is known, in the order asked for.
+            since_unix_ns: Not older than this.
+            until_unix_ns: Older than this.
+            action: Only such: `key.created`, or `key` for all of keys.
+            is_newest_first: Else oldest first.
+            most: How many.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer.
+        """
+        number = AUDIT.c.number
+        wanted: list[ColumnElement[bool]] = []
         if tenant is not None:
-            query = query.where(AUDIT.c.tenant == tenant)
+            of_all = and_(AUDIT.c.tenant == EVERY_TENANT, AUDIT.c.action == PRICES_CHANGED)
+            wanted.append(or_(AUDIT.c.tenant == tenant, of_all))
+        if after is not None:
+            wanted.append(number < after if is_newest_first else number > after)
+        if since_unix_ns is not None:
+            wanted.append(AUDIT.c.at_ns >= since_unix_ns)
+        if until_unix_ns is not None:
+            wanted.append(AUDIT.c.at_ns < until_unix_ns)
+        if action is not None:
+            name = AUDIT.c.action
+            wanted.append(or_(name == action, name.startswith(f"{action}.", autoescape=True)))
+        query = select(AUDIT).where(*wanted)
+        query = query.order_by(number.desc() if is_newest_first else number).limit(most)
         with self._database.reading() as connection:
-            return [
-                AuditEntry(
-                    number=row["number"],
-                    tenant=row["tenant"],
-                    at_unix_ns=row["at_ns"],
-                    actor=row["actor"],
-                    action=row["action"],
-                    subject=row["subject"],
-                    details=msgspec.json.decode(row["details"], type=dict[str, object]),
-                )
-                for row in connection.execute(query).mappings()
-            ]
+            return [_entry(row) for row in connection.execute(query).mappings()]
+
+
+def _of_action(tenant: str, action: str, column: Column[Any] = AUDIT.c.number) -> Select[Any]:
+    return select(column).where(AUDIT.c.tenant == tenant, AUDIT.c.action == action)
+
+
+def _entry(row: RowMapping) -> AuditEntry:
+    return AuditEntry(
+        number=row["number"],
+        tenant=row["tenant"],
+        at_unix_ns=row["at_ns"],
+        actor=row["actor"],
+        action=row["action"],
+        subject=row["subject"],
+        details=msgspec.json.decode(row["details"], type=dict[str, object]),
+    )

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tollspan.usage import Entry, Fact, LedgerError, Reversal, event_time
 
+from .audit import note_adjustments
 from .deliveries import put_down
 from .keeping import hold_tenant
 from .naming import Names, names_of
@@ -144,6 +145,7 @@ class EventStore:
         connection.execute(insert(EVENTS), rows)
         is_postgresql = self._database.is_postgresql
         roll_up(connection, tenant, kept, is_postgresql=is_postgresql)
+        note_adjustments(connection, tenant, now, [one.fact for one in new])
         notices = list(notices_of(one.fact for one in new))
         put_down(connection, tenant, notices, now, is_postgresql=is_postgresql)
 

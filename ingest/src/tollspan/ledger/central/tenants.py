@@ -16,15 +16,13 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from tollspan.usage import ConfigError
 
-from .audit import note
+from .audit import EVERY_TENANT, note
 from .opening import Database
 from .tables import KEYS, TENANTS
 
 Scope = Literal["ingest", "read", "admin"]
 """What a key may: send events and ask for budgets; look; change."""
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-EVERY_TENANT: Final = "*"
-"""The tenant of keys that may look after all of them."""
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _KEY: Final = re.compile(r"tsp_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _NOBODY: Final = bytes(32)

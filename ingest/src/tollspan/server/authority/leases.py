@@ -6,7 +6,7 @@ goes back by its total, calls by their ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeVar
 
@@ -48,6 +48,7 @@ from tollspan.server.schemas import json_answer, json_question
 from tollspan.server.settings import ServerSettings
 from tollspan.usage import LedgerError
 
+from .noting import Noted, credits_noted, resolving_noted
 from .reading import answer, each_once, problem_of, read_question
 from .standing import Authorities
 
@@ -63,13 +64,15 @@ def routes(authorities: Authorities, settings: ServerSettings) -> APIRouter:
     asking = _Asking(router, authorities, settings)
     asking.add("grant", GrantQuestion, GrantAnswer, _grant)
     asking.add("give-back", GiveBackQuestion, LifeAnswer, _give_back)
-    asking.add("settle", SettleQuestion, DoneAnswer, _settle)
+    asking.add("settle", SettleQuestion, DoneAnswer, _settle, noted=credits_noted)
     asking.add("touch", TouchQuestion, TouchAnswer, _touch)
     asking.add("balances", BalancesQuestion, BalancesAnswer, _balances)
     asking.add("first", FirstQuestion, FirstAnswer, _first)
     asking.add("look", LookQuestion, LookAnswer, _look)
     asking.add("fold", FoldQuestion, FoldAnswer, _fold)
-    asking.add("resolve", ResolveQuestion, DoneAnswer, _resolve, scope="admin")
+    asking.add(
+        "resolve", ResolveQuestion, DoneAnswer, _resolve, scope="admin", noted=resolving_noted
+    )
     _add_epochs(router, authorities)
     _add_ends(router, authorities)
     return router
@@ -93,16 +96,24 @@ class _Asking:
         does: Does[_Q],
         *,
         scope: Any = "ingest",
+        noted: Callable[[_Q], Iterable[Noted]] = lambda _: (),
     ) -> None:
-        """Add a route: reads the question, has it answered for whoever asks."""
+        """Add a route: reads the question, has it answered for whoever asks, and that noted."""
         what = " ".join((question.__doc__ or "").split())
         asker = Depends(require(scope))  # FastAPI can't see it in an annotation
 
         async def ask(request: Request, who: Principal = asker) -> Response:
             asked = await read_question(request, self._most_bytes, question)
-            return await run_in_threadpool(
-                _answered, lambda: does(self._authorities.of(who.tenant), asked)
-            )
+
+            def answered() -> msgspec.Struct:
+                found = does(self._authorities.of(who.tenant), asked)
+                for one in noted(asked):
+                    self._authorities.note_once(
+                        who.tenant, who.actor, one.action, one.subject, **one.details
+                    )
+                return found
+
+            return await run_in_threadpool(_answered, answered)
 
         self._router.add_api_route(
             f"/{name}",

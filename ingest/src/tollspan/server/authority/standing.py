@@ -57,6 +57,16 @@ class Authorities:
         self._ledger.audit.note(tenant, actor, _ACTION, epoch, place=self.place)
         return epoch
 
+    def note_once(
+        self, tenant: str, actor: str, action: str, subject: str, **details: object
+    ) -> None:
+        """Write into the audit log what was done here, unless it is there.
+
+        Raises:
+            LedgerUnavailableError: It is not written; what was done stays, and may be told again.
+        """
+        self._ledger.audit.note_once(tenant, actor, action, subject, **details)
+
     def close(self) -> None:
         """Close all connections."""
         self._authorities.close()
