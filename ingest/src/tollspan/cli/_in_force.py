@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from tollspan.budget import OWN_AUTHORITIES, Account, Balance, Touch
 from tollspan.exporter import SettlingBooks, authority_at
@@ -22,6 +24,9 @@ from tollspan.ledger import (
     name_of,
 )
 from tollspan.usage import Adjustment, ConfigError, LedgerError
+
+PATIENT_SECONDS: Final = 5.0
+"""How long a command waits at least for who has the accounts."""
 
 
 class Accounts(Protocol):
@@ -215,7 +220,10 @@ def shared_accounts(
             f"the authority here is {address}, which nobody else shares: set TOLLSPAN_AUTHORITY, "
             "or name one: tollspan authority status redis://localhost"
         )
-    authority = authority_at(address, settings.lease, key=settings.api_key)
+    lease = settings.lease
+    if lease.wait_seconds < PATIENT_SECONDS:  # a person waits longer than a call may
+        lease = msgspec.structs.replace(lease, wait_seconds=PATIENT_SECONDS)
+    authority = authority_at(address, lease, key=settings.api_key)
     try:
         yield SharedAccounts(settings, address, authority)
     finally:
