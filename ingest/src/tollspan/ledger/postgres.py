@@ -13,6 +13,7 @@ import random
 import time
 import uuid
 from collections.abc import Sequence
+from copy import copy
 from decimal import Decimal
 from typing import Final
 
@@ -114,6 +115,12 @@ class PostgresAuthority:
             pool=self._pool,
             tenant=tenant,
         )
+
+    def lasting(self, life_seconds: float) -> PostgresAuthority:
+        """Return the same authority over the same connections, for leases that live so long."""
+        other = copy(self)
+        other._life_seconds = life_seconds  # noqa: SLF001 - a copy of this
+        return other
 
     # -- leases --
 

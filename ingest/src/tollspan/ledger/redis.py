@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from copy import copy
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -109,7 +110,17 @@ class RedisAuthority:
         self._connect = _driver(self._place)
         self._driver: RedisDriver | None = None
         self._lock = threading.Lock()
+        self._lender: RedisAuthority | None = None
+        """Whose connections it uses; None for its own."""
         self._seen = ("", 0)
+
+    def lasting(self, life_seconds: float) -> RedisAuthority:
+        """Return the same authority over the same connections, for leases that live so long."""
+        other = copy(self)
+        other._life_seconds = life_seconds  # noqa: SLF001 - a copy of this
+        other._milliseconds = [*self._milliseconds[:2], int(life_seconds * 1_000)]  # noqa: SLF001 - a copy of this
+        other._lender = self  # noqa: SLF001 - a copy of this
+        return other
 
     # -- leases --
 
@@ -281,10 +292,11 @@ class RedisAuthority:
 
     def _driven(self) -> RedisDriver:
         """Return the connections to ask on."""
-        with self._lock:
-            if self._driver is None:
-                self._driver = self._connect(self._place, self._timeout_seconds)
-            return self._driver
+        lender = self._lender or self
+        with lender._lock:  # noqa: SLF001 - another of this kind
+            if lender._driver is None:  # noqa: SLF001
+                lender._driver = self._connect(self._place, self._timeout_seconds)  # noqa: SLF001
+            return lender._driver  # noqa: SLF001
 
     def _run(self, script: str, words: Sequence[Word], *, may_repeat: bool = True) -> Answer:
         """Run a script, and remember the state that its answer is of."""

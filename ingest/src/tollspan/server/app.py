@@ -13,8 +13,9 @@ from starlette.concurrency import run_in_threadpool
 
 from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger
+from tollspan.pricing import PriceBook
 
-from . import auditing, authority, events, otlp, page, reports, webhooks
+from . import auditing, authority, calls, events, otlp, page, reports, webhooks
 from .housekeeping import Housekeeper
 from .pressure import Door, DoorFigures
 from .principals import Authenticator
@@ -45,13 +46,21 @@ def create_app(
         housekeeper: Of whom `/readyz` tells; None where none works here.
     """
     sender = WebhookSender(ledger, settings)
+    in_force = RulesInForce(ledger.rules)
+    holders = authority.Authorities(ledger, authorities)
     tally = Tally(ledger)
+
+    receiver = Receiver(ledger, settings, tally)
+    book = PriceBook.load()
+    desk, keeper = calls.call_desk(ledger, holders, in_force, settings, book)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None]:
         tally.start()
         sender.start()
+        keeper.start()
         yield
+        await run_in_threadpool(keeper.close)
         await run_in_threadpool(sender.close)
         await run_in_threadpool(tally.close)
 
@@ -69,8 +78,7 @@ def create_app(
         figures=DoorFigures(), refusals={otlp.PATH: otlp.refusal},
     )  # fmt: skip
     answer_problems(app)
-    in_force = app.state.rules = RulesInForce(ledger.rules)
-    receiver = Receiver(ledger, settings, tally)
+    app.state.rules = in_force
     app.include_router(events.routes(ledger, receiver, settings, in_force))
     app.include_router(rules_routes(ledger, in_force, settings))
     app.include_router(reports.routes(ledger))
@@ -78,9 +86,9 @@ def create_app(
     app.include_router(webhooks.routes(ledger, settings))
     app.include_router(auditing.routes(ledger))
     app.include_router(page.routes(ledger, tally.flush))
-    holders = authority.Authorities(ledger, authorities)
     app.include_router(authority.routes(holders, settings))
     app.include_router(authority.budget_routes(holders, in_force))
+    app.include_router(desk)
     _add_health(app, ledger, housekeeper)
     return app
 
@@ -118,7 +126,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, summary=app.summary, routes=app.routes
     )
     components = schema.setdefault("components", {}).setdefault("schemas", {})
-    components.update(described(authority.DESCRIBED))
+    components.update(described((*authority.DESCRIBED, *calls.DESCRIBED)))
     for name in ("HTTPValidationError", "ValidationError"):  # what is invalid is a `Problem`
         components.pop(name, None)
     for path in schema["paths"].values():

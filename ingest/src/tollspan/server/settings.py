@@ -20,6 +20,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             `postgresql://…`; None for beside the database.
         lease_life_seconds: How long leases live, unless they are renewed.
         lease_horizon_seconds: When what an ended lease leaves open is taken for spent.
+        hold_seconds: How long a call that asked over HTTP may take, before what it holds becomes
+            unresolved.
         host, port: Where it listens.
         certificate, private_key: Files for TLS, in PEM; None behind a proxy that has it.
         oldest_seconds: Events that began longer ago are refused: `too_old`.
@@ -51,6 +53,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     authority: str | None = None
     lease_life_seconds: float = 30.0
     lease_horizon_seconds: float = 86_400.0
+    hold_seconds: float = 600.0
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     certificate: str | None = None

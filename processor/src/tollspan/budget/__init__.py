@@ -7,8 +7,9 @@ from .allowances import Allowance, is_allowance, plain_period
 from .allowed import AllowedLedger
 from .assigning import EVERYBODY_ELSE, Assignments, window_of
 from .bounds import Bounds
+from .call_leases import CallLeases, call_lease, release_of
 from .checking import MOST_PROBLEMS, Problem, find_problems
-from .closing import Closer, Rates
+from .closing import Closer, Pricer, Rates
 from .deferring import DEFERRED, NOTHING_USED, DeferredHold, JobCloser
 from .document import (
     BUDGET_KEYS,
@@ -281,6 +282,7 @@ __all__ = [
     "BudgetWarning",
     "Busy",
     "By",
+    "CallLeases",
     "CallSink",
     "Change",
     "ChargeWords",
@@ -360,6 +362,7 @@ __all__ = [
     "Policy",
     "PolicyWarner",
     "PolicyWarning",
+    "Pricer",
     "Problem",
     "Rates",
     "Refusal",
@@ -396,6 +399,7 @@ __all__ = [
     "allowance_words",
     "balance_words",
     "begins_at",
+    "call_lease",
     "current_key",
     "end_of",
     "end_of_key",
@@ -436,6 +440,7 @@ __all__ = [
     "read_scope",
     "read_unnamed",
     "refused",
+    "release_of",
     "settle_question",
     "size",
     "tightest",

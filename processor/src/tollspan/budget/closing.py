@@ -37,52 +37,14 @@ class Rates(Protocol):
         ...
 
 
-class Closer:
-    """Turns a closing into an event, exactly once for each call id."""
+class Pricer:
+    """Prices finished calls, and says what their accounts are charged."""
 
-    def __init__(self, rates: Rates, books: Books) -> None:
+    def __init__(self, rates: Rates) -> None:
         self._rates = rates
-        self._books = books
 
-    def post_to(self, books: Books) -> None:
-        """Have other books keep the events of the calls that end from now on."""
-        self._books = books
-
-    def close(self, closing: Closing) -> UsageEvent:
-        """Price, store and settle; durable when it returns, or kept by rescue."""
-        event = self._event(closing)
-        hold = closing.decision.hold
-        try:
-            self._books.post(event, hold)
-        except LedgerError:
-            self._books.rescue(event, hold)
-        except BaseException:
-            # Storing twice changes nothing; an interrupt in the middle may have stored nothing.
-            self._books.rescue(event, hold)
-            raise
-        return event
-
-    async def close_async(self, closing: Closing) -> UsageEvent:
-        """Price, store and settle; what would have to wait is awaited from another thread."""
-        event = self._event(closing)
-        hold = closing.decision.hold
-        try:
-            if not isinstance(self._books.post_now(event, hold), Busy):
-                pass
-            elif not is_asyncio():
-                self._books.post(event, hold)
-            else:
-                await asyncio.shield(asyncio.wrap_future(self._books.post_soon(event, hold)))
-        except LedgerError:
-            self._books.rescue(event, hold)
-        except asyncio.CancelledError:
-            raise  # the writer has it already
-        except BaseException:
-            self._books.rescue(event, hold)
-            raise
-        return event
-
-    def _event(self, closing: Closing) -> UsageEvent:
+    def event(self, closing: Closing) -> UsageEvent:
+        """Return the event of a call that has ended; nothing is stored."""
         call = closing.call
         usage = closing.usage
         decision = closing.decision
@@ -134,3 +96,49 @@ class Closer:
             traceparent=closing.traceparent,
             marks=marks,
         )
+
+
+class Closer(Pricer):
+    """Turns a closing into an event, exactly once for each call id."""
+
+    def __init__(self, rates: Rates, books: Books) -> None:
+        super().__init__(rates)
+        self._books = books
+
+    def post_to(self, books: Books) -> None:
+        """Have other books keep the events of the calls that end from now on."""
+        self._books = books
+
+    def close(self, closing: Closing) -> UsageEvent:
+        """Price, store and settle; durable when it returns, or kept by rescue."""
+        event = self.event(closing)
+        hold = closing.decision.hold
+        try:
+            self._books.post(event, hold)
+        except LedgerError:
+            self._books.rescue(event, hold)
+        except BaseException:
+            # Storing twice changes nothing; an interrupt in the middle may have stored nothing.
+            self._books.rescue(event, hold)
+            raise
+        return event
+
+    async def close_async(self, closing: Closing) -> UsageEvent:
+        """Price, store and settle; what would have to wait is awaited from another thread."""
+        event = self.event(closing)
+        hold = closing.decision.hold
+        try:
+            if not isinstance(self._books.post_now(event, hold), Busy):
+                pass
+            elif not is_asyncio():
+                self._books.post(event, hold)
+            else:
+                await asyncio.shield(asyncio.wrap_future(self._books.post_soon(event, hold)))
+        except LedgerError:
+            self._books.rescue(event, hold)
+        except asyncio.CancelledError:
+            raise  # the writer has it already
+        except BaseException:
+            self._books.rescue(event, hold)
+            raise
+        return event

@@ -120,7 +120,7 @@ class JobCloser(Closer):
 
         It has the call's own id: posted again, by any process of the host, it changes nothing.
         """
-        event = _condensed(deferred.named(self._event(closing)))
+        event = _condensed(deferred.named(self.event(closing)))
         try:
             self._books.post(event, deferred.hold)
         except LedgerError:

@@ -23,6 +23,7 @@ _MOST_TRIES = 3
 # Tokens between two bounds from which the price of one is told, exactly: of any price in the book,
 # so many cost a whole number of nano-USD.
 _FAR_TOKENS = 1_000_000
+_CHANGEABLE = ("instrumentor", "http")
 _Name = tuple[str, str, str, str]
 Prepare = Callable[[Call], Decision | tuple[Hold, Bound, Plan]]
 
@@ -204,8 +205,11 @@ class Fitter:
 
 
 def may_change(call: Call) -> bool:
-    """Say whether what goes out is ours to change: a program's own tool is not, nor a span."""
-    return call.door == "instrumentor" and call.request.provider != TOOL_PROVIDER
+    """Say whether what goes out is ours to change: a program's own tool is not, nor a span.
+
+    Who asks over HTTP is told what to send.
+    """
+    return call.door in _CHANGEABLE and call.request.provider != TOOL_PROVIDER
 
 
 def sharpest_first(refusal: Refusal, budgets: Mapping[str, Budget]) -> Refusal:

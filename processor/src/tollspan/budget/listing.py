@@ -25,6 +25,10 @@ class AccountPage(msgspec.Struct, frozen=True, kw_only=True):
 class ListingAuthority(SharedAuthority, Protocol):
     """A shared authority that can show its accounts."""
 
+    def lasting(self, life_seconds: float) -> ListingAuthority:
+        """Return the same authority, for leases that live so long."""
+        ...
+
     def accounts(self, cursor: str, most: int) -> AccountPage:
         """Show about so many accounts, in an order of its own.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from decimal import Decimal
-from typing import Final
+from typing import Final, Self
 
 from tollspan.usage import Charge, LedgerError, LedgerUnavailableError, new_call_id
 
@@ -68,6 +69,13 @@ class StateAuthority:
         self._new_name = new_name
         self._lock = lock
         self._state = state
+
+    def lasting(self, life_seconds: float) -> Self:
+        """Return the same authority, for leases that live so long."""
+        other = copy(self)
+        other._life = int(life_seconds * _NANO)  # noqa: SLF001 - a copy of this
+        other._life_seconds = life_seconds  # noqa: SLF001 - a copy of this
+        return other
 
     # -- leases --
 

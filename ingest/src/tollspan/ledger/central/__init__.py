@@ -33,6 +33,7 @@ from .deliveries import (
 )
 from .doubts import Doubt
 from .forgetting import AT_ONCE, forget_names
+from .held_calls import HeldCall, HeldCalls, HeldState
 from .measures import GROUPED, UsageSums
 from .notices import NOTICE_KINDS, Notice, NoticeKind, rules_changed
 from .opening import Database
@@ -45,6 +46,7 @@ from .rules import RulesDocument, RulesHead, RulesStore, RulesVersion
 from .sameness import ToldCall
 from .sessions import Sessions
 from .spans import SpanStore, supersede
+from .spent_accounts import MOST_SPENT, SpentAccount, SpentAccounts
 from .storing import EventStore, Stored
 from .summing import UsageReader
 from .tenants import SCOPES, ApiKey, Scope, Tenant, Tenants
@@ -61,6 +63,7 @@ __all__ = [
     "GROUPED",
     "LATE",
     "MOST_SENDERS",
+    "MOST_SPENT",
     "MOST_WEBHOOKS",
     "NAMED",
     "NOTICE_KINDS",
@@ -79,6 +82,9 @@ __all__ = [
     "Doubt",
     "Errand",
     "EventQuery",
+    "HeldCall",
+    "HeldCalls",
+    "HeldState",
     "Notice",
     "NoticeKind",
     "Order",
@@ -96,6 +102,8 @@ __all__ = [
     "Scope",
     "Sender",
     "Sessions",
+    "SpentAccount",
+    "SpentAccounts",
     "Stored",
     "StoredEvent",
     "Tenant",
@@ -136,6 +144,8 @@ class CentralLedger:
         claims: Which process does work that one does at a time.
         webhooks: Who is told of what.
         deliveries: What they are told.
+        held_calls: Calls that asked over HTTP before they were made.
+        spent_accounts: Accounts that hosts are told are used up.
 
     Args:
         where: `sqlite:PATH` or `postgresql://…`.
@@ -164,6 +174,8 @@ class CentralLedger:
         self.claims = Claims(database, clock)
         self.webhooks = Webhooks(database, clock)
         self.deliveries = Deliveries(database, clock)
+        self.held_calls = HeldCalls(database, clock)
+        self.spent_accounts = SpentAccounts(database, clock)
 
     def check(self) -> None:
         """Ask the database for something.

@@ -1,10 +1,11 @@
 """The budget authority over HTTP: each tenant's own accounts and leases, for SDKs of any host."""
 
 from .budget_routes import budget_routes
-from .budget_words import BudgetsAnswer
+from .budget_words import BudgetsAnswer, unit_on_the_wire
 from .budgets import BudgetPage, BudgetQuestion, BudgetRow, look_at_budgets
 from .leases import DESCRIBED as LEASES_DESCRIBED
 from .leases import routes
+from .reading import JSON, problem_of, read_question
 from .standing import Authorities
 
 DESCRIBED = (*LEASES_DESCRIBED, BudgetsAnswer)
@@ -12,11 +13,15 @@ DESCRIBED = (*LEASES_DESCRIBED, BudgetsAnswer)
 
 __all__ = [
     "DESCRIBED",
+    "JSON",
     "Authorities",
     "BudgetPage",
     "BudgetQuestion",
     "BudgetRow",
     "budget_routes",
     "look_at_budgets",
+    "problem_of",
+    "read_question",
     "routes",
+    "unit_on_the_wire",
 ]

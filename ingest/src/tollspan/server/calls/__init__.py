@@ -1,0 +1,44 @@
+"""Calls of programs in any language: they ask before a call, and say afterwards how it went.
+
+Rules, bounds, prices and holds are those of the SDKs' own gate; nothing of that is here.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from tollspan.ledger.central import CentralLedger
+from tollspan.pricing import PriceBook
+from tollspan.server.authority import Authorities
+from tollspan.server.rules import RulesInForce
+from tollspan.server.settings import ServerSettings
+
+from .authorizing import Authorizer
+from .gates import TenantGates
+from .keeping import CallKeeper
+from .routes import DESCRIBED, routes
+from .settling import CallEnds
+
+__all__ = ["DESCRIBED", "CallKeeper", "call_desk"]
+
+
+def call_desk(
+    ledger: CentralLedger,
+    authorities: Authorities,
+    rules: RulesInForce,
+    settings: ServerSettings,
+    book: PriceBook,
+) -> tuple[APIRouter, CallKeeper]:
+    """Return the routes, and what keeps house for them: whoever serves starts and closes it.
+
+    Args:
+        ledger: The books.
+        authorities: Hold the tenants' money.
+        rules: In force for them.
+        settings: The server's.
+        book: By which calls are bounded and priced.
+    """
+    gates = TenantGates(authorities, rules, book, hold_seconds=settings.hold_seconds)
+    authorizer = Authorizer(ledger, gates, hold_seconds=settings.hold_seconds)
+    ends = CallEnds(ledger, authorities, gates, book, settings)
+    return routes(authorizer, ends), CallKeeper(ledger, ends, gates)
