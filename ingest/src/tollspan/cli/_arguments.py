@@ -20,6 +20,7 @@ _NS = 1_000_000_000
 _LATEST_YEAR = 2261  # in 2262 the nanoseconds since 1970 need more than 63 bits
 _MOST = 10**15
 _HIGHEST_PORT = 65_535
+_MOST_MONTHS = 240
 
 
 def moment(text: str) -> int:
@@ -129,6 +130,16 @@ def port(text: str) -> int:
     number = _number(text)
     if number is None or number > _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to {_HIGHEST_PORT:,}")
+    return number
+
+
+def months(text: str) -> int | None:
+    """Read a number of months, 1 or more; None for `all`."""
+    if text == "all":
+        return None
+    number = _number(text)
+    if not number or number > _MOST_MONTHS:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither `all` nor 1 to {_MOST_MONTHS}")
     return number
 
 

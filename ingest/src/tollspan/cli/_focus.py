@@ -13,11 +13,18 @@ from typing import IO
 
 from tollspan.launch import book_in_force, load_prices, settings_in_force
 from tollspan.pricing import PriceBook
-from tollspan.reports import FocusRow, FocusSettings, focus_rows, write_csv, write_parquet
+from tollspan.reports import (
+    FocusRow,
+    FocusSettings,
+    focus_rows,
+    focus_rows_of,
+    write_csv,
+    write_parquet,
+)
 from tollspan.usage import ConfigError
 
 from ._checks import many
-from ._sources import usage_events
+from ._sources import central_costs, usage_events
 
 
 def focus(parsed: argparse.Namespace) -> int:
@@ -43,7 +50,10 @@ def _rows(parsed: argparse.Namespace) -> Iterator[FocusRow]:
         sub_account=parsed.sub_account,
         grain=parsed.by,
     )
-    return focus_rows(usage_events(parsed), load_prices(settings), said, published=published)
+    book = load_prices(settings)
+    if parsed.db is None:
+        return focus_rows(usage_events(parsed), book, said, published=published)
+    return focus_rows_of(central_costs(parsed, book, published), said)
 
 
 class _Rows:

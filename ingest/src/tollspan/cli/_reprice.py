@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tollspan.launch import book_in_force, load_prices, settings_in_force
 from tollspan.pricing import PriceBook, read_overrides
-from tollspan.usage import ConfigError, format_usd
+from tollspan.usage import ConfigError, format_usd, rfc3339
 
 from ._author import author
 from ._central import open_central
@@ -41,7 +41,7 @@ def reprice(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print_json(_as_json(found, book, is_dry=parsed.dry_run))
     else:
-        _print(found, book, is_dry=parsed.dry_run)
+        _print(found, book, parsed.since, is_dry=parsed.dry_run)
     return 0
 
 
@@ -66,7 +66,9 @@ def _tenants(ledger: CentralLedger, said: str | None) -> list[str]:
     return [said]
 
 
-def _print(found: dict[str, Repriced], book: PriceBook, *, is_dry: bool) -> None:
+def _print(
+    found: dict[str, Repriced], book: PriceBook, since_unix_ns: int, *, is_dry: bool
+) -> None:
     rows = [(tenant, row) for tenant, one in found.items() for row in one.rows]
     if rows:
         lines = [_line(tenant, row) for tenant, row in rows]
@@ -86,6 +88,10 @@ def _print(found: dict[str, Repriced], book: PriceBook, *, is_dry: bool) -> None
     calls = sum(one.calls for one in found.values())
     verb = "would cost" if is_dry else "now cost"
     print_line(f"of {many(looked_at, 'call')}, {calls:,} {verb} something else by {book.book_id}")
+    kept_from = max((one.kept_from_unix_ns for one in found.values()), default=0)
+    if since_unix_ns < kept_from:
+        day = rfc3339(kept_from)[:10]
+        print_line(f"calls before {day} keep what they cost: only sums of days are left of them")
     if is_dry:
         print_line("nothing was changed: this was a dry run")
 

@@ -29,6 +29,7 @@ def serve(parsed: argparse.Namespace) -> int:
         authority=parsed.authority,
         host=parsed.host or DEFAULT_HOST,
         port=DEFAULT_PORT if parsed.port is None else parsed.port,
+        keep_months=parsed.keep,
         certificate=parsed.certificate,
         private_key=parsed.private_key,
         private_webhooks=parsed.private_webhooks,

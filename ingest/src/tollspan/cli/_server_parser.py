@@ -32,6 +32,11 @@ def _add_serve(parser: Parser) -> None:
         help="who holds the tenants' money: memory:, sqlite:PATH, redis://… or postgresql://… "
         "(default: beside the database)",
     )  # fmt: skip
+    command.add_argument(
+        "--keep", type=_arguments.months, default=13, metavar="MONTHS",
+        help="for how many whole months, besides the one that runs, every event is kept; sums of "
+        "days stay; `all` keeps every event (default: 13)",
+    )  # fmt: skip
     command.add_argument("--certificate", metavar="FILE", help="for TLS, in PEM")
     command.add_argument("--private-key", metavar="FILE", help="the certificate's, in PEM")
     command.add_argument(

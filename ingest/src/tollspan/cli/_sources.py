@@ -12,7 +12,8 @@ import msgspec
 
 from tollspan.launch import ledger_home_in_force
 from tollspan.ledger import LEDGER_FILE, LedgerReader
-from tollspan.reports import CountedSum
+from tollspan.pricing import PriceBook
+from tollspan.reports import CountedSum, FocusCosts, costs_of, read_kept
 from tollspan.usage import ConfigError, UsageEvent
 
 from ._central import open_central
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 1_000
 _NS: Final = 10**9
+_DAY_NS: Final = 86_400 * _NS
 
 
 def usage_events(parsed: argparse.Namespace) -> Iterator[UsageEvent]:
@@ -85,6 +87,28 @@ def _central_events(parsed: argparse.Namespace) -> Iterator[UsageEvent]:
             call = counted_call(one.fact)
             if call is not None:
                 yield call
+
+
+def central_costs(
+    parsed: argparse.Namespace, book: PriceBook, published: PriceBook | None
+) -> Iterator[FocusCosts]:
+    """Yield costs of a tenant's calls; of those that are gone, what is kept of days.
+
+    Raises:
+        NotKeptError: Hours or single calls are asked for of what is only kept by the day.
+    """
+    with _central(parsed) as ledger:
+        kept_from = ledger.retention.horizon.kept_from_ns
+        if parsed.since < kept_from:
+            before = min(parsed.until or kept_from, kept_from)
+            is_hourly = parsed.by != "day"
+            days = ledger.retention.days(parsed.tenant, parsed.since, before, is_hourly=is_hourly)
+            for kept in days:
+                for group in kept.groups:
+                    yield read_kept(kept.day * _DAY_NS, group.owner, group.parts)
+    later = argparse.Namespace(**{**vars(parsed), "since": max(parsed.since, kept_from)})
+    for event in _central_events(later):
+        yield costs_of(event, book, published)
 
 
 def _central_sums(

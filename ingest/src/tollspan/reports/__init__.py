@@ -5,7 +5,8 @@ Pure functions of events and prices; no network, no database.
 
 from .columns import COLUMNS, FocusRow
 from .exports import PROVIDERS, BilledLine, ExportFormat, read_export
-from .focus import FocusSettings, Grain, focus_rows
+from .focus import FocusCosts, FocusPart, FocusSettings, Grain, costs_of, focus_rows, focus_rows_of
+from .kept_costs import KeptPart, kept_parts, read_kept
 from .meters import (
     MOST_IN_LAGO_BATCH,
     lago_batch,
@@ -27,12 +28,18 @@ __all__ = [
     "CountedSum",
     "Difference",
     "ExportFormat",
+    "FocusCosts",
+    "FocusPart",
     "FocusRow",
     "FocusSettings",
     "Grain",
+    "KeptPart",
     "Part",
     "PartBasis",
+    "costs_of",
     "focus_rows",
+    "focus_rows_of",
+    "kept_parts",
     "lago_batch",
     "lago_event",
     "model_key",
@@ -40,6 +47,7 @@ __all__ = [
     "openmeter_token_events",
     "parts_of",
     "read_export",
+    "read_kept",
     "reconcile",
     "stripe_event",
     "write_csv",

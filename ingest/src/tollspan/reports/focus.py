@@ -6,7 +6,7 @@ The rows' `BilledCost` adds up to the events' cost, to the nano-dollar.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, Inexact
 from typing import Final, Literal
@@ -14,7 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from tollspan.pricing import PriceBook
-from tollspan.usage import PICOUSD_PER_USD, UsageEvent, value_of
+from tollspan.usage import PICOUSD_PER_USD, Attribution, UsageEvent, value_of
 
 from . import names
 from .columns import PRECISION, SCALE, FocusRow
@@ -48,10 +48,16 @@ class FocusSettings(msgspec.Struct, frozen=True, kw_only=True):
     grain: Grain = "day"
 
 
-class _Group(msgspec.Struct, frozen=True):
-    """What rows that are added up share: all but amounts and quantities."""
+class FocusPart(msgspec.Struct, frozen=True, array_like=True):
+    """What a part of a call's cost is for, whoever pays and whenever it was.
 
-    start: datetime
+    Attributes:
+        provider, model, operation, region, tier: Of the call; the model is the one that priced it.
+        unit, basis, price, list_price, row_id: As in `Part`.
+        cost_status, usage_status: Of the event.
+        is_correction: It was posted back.
+    """
+
     provider: str
     model: str
     operation: str
@@ -65,6 +71,30 @@ class _Group(msgspec.Struct, frozen=True):
     cost_status: str
     usage_status: str
     is_correction: bool
+
+
+class FocusCosts(msgspec.Struct, frozen=True, kw_only=True):
+    """Costs of one call, or of many that were summed up, taken apart.
+
+    Attributes:
+        at_unix_ns: When they began; of many any time of their day.
+        owner: Who pays.
+        parts: What for, in how many calls, how many tokens or units, and nano-USD, 0 where nobody
+            knows. What was taken back counts less, and what no call is left of is no row.
+        call_id: The call; None of many.
+    """
+
+    at_unix_ns: int
+    owner: Attribution
+    parts: Sequence[tuple[FocusPart, int, int, int]]
+    call_id: str | None = None
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """What rows that are added up share: all but amounts and quantities."""
+
+    start: datetime
+    part: FocusPart
     customer: str | None
     sub_account: str | None
     tags: tuple[tuple[str, str], ...]
@@ -72,6 +102,7 @@ class _Group(msgspec.Struct, frozen=True):
 
 
 class _Sum(msgspec.Struct):
+    calls: int = 0
     count: int = 0
     cost_nanousd: int = 0
 
@@ -94,19 +125,39 @@ def focus_rows(
     Raises:
         PriceBookError: A part of the book can't be read.
     """
+    return focus_rows_of((costs_of(event, book, published) for event in events), settings)
+
+
+def focus_rows_of(costs: Iterable[FocusCosts], settings: FocusSettings) -> Iterator[FocusRow]:
+    """Yield the rows of costs that were taken apart; as `focus_rows`."""
     sums: dict[_Group, _Sum] = {}
     current: datetime | None = None
-    for event in events:
-        start = _start(event.call.started_at_unix_ns, settings.grain)
+    for one in costs:
+        start = _start(one.at_unix_ns, settings.grain)
         if current is not None and (start != current or settings.grain == "call"):
             yield from _rows(sums, settings)
             sums = {}
         current = start
-        for part in parts_of(event, book, published):
-            found = sums.setdefault(_group(event, part, start, settings), _Sum())
-            found.count += part.count
-            found.cost_nanousd += part.cost_nanousd or 0
+        owned = _owned(one, settings)
+        for part, calls, count, cost_nanousd in one.parts:
+            found = sums.setdefault(_Group(start, part, *owned), _Sum())
+            found.calls += calls
+            found.count += count
+            found.cost_nanousd += cost_nanousd
     yield from _rows(sums, settings)
+
+
+def costs_of(event: UsageEvent, book: PriceBook, published: PriceBook | None = None) -> FocusCosts:
+    """Take an event's cost apart; as `focus_rows`."""
+    return FocusCosts(
+        at_unix_ns=event.call.started_at_unix_ns,
+        owner=event.call.attribution,
+        parts=[
+            (_part_of(event, part), 1, part.count, part.cost_nanousd or 0)
+            for part in parts_of(event, book, published)
+        ],
+        call_id=event.call.id,
+    )
 
 
 def _start(unix_ns: int, grain: Grain) -> datetime:
@@ -115,12 +166,23 @@ def _start(unix_ns: int, grain: Grain) -> datetime:
     return whole_hour.replace(hour=0) if grain == "day" else whole_hour
 
 
-def _group(event: UsageEvent, part: Part, start: datetime, settings: FocusSettings) -> _Group:
-    call, response = event.call, event.outcome.response
-    owner = call.attribution
+def _owned(
+    one: FocusCosts, settings: FocusSettings
+) -> tuple[str | None, str | None, tuple[tuple[str, str], ...], str | None]:
+    """Return the customer, the sub-account, the tags and the call of costs' rows."""
+    owner = one.owner
     said = [(name, value) for name in _TAGGED if (value := value_of(owner, name)) is not None]
-    return _Group(
-        start=start,
+    return (
+        owner.customer,
+        value_of(owner, settings.sub_account),
+        (*said, *((f"tag.{name}", value) for name, value in owner.tags)),
+        one.call_id if settings.grain == "call" else None,
+    )
+
+
+def _part_of(event: UsageEvent, part: Part) -> FocusPart:
+    call, response = event.call, event.outcome.response
+    return FocusPart(
         provider=call.request.provider,
         model=part.model or event.cost.matched_key or response.model or call.request.model,
         operation=call.request.operation,
@@ -134,26 +196,24 @@ def _group(event: UsageEvent, part: Part, start: datetime, settings: FocusSettin
         cost_status=event.cost.status,
         usage_status="unknown" if event.usage is None else event.usage.status,
         is_correction=(part.cost_nanousd or 0) < 0,
-        customer=owner.customer,
-        sub_account=value_of(owner, settings.sub_account),
-        tags=(*said, *((f"tag.{name}", value) for name, value in owner.tags)),
-        call_id=call.id if settings.grain == "call" else None,
     )
 
 
 def _rows(sums: dict[_Group, _Sum], settings: FocusSettings) -> Iterator[FocusRow]:
     for group, found in sums.items():
-        yield _row(group, found, settings)
+        if found.calls:
+            yield _row(group, found, settings)
 
 
 def _row(group: _Group, found: _Sum, settings: FocusSettings) -> FocusRow:
+    part = group.part
     billed = _EXACT.multiply(Decimal(found.cost_nanousd), _NANO)
-    consumed, pricing = _quantities(group.unit, found.count)
-    contracted, contracted_price = _priced(group.unit, group.price, pricing, billed)
-    listed, list_price = _priced(group.unit, group.list_price, pricing, billed)
+    consumed, pricing = _quantities(part.unit, found.count)
+    contracted, contracted_price = _priced(part.unit, part.price, pricing, billed)
+    listed, list_price = _priced(part.unit, part.list_price, pricing, billed)
     month = group.start.replace(day=1, hour=0)
-    provider = names.provider_name(group.provider)
-    is_known = group.basis not in {"unpriced", "unknown"}
+    provider = names.provider_name(part.provider)
+    is_known = part.basis not in {"unpriced", "unknown"}
     length = timedelta(days=1) if settings.grain == "day" else timedelta(hours=1)
     return FocusRow(
         BilledCost=billed,
@@ -163,43 +223,43 @@ def _row(group: _Group, found: _Sum, settings: FocusSettings) -> FocusRow:
         BillingPeriodEnd=(month + timedelta(days=32)).replace(day=1),
         BillingPeriodStart=month,
         ChargeCategory="Usage",
-        ChargeClass="Correction" if group.is_correction else None,
-        ChargeDescription=_description(group, is_known=is_known),
+        ChargeClass="Correction" if part.is_correction else None,
+        ChargeDescription=_description(part, is_known=is_known),
         ChargeFrequency="Usage-Based",
         ChargePeriodEnd=group.start + length,
         ChargePeriodStart=group.start,
         ConsumedQuantity=consumed,
-        ConsumedUnit=None if consumed is None else names.unit_name(group.unit),
+        ConsumedUnit=None if consumed is None else names.unit_name(part.unit),
         ContractedCost=contracted,
         ContractedUnitPrice=contracted_price,
         EffectiveCost=billed,
         InvoiceIssuerName=settings.invoice_issuer or provider,
         ListCost=listed,
         ListUnitPrice=list_price,
-        PricingCategory="Standard" if group.price is not None else None,
+        PricingCategory="Standard" if part.price is not None else None,
         PricingQuantity=pricing,
-        PricingUnit=None if pricing is None else _pricing_unit(group.unit),
+        PricingUnit=None if pricing is None else _pricing_unit(part.unit),
         ProviderName=provider,
-        PublisherName=names.maker_name(group.model) or provider,
-        RegionId=group.region,
-        RegionName=group.region,
+        PublisherName=names.maker_name(part.model) or provider,
+        RegionId=part.region,
+        RegionName=part.region,
         ServiceCategory="AI and Machine Learning",
-        ServiceName=names.service_name(group.provider),
+        ServiceName=names.service_name(part.provider),
         ServiceSubcategory="Generative AI",
-        SkuId=f"{group.provider}/{group.model}/{group.unit}",
-        SkuMeter=names.meter_name(group.unit),
-        SkuPriceDetails=_details(group),
-        SkuPriceId=None if group.row_id is None else f"{group.row_id}#{group.unit}",
+        SkuId=f"{part.provider}/{part.model}/{part.unit}",
+        SkuMeter=names.meter_name(part.unit),
+        SkuPriceDetails=_details(part),
+        SkuPriceId=None if part.row_id is None else f"{part.row_id}#{part.unit}",
         SubAccountId=group.sub_account,
         SubAccountName=group.sub_account,
         Tags=_json(dict(group.tags)),
         x_CallId=group.call_id,
-        x_CostBasis=group.basis,
-        x_CostStatus=group.cost_status,
+        x_CostBasis=part.basis,
+        x_CostStatus=part.cost_status,
         x_CustomerId=group.customer,
-        x_Operation=group.operation,
-        x_TokenType=group.unit,
-        x_UsageStatus=group.usage_status,
+        x_Operation=part.operation,
+        x_TokenType=part.unit,
+        x_UsageStatus=part.usage_status,
     )
 
 
@@ -238,19 +298,19 @@ def _priced(
     return cost, unit_price
 
 
-def _description(group: _Group, *, is_known: bool) -> str:
-    text = f"{group.model}: {names.meter_name(group.unit)}"
-    return text if is_known else f"{text} ({group.basis}: what it cost is not known)"
+def _description(part: FocusPart, *, is_known: bool) -> str:
+    text = f"{part.model}: {names.meter_name(part.unit)}"
+    return text if is_known else f"{text} ({part.basis}: what it cost is not known)"
 
 
-def _details(group: _Group) -> str:
+def _details(part: FocusPart) -> str:
     """Say what the model is, by the names that FOCUS 1.5 plans, as keys of our own until then."""
     said = {
-        "x_ModelDeveloper": names.maker_name(group.model),
-        "x_ModelId": group.model,
-        "x_ModelVersion": names.model_version(group.model),
-        "x_ServiceTier": group.tier,
-        "x_TokenType": group.unit,
+        "x_ModelDeveloper": names.maker_name(part.model),
+        "x_ModelId": part.model,
+        "x_ModelVersion": names.model_version(part.model),
+        "x_ServiceTier": part.tier,
+        "x_TokenType": part.unit,
     }
     return _json({name: value for name, value in said.items() if value is not None})
 

@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tollspan.ledger.central import CentralLedger
-from tollspan.usage import LedgerError, rfc3339
+from tollspan.ledger.central import CentralLedger, Month
+from tollspan.pricing import PriceBook
+from tollspan.reports import KeptPart, kept_parts
+from tollspan.usage import LedgerError, UsageEvent, rfc3339
 
 from .settings import NS_PER_SECOND, ServerSettings
 
@@ -25,6 +27,7 @@ _REST: Final = 4.0  # times as long as a piece took: who stores has most of the 
 _SHORTEST_REST_SECONDS: Final = 0.01
 _SLACK_SECONDS: Final = 86_400
 _STOP_SECONDS: Final = 20.0
+_STILL_TAKEN_NS: Final = 37 * 86_400 * NS_PER_SECOND
 _AHEAD_NS: Final = 31 * 86_400 * NS_PER_SECOND
 
 
@@ -34,6 +37,8 @@ class Housekeeper:
     Args:
         ledger: The books.
         settings: What the server takes, and so what it has to remember.
+        book: The prices by which costs of old events are taken apart; None for those that ship
+            with tollspan.
         every_seconds: How often it looks.
         clock: Tells the time in nanoseconds since the epoch.
     """
@@ -43,11 +48,13 @@ class Housekeeper:
         ledger: CentralLedger,
         settings: ServerSettings,
         *,
+        book: PriceBook | None = None,
         every_seconds: float = _EVERY_SECONDS,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._book = book
         self._every_seconds = every_seconds
         self._clock = clock
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -124,6 +131,22 @@ class Housekeeper:
         yield
         while self._ledger.forget_names(self._clock() - self._remembered_ns):
             yield
+        keep_from = self._keep_from(self._settings.keep_months)
+        while keep_from is not None and self._ledger.retention.step(keep_from, self._take_apart):
+            yield
+
+    def _keep_from(self, months: int | None) -> Month | None:
+        """Return the first month whose events are kept; what may still come in is never older."""
+        if months is None:
+            return None
+        now = self._clock()
+        still_taken = now - max(self._remembered_ns, _STILL_TAKEN_NS)
+        return min(Month.of(now).earlier(months), Month.of(still_taken))
+
+    def _take_apart(self, event: UsageEvent) -> list[KeptPart]:
+        if self._book is None:
+            self._book = PriceBook.load()
+        return kept_parts(event, self._book)
 
     @property
     def _remembered_ns(self) -> int:

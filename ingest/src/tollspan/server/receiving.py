@@ -112,6 +112,11 @@ class Receiver:
 
 
 def _verdict(own: str, stored: Stored) -> EventVerdict:
+    if stored.status == "too_old":
+        return EventVerdict(
+            id=own, status="rejected", reason="too_old",
+            message="events of that time are kept no more",
+        )  # fmt: skip
     if stored.status == "conflict":
         return EventVerdict(
             id=own, status="rejected", reason="conflict",

@@ -26,6 +26,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         certificate, private_key: Files for TLS, in PEM; None behind a proxy that has it.
         oldest_seconds: Events that began longer ago are refused: `too_old`.
         ahead_seconds: Events that begin later than this from now are refused: `in_the_future`.
+        keep_months: How many whole months of events are kept besides the one that runs; of what is
+            older, sums of days. None for all.
         most_events: In one batch.
         most_bytes: Of one request's body, as sent and as unpacked.
         most_rules_bytes: Of a rules' document.
@@ -60,6 +62,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     private_key: str | None = None
     oldest_seconds: int = 35 * 86_400
     ahead_seconds: int = 300
+    keep_months: int | None = 13
     most_events: int = 1_000
     most_bytes: int = 5 << 20
     most_rules_bytes: int = 1 << 20

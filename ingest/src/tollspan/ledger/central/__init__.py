@@ -21,6 +21,7 @@ from .asking import (
 )
 from .audit import EVERY_TENANT, PRICES_CHANGED, Audit, AuditEntry, charges_noted
 from .claims import Claims
+from .day_groups import DayGroup, KeptDay, TakeApart
 from .deliveries import (
     DEAD_AFTER_SECONDS,
     DELIVERY_STATES,
@@ -34,13 +35,15 @@ from .deliveries import (
 from .doubts import Doubt
 from .forgetting import AT_ONCE, forget_names
 from .held_calls import HeldCall, HeldCalls, HeldState
+from .horizon import NotKeptError
 from .measures import GROUPED, UsageSums
 from .notices import NOTICE_KINDS, Notice, NoticeKind, rules_changed
 from .opening import Database
-from .partitions import Partitions
+from .partitions import Month, Partitions
 from .reading import FILTERS, EventQuery, EventReader
 from .receipts import GRAINS_NS, MOST_SENDERS, Receipts, Sender
 from .repricing import Repriced, RepricedRow, RepriceQuery, Repricer
+from .retention import Retention
 from .rows import CALL_KINDS, FROM_SPAN, LATE, SUSPECTED, Place, StoredEvent, counted_call
 from .rules import RulesDocument, RulesHead, RulesStore, RulesVersion
 from .sameness import ToldCall
@@ -76,6 +79,7 @@ __all__ = [
     "Bucket",
     "CentralLedger",
     "Claims",
+    "DayGroup",
     "Deliveries",
     "Delivery",
     "DeliveryState",
@@ -85,6 +89,9 @@ __all__ = [
     "HeldCall",
     "HeldCalls",
     "HeldState",
+    "KeptDay",
+    "Month",
+    "NotKeptError",
     "Notice",
     "NoticeKind",
     "Order",
@@ -95,6 +102,7 @@ __all__ = [
     "Repriced",
     "RepricedRow",
     "Repricer",
+    "Retention",
     "RulesDocument",
     "RulesHead",
     "RulesStore",
@@ -106,6 +114,7 @@ __all__ = [
     "SpentAccounts",
     "Stored",
     "StoredEvent",
+    "TakeApart",
     "Tenant",
     "Tenants",
     "ToldCall",
@@ -141,6 +150,7 @@ class CentralLedger:
         rules: The tenants' rules, with their history.
         audit: Who changed what.
         partitions: The tables of months, on PostgreSQL.
+        retention: What is kept of old events.
         claims: Which process does work that one does at a time.
         webhooks: Who is told of what.
         deliveries: What they are told.
@@ -171,6 +181,7 @@ class CentralLedger:
         self.rules = RulesStore(database, clock)
         self.audit = Audit(database, clock)
         self.partitions = Partitions(database)
+        self.retention = Retention(database, self.partitions, clock)
         self.claims = Claims(database, clock)
         self.webhooks = Webhooks(database, clock)
         self.deliveries = Deliveries(database, clock)

@@ -22,13 +22,19 @@ from tollspan.usage import (
 from .bulk import find_pairs, find_rows, insert_rows
 from .candidates import answer_key, call_key, likeness_key
 from .naming import Names, id_key
-from .rows import FROM_SPAN, USAGE, Place, StoredEvent, counted_call, stored_event
+from .rows import (
+    FROM_SPAN,
+    REPRICED,
+    SUPERSEDED,
+    USAGE,
+    Place,
+    StoredEvent,
+    counted_call,
+    stored_event,
+)
 from .sameness import Sighting, ToldCall, own_sighting
 from .tables import EVENT_KEYS, EVENTS, SIGHTINGS
 
-SUPERSEDED: Final = "superseded"
-REPRICED: Final = "repriced"
-"""Why an event was taken back: another tells its call better; it was priced anew."""
 _SLACK_NS: Final = 2_000_000
 _AT_ONCE: Final = 400
 _OR_MOVE: Final = (

@@ -8,7 +8,7 @@ import msgspec
 
 from tollspan.usage import TOKEN_BUCKETS, DecisionEvent, Entry, Repricing, Reversal, UsageEvent
 
-from .rows import LATE, SUSPECTED
+from .rows import LATE, REPRICED, SUSPECTED
 
 GROUPED: Final = (
     "customer", "model", "provider", "operation", "feature", "agent", "team", "project", "service",
@@ -23,10 +23,10 @@ COUNTS: Final = (
 RARE: Final = ("late_nanousd", "suspected_nanousd", "taken_back", "taken_back_nanousd")
 MEASURES: Final = (*COUNTS, *TOKEN_BUCKETS, *RARE)
 """What is summed, in the order of a roll-up's columns; see `UsageSums`."""
-_PLACES: Final = {name: place for place, name in enumerate(MEASURES)}
-_CALLS: Final = _PLACES["calls"]
-_COST: Final = _PLACES["cost_nanousd"]
-_TOKENS: Final = tuple((name, _PLACES[name]) for name in TOKEN_BUCKETS)
+PLACES: Final = {name: place for place, name in enumerate(MEASURES)}
+_CALLS: Final = PLACES["calls"]
+_COST: Final = PLACES["cost_nanousd"]
+_TOKENS: Final = tuple((name, PLACES[name]) for name in TOKEN_BUCKETS)
 _MARKED: Final = (
     (LATE, "late", "late_nanousd"), (SUSPECTED, "suspected_duplicates", "suspected_nanousd"),
 )  # fmt: skip
@@ -80,18 +80,21 @@ def measured(fact: Entry, marks: tuple[str, ...]) -> Measured:
         return _measured_reversal(fact, marks)
     if isinstance(fact, DecisionEvent) and fact.decision.action == "deny":
         bound = fact.decision.bound_nanousd
-        found = [(_PLACES["denied"], 1)]
-        return [*found, (_PLACES["denied_nanousd"], bound)] if bound else found
+        found = [(PLACES["denied"], 1)]
+        return [*found, (PLACES["denied_nanousd"], bound)] if bound else found
     return []
 
 
 def _measured_reversal(reversal: Reversal, marks: tuple[str, ...]) -> Measured:
     event = reversal.event
+    less = [(place, -amount) for place, amount in _measured_call(event, marks)]
+    if reversal.reason == REPRICED:  # the same call goes on to count
+        return less
     calls = 1 if event.folded is None else event.folded.calls
     return [
-        *((place, -amount) for place, amount in _measured_call(event, marks)),
-        (_PLACES["taken_back"], calls),
-        (_PLACES["taken_back_nanousd"], event.cost.amount_nanousd or 0),
+        *less,
+        (PLACES["taken_back"], calls),
+        (PLACES["taken_back_nanousd"], event.cost.amount_nanousd or 0),
     ]
 
 
@@ -101,19 +104,19 @@ def _measured_call(event: UsageEvent, marks: tuple[str, ...]) -> Measured:
     amount = cost.amount_nanousd or 0
     found: Measured = [(_CALLS, calls), (_COST, amount)]
     if folded is not None:
-        found.append((_PLACES["denied"], folded.denied))
+        found.append((PLACES["denied"], folded.denied))
     if cost.status in {"unpriced", "partial"}:
-        found.append((_PLACES["unpriced"], calls))
+        found.append((PLACES["unpriced"], calls))
     if usage is not None:
         if usage.status == "estimated":
-            found += [(_PLACES["estimated"], calls), (_PLACES["estimated_nanousd"], amount)]
+            found += [(PLACES["estimated"], calls), (PLACES["estimated_nanousd"], amount)]
         elif usage.status == "unknown":
-            found.append((_PLACES["unknown"], calls))
+            found.append((PLACES["unknown"], calls))
         found += [(place, count) for name, place in _TOKENS if (count := getattr(usage, name))]
     if marks:
         for mark, name, money in _MARKED:
             if mark in marks:
-                found += [(_PLACES[name], calls), (_PLACES[money], amount)]
+                found += [(PLACES[name], calls), (PLACES[money], amount)]
     return found
 
 

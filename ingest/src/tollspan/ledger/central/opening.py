@@ -23,6 +23,7 @@ _POSTGRESQL: Final = ("postgresql://", "postgres://")
 _WAIT_SECONDS: Final = 8.0
 """For a lock or a connection: less than clients wait for an answer, so that they hear why."""
 _PRAGMAS: Final = (
+    "PRAGMA auto_vacuum = INCREMENTAL",  # of a file that is new: see `retention`
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # who sent an event forgets it when we say that we have it
     "PRAGMA foreign_keys = ON",

@@ -51,6 +51,16 @@ class Month(msgspec.Struct, frozen=True, order=True):
         """The month after it."""
         return Month(self.year + self.number // 12, self.number % 12 + 1)
 
+    def earlier(self, months: int) -> Month:
+        """Return the month so many months before."""
+        year, number = divmod(self.year * 12 + self.number - 1 - months, 12)
+        return Month(year, number + 1)
+
+    @property
+    def name(self) -> str:
+        """Its name for people, `2026-11` say."""
+        return f"{self.year:04d}-{self.number:02d}"
+
     @property
     def start_ns(self) -> int:
         """When it begins, in nanoseconds since the epoch."""

@@ -26,11 +26,12 @@ from tollspan.usage import (
 
 from .asking import TooMuchError
 from .audit import note
-from .keeping import REPRICED, hold_tenant
+from .horizon import horizon_of
+from .keeping import hold_tenant
 from .opening import Database
 from .reading import EventQuery, EventReader
 from .rollups import roll_up
-from .rows import CALL_KINDS, Place, StoredEvent, counted_call, row_of
+from .rows import CALL_KINDS, REPRICED, Place, StoredEvent, counted_call, row_of
 from .tables import EVENTS
 
 MOST_NANOUSD: Final = 10**16
@@ -82,10 +83,13 @@ class Repriced(msgspec.Struct, kw_only=True):
 
     Attributes:
         looked_at: Calls that were priced.
+        kept_from_unix_ns: Where the events begin, nanoseconds since the epoch: what was before has
+            the cost that it has.
         rows: By day and model, where anything is to be said.
     """
 
     looked_at: int = 0
+    kept_from_unix_ns: int = 0
     rows: list[RepricedRow] = []
 
     @property
@@ -148,6 +152,10 @@ class Repricer:
             LedgerUnavailableError: The database does not answer.
         """
         run = _Run(author, self._clock(), book)
+        with self._database.reading() as connection:
+            run.kept_from_ns = horizon_of(connection).closed_before_ns
+        since = max(query.since_unix_ns, run.kept_from_ns)
+        query = msgspec.structs.replace(query, since_unix_ns=since)
         for page in self._pages(tenant, query, run):
             began = time.monotonic()
             corrections = [one for stored in page if (one := run.correction(stored)) is not None]
@@ -186,7 +194,10 @@ class Repricer:
         with self._database.writing() as connection:
             hold_tenant(connection, tenant, alone=True)
             taken = _taken_back(connection, tenant, [one.place for one in corrections])
-            left = [one for one in corrections if one.place not in taken]
+            kept_from = horizon_of(connection).closed_before_ns
+            left = [
+                one for one in corrections if one.place not in taken and one.place[0] >= kept_from
+            ]
             if not left:
                 return []
             if not run.is_begun:
@@ -209,6 +220,7 @@ class _Run:
     def __init__(self, author: str, at_unix_ns: int, book: PriceBook) -> None:
         self.at_unix_ns = at_unix_ns
         self.is_begun = False
+        self.kept_from_ns = 0
         self._author = author
         self._book = book
         self._looked_at = 0
@@ -266,7 +278,7 @@ class _Run:
     def result(self) -> Repriced:
         """Return what was found, by day and model."""
         rows = [self._rows[key] for key in sorted(self._rows)]
-        return Repriced(looked_at=self._looked_at, rows=rows)
+        return Repriced(looked_at=self._looked_at, kept_from_unix_ns=self.kept_from_ns, rows=rows)
 
     def _row(self, event: UsageEvent) -> RepricedRow:
         call = event.call

@@ -30,6 +30,9 @@ LATE: Final = "late"
 SUSPECTED: Final = "suspected_duplicate"
 """How the server marks events: that only a span tells of; that came long after they began; that may
 be counted already."""
+SUPERSEDED: Final = "superseded"
+REPRICED: Final = "repriced"
+"""Why an event was taken back: another tells its call better; it was priced anew."""
 REVERSAL: Final = "reversal"
 REPRICING: Final = "repricing"
 CALL_KINDS: Final = (USAGE, REPRICING)
@@ -84,8 +87,8 @@ def row_of(tenant: str, fact: Entry, received_ns: int, marks: tuple[str, ...]) -
     row["model"] = request.model
     row["operation"] = request.operation
     if isinstance(fact, DecisionEvent):
-        return {**row, "kind": DECISION, "outcome": "denied" if fact.warning is None else "warned"}
-    return {**row, **_costs(fact), "kind": USAGE, "outcome": fact.outcome.status}
+        return {**row, "kind": DECISION, "outcome": outcome_of(fact)}
+    return {**row, **_costs(fact), "kind": USAGE, "outcome": outcome_of(fact)}
 
 
 def _reversed(reversal: Reversal) -> dict[str, object]:
@@ -111,6 +114,13 @@ def _costs(event: UsageEvent) -> dict[str, object]:
 def of_call(entry: Entry) -> Fact:
     """Return the event of whose call an entry is: of a reversal, what it takes back."""
     return entry.event if isinstance(entry, Reversal | Repricing) else entry
+
+
+def outcome_of(fact: UsageEvent | DecisionEvent) -> str:
+    """Return how a call ended, as reports name it."""
+    if isinstance(fact, UsageEvent):
+        return fact.outcome.status
+    return "denied" if fact.warning is None else "warned"
 
 
 def counted_call(entry: Entry) -> UsageEvent | None:

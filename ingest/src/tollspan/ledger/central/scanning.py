@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, select
 
-from tollspan.usage import Adjustment, Entry, UsageEvent, decode_entry, event_time, value_of
+from tollspan.usage import Adjustment, Entry, decode_entry, event_time, value_of
 
 from .asking import OUTCOME, Bucket, TooMuchError, UsageQuery
-from .measures import MEASURES, OF_REQUESTS, measured, quantities_of
+from .day_groups import DAY_NS, KeptDay, kept_places, read_day
+from .horizon import horizon_of
+from .measures import MEASURES, OF_REQUESTS, PLACES, measured, quantities_of
 from .rollups import HOUR_NS, HOURS_PER_DAY
-from .rows import CALL_KINDS, DECISION, REVERSAL, of_call
+from .rows import CALL_KINDS, DECISION, REVERSAL, of_call, outcome_of
 from .tables import EVENTS
 
 MOST_EVENTS: Final = 1_000_000
@@ -76,9 +78,7 @@ def dimension_of(entry: Entry, name: str) -> str | None:
     if isinstance(fact, Adjustment):
         return None
     if name == OUTCOME:
-        if isinstance(fact, UsageEvent):
-            return fact.outcome.status
-        return "denied" if fact.warning is None else "warned"
+        return outcome_of(fact)
     if name in OF_REQUESTS:
         said: str = getattr(fact.call.request, name)
         return said or None
@@ -103,9 +103,23 @@ def scan(
 
     Raises:
         TooMuchError: There are too many events or groups.
+        NotKeptError: The events are gone, and what is kept of them does not say this.
     """
     left = MOST_EVENTS
-    for span in spans:
+    kept_from = horizon_of(connection).kept_from_ns
+    for whole in spans:
+        if whole[0] < kept_from:
+            before = whole[0], min(kept_from, whole[1] or kept_from)
+            is_hourly = query.bucket == "hour"
+            for place in kept_places(connection, tenant, before, is_hourly=is_hourly):
+                kept = read_day(connection, tenant, place)
+                left -= len(kept.groups)
+                if left < 0:
+                    raise _too_much()
+                _add_day(kept, query, into)
+        span = max(whole[0], kept_from), whole[1]
+        if span[1] is not None and span[1] <= span[0]:
+            continue
         found = connection.execution_options(yield_per=_AT_ONCE).execute(
             _events(tenant, query, span)
         )
@@ -113,11 +127,29 @@ def scan(
             left -= 1
             if left < 0:
                 found.close()
-                raise TooMuchError(
-                    f"this needs more than {MOST_EVENTS:,} events to be read: "
-                    "ask for a shorter time"
-                )
+                raise _too_much()
             _add(decode_entry(bytes(body)), tuple(marks.split()), query, into)
+
+
+def _too_much() -> TooMuchError:
+    return TooMuchError(
+        f"this needs more than {MOST_EVENTS:,} events to be read: ask for a shorter time"
+    )
+
+
+def _add_day(kept: KeptDay, query: UsageQuery, into: Totals) -> None:
+    """Add what is kept of a day's events."""
+    at = bucket_start(kept.day * DAY_NS, query.bucket)
+    for group in kept.groups:
+        is_wanted = all(group.value_of(name) == value for name, value in query.where.items())
+        if not group.amounts or not is_wanted:
+            continue
+        place = at, tuple([group.value_of(name) for name in query.group_by])
+        sums = into.of(place)
+        for name, amount in group.amounts.items():
+            sums[PLACES[name]] += amount
+        for unit, count in group.quantities.items():
+            into.add_quantity(place, unit, count)
 
 
 def _events(

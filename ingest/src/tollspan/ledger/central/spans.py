@@ -11,6 +11,7 @@ from tollspan.usage import Entry, Fact, UsageEvent
 
 from .bulk import insert_rows
 from .candidates import Candidates
+from .horizon import NEVER_CLOSED_NS, horizon_of
 from .keeping import (
     find_own_by_key,
     find_own_near,
@@ -68,10 +69,27 @@ class SpanStore:
     def _store(self, tenant: str, told: Sequence[ToldCall]) -> list[Stored]:
         with self._database.writing() as connection:
             hold_tenant(connection, tenant, alone=True)
-            batch = _Batch(connection, tenant, self._clock())
-            stored = batch.take_all(told)
+            now = self._clock()
+            kept = _those_kept(connection, told, now)
+            batch = _Batch(connection, tenant, now)
+            stored = batch.take_all(kept)
             batch.write()
-        return stored
+        if len(kept) == len(told):
+            return stored
+        of_kept = dict(zip(map(id, kept), stored, strict=True))
+        return [
+            of_kept.get(id(one)) or Stored(status="too_old", of=one.event.call.id) for one in told
+        ]
+
+
+def _those_kept(
+    connection: Connection, told: Sequence[ToldCall], now_ns: int
+) -> Sequence[ToldCall]:
+    """Return the calls that are not older than all that is kept."""
+    if all(now_ns - one.event.call.started_at_unix_ns < NEVER_CLOSED_NS for one in told):
+        return told
+    closed = horizon_of(connection).closed_before_ns
+    return [one for one in told if one.event.call.started_at_unix_ns >= closed]
 
 
 def supersede(

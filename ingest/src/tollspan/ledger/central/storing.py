@@ -15,6 +15,7 @@ from tollspan.usage import Entry, Fact, LedgerError, Reversal, event_time
 
 from .audit import note_adjustments
 from .deliveries import put_down
+from .horizon import NEVER_CLOSED_NS, horizon_of
 from .keeping import hold_tenant
 from .naming import Names, names_of
 from .notices import notices_of
@@ -35,12 +36,13 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: `accepted`: stored; `duplicate`: it was there already, and says the same;
-            `conflict`: an event of its id says something else, and stays.
+            `conflict`: an event of its id says something else, and stays; `too_old`: events of
+            its time are kept no more.
         of: The event that was there; its own id if it was stored.
         marks: What was noted with it.
     """
 
-    status: Literal["accepted", "duplicate", "conflict"]
+    status: Literal["accepted", "duplicate", "conflict", "too_old"]
     of: str
     marks: tuple[str, ...] = ()
 
@@ -120,7 +122,8 @@ class EventStore:
             one.became = None
         with self._database.writing() as connection:
             hold_tenant(connection, tenant)
-            new = self._those_with_new_ids(connection, arrivals)
+            new = _those_kept(connection, arrivals, now)
+            new = self._those_with_new_ids(connection, new)
             new = self._those_with_new_answers(connection, new)
             self._claim(connection, [(one, one.names.span) for one in new])
             if new:
@@ -233,6 +236,19 @@ class EventStore:
         connection.execute(
             update(EVENT_KEYS).where(EVENT_KEYS.c.key == key).values(event_id=event_id)
         )
+
+
+def _those_kept(
+    connection: Connection, arrivals: Sequence[_Arrival], now_ns: int
+) -> Sequence[_Arrival]:
+    """Tell what is older than all that is kept that it is; return the others."""
+    if all(now_ns - event_time(one.fact) < NEVER_CLOSED_NS for one in arrivals):
+        return arrivals
+    closed = horizon_of(connection).closed_before_ns
+    for one in arrivals:
+        if event_time(one.fact) < closed:
+            one.became = Stored(status="too_old", of=one.names.event_id)
+    return [one for one in arrivals if one.became is None]
 
 
 def patiently(

@@ -24,6 +24,7 @@ from .sent import BodyError, BodyTooLargeError, SentSpan, SpanError
 
 _MOST_SAID: Final = 5
 _REASONS: Final = frozenset(("wrong_tenant", "too_old", "in_the_future"))
+_TOO_OLD: Final = "too_old: calls of that time are kept no more"
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +93,10 @@ class SpanReceiver:
             for one, became in zip(told, stored, strict=True)
             if became.status == "accepted"
         ]
+        too_old = [_TOO_OLD for became in stored if became.status == "too_old"]
+        wrong += too_old
         self._tally.note(
-            who.tenant, who.key_id, new, duplicates=len(told) - len(new),
+            who.tenant, who.key_id, new, duplicates=len(told) - len(new) - len(too_old),
             rejected=Counter(_reason(one) for one in wrong),
         )  # fmt: skip
         return Taken(rejected=len(wrong), message=_message(wrong))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Annotated, Any, Final
 
+import msgspec
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -15,17 +16,27 @@ from tollspan.ledger.central import (
     CALL_KINDS,
     CentralLedger,
     EventQuery,
-    StoredEvent,
+    NotKeptError,
     counted_call,
 )
 from tollspan.pricing import PriceBook
-from tollspan.reports import FocusRow, FocusSettings, Grain, focus_rows, write_csv
+from tollspan.reports import (
+    FocusCosts,
+    FocusRow,
+    FocusSettings,
+    Grain,
+    costs_of,
+    focus_rows_of,
+    read_kept,
+    write_csv,
+)
 from tollspan.server.principals import Principal, require
-from tollspan.server.problems import documented
+from tollspan.server.problems import ProblemError, documented
 from tollspan.server.questions import nanoseconds
-from tollspan.usage import DIMENSIONS, UsageEvent
+from tollspan.usage import DIMENSIONS
 
 _AT_ONCE: Final = 1_000
+_DAY_NS: Final = 86_400 * 10**9
 _ROWS_AT_ONCE: Final = 500
 _TEXT: Final[dict[str, Any]] = {"schema": {"type": "string"}}
 _CSV: Final = "text/csv; charset=utf-8"
@@ -87,10 +98,12 @@ def focus_routes(ledger: CentralLedger, book: PriceBook) -> APIRouter:
             is_only_counted=True,
             most=_AT_ONCE,
         )
-        found = _calls(ledger.reader.all(who.tenant, query))
-        first = list(islice(found, 1))  # so that a fault is an answer, not a cut
-        events = chain(first, found)
-        rows = focus_rows(events, book, asked.settings(who.tenant))
+        found = costs(ledger, who.tenant, query, book, is_hourly=asked.by != "day")
+        try:
+            first = list(islice(found, 1))  # so that a fault is an answer, not a cut
+        except NotKeptError as error:
+            raise ProblemError(400, str(error), type="not_kept") from None
+        rows = focus_rows_of(chain(first, found), asked.settings(who.tenant))
         return StreamingResponse(
             _written(rows),
             media_type=_CSV,
@@ -100,8 +113,26 @@ def focus_routes(ledger: CentralLedger, book: PriceBook) -> APIRouter:
     return router
 
 
-def _calls(stored: Iterable[StoredEvent]) -> Iterator[UsageEvent]:
-    return (call for one in stored if (call := counted_call(one.fact)) is not None)
+def costs(
+    ledger: CentralLedger, tenant: str, query: EventQuery, book: PriceBook, *, is_hourly: bool
+) -> Iterator[FocusCosts]:
+    """Yield costs of the calls of a span of time: of those that are gone, what is kept of days.
+
+    Raises:
+        NotKeptError: Hours or single calls are asked for of what is only kept by the day.
+    """
+    since, until = query.since_unix_ns or 0, query.until_unix_ns
+    kept_from = ledger.retention.horizon.kept_from_ns
+    if since < kept_from:
+        before = kept_from if until is None else min(until, kept_from)
+        for kept in ledger.retention.days(tenant, since, before, is_hourly=is_hourly):
+            for group in kept.groups:
+                yield read_kept(kept.day * _DAY_NS, group.owner, group.parts)
+        query = msgspec.structs.replace(query, since_unix_ns=kept_from)
+    for one in ledger.reader.all(tenant, query):
+        call = counted_call(one.fact)
+        if call is not None:
+            yield costs_of(call, book)
 
 
 def _written(rows: Iterable[FocusRow]) -> Iterator[bytes]:

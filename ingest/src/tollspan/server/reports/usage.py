@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field
 from tollspan.ledger.central import (
     NAMED,
     CentralLedger,
+    NotKeptError,
     TooMuchError,
     UsageQuery,
     UsageRow,
@@ -127,7 +128,8 @@ def usage_routes(ledger: CentralLedger) -> APIRouter:
         try:
             page = ledger.usage.usage(who.tenant, query)
         except TooMuchError as error:
-            raise ProblemError(400, str(error), type="too_much") from None
+            kind = "not_kept" if isinstance(error, NotKeptError) else "too_much"
+            raise ProblemError(400, str(error), type=kind) from None
         following = None if page.is_last else write_cursor(f"{query.skip + len(page.rows)}")
         body = {"rows": [_row(query, one) for one in page.rows], "next": following}
         return Response(msgspec.json.encode(body), media_type=_JSON)
