@@ -203,7 +203,8 @@ class Retention:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
             if free * 10 <= pages:  # new events will need so much
                 return False
-            connection.exec_driver_sql(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").all()
+            for _ in range(_PAGES_AT_ONCE):  # Python's driver does one page of a statement
+                connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
             left = connection.exec_driver_sql("PRAGMA freelist_count").scalar() or 0
         return left < free
 
