@@ -42,9 +42,11 @@ from tollspan.ledger.central import (
 )
 from tollspan.reports import FocusSettings, focus_rows_of, kept_parts
 from tollspan.server.housekeeping import Housekeeper
+from tollspan.server.principals import Principal
 from tollspan.server.receiving import Receiver
 from tollspan.server.reports.focus import costs
 from tollspan.server.settings import ServerSettings
+from tollspan.server.tally import Tally
 from tollspan.usage import (
     Attribution,
     Call,
@@ -233,8 +235,9 @@ def test_what_began_before_is_refused_and_what_is_sent_again_is_known(
     spans = [moved(told(7, trace=9)), moved(told(8, trace=9), MUCH_LATER)]
     assert [one.status for one in books.spans.store("acme", spans)] == ["too_old", "accepted"]
     assert sums(books) != before
-    receiver = Receiver(books, ServerSettings(database="", oldest_seconds=10**9), clock)
-    (said,) = receiver.take("acme", [old])
+    taking = ServerSettings(database="", oldest_seconds=10**9)
+    receiver = Receiver(books, taking, Tally(books, clock), clock)
+    (said,) = receiver.take(Principal(key_id="k", tenant="acme", scopes=("ingest",)), [old])
     assert (said.status, said.reason) == ("rejected", "too_old")
     found = books.repricer.reprice("acme", RepriceQuery(since_unix_ns=0), CHEAP, "ann")
     assert found.kept_from_unix_ns == DECEMBER.start_ns
