@@ -104,9 +104,11 @@ OLDEST: Final = "integration/test_oldest_sdks.py"
 TESTS: Final = (
     _tests("e2e", warm_minutes=10.5, fresh_minutes=11.5),
     _tests("integration", but=OLDEST, warm_minutes=12, fresh_minutes=12.5),
-    _tests("contract", warm_minutes=5, fresh_minutes=6.5),
+    _tests("contract", warm_minutes=6.5, fresh_minutes=7),
     _tests("oldest", tier=OLDEST, warm_minutes=4, fresh_minutes=6),
     _tests("simulation", warm_minutes=3, fresh_minutes=5),
+    # On a fresh machine the Collector is built first.
+    _tests("collector", warm_minutes=3, fresh_minutes=15),
     _tests("unit", warm_minutes=2.5, fresh_minutes=4),
     _tests("typing", warm_minutes=0.5, fresh_minutes=1.5),
     Stage(
@@ -120,8 +122,9 @@ TESTS: Final = (
     ),
 )
 LANES: Final = 2
-TOTAL_WARM_MINUTES: Final = 28.0
-TOTAL_FRESH_MINUTES: Final = 45.0
+# Of the limits; what a run takes is less: 20 and 35 minutes, last.
+TOTAL_WARM_MINUTES: Final = 30.0
+TOTAL_FRESH_MINUTES: Final = 55.0
 # `make prove` is not in the table: it takes hours by design.
 PROVE: Final = _check(
     "prove",

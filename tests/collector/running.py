@@ -1,0 +1,166 @@
+"""A real Collector with the project's configurations, and what stands around it, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+import go_programs
+from environment import ROOT
+from tests.services import Server, free_port
+from tollspan.ledger.central import CentralLedger
+
+CONFIGURATIONS = ROOT / "collector-config"
+COMMAND = str(Path(sys.executable).with_name("tollspan"))
+# What the configurations need to be told; each Collector says what is true for it.
+NOBODY = "127.0.0.1:9"
+UNSAID: Mapping[str, str] = {
+    "TOLLSPAN_ENDPOINT": f"http://{NOBODY}",
+    "TOLLSPAN_API_KEY": "none",
+    "TRACES_ENDPOINT": NOBODY,
+    "GATEWAY_PEERS": f"[{NOBODY}]",
+    "KAFKA_BROKERS": f"[{NOBODY}]",
+    "CLICKHOUSE_ENDPOINT": f"tcp://{NOBODY}",
+    "CLICKHOUSE_PASSWORD": "none",
+}
+
+
+class Process(Server):
+    """A program with settings in its environment.
+
+    Attributes:
+        environ: The settings; read at each start.
+    """
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        super().__init__(folder)
+        self.environ = dict(environ)
+
+    def command(self) -> list[str]:
+        words = self.words()  # which may say more in the environment
+        said = [f"{name}={value}" for name, value in self.environ.items()]
+        return ["env", "-i", f"PATH={os.defpath}", f"HOME={self.folder}", *said, *words]
+
+    def words(self) -> list[str]:
+        """Return the program and its arguments."""
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(self.health, timeout=2) as answer:
+            return int(answer.status) == 200
+        return False
+
+    @property
+    def health(self) -> str:
+        """What answers 200 once it is up."""
+        raise NotImplementedError
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+class Collector(Process):
+    """The Collector, with `calls.yaml` and others.
+
+    Attributes:
+        names: The other configurations, `("agent",)`.
+    """
+
+    def __init__(self, folder: Path, *names: str, **environ: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder, {**UNSAID, "QUEUE_FOLDER": str(folder / "queue"), **environ})
+        self.names = names
+        for name in ("GRPC_PORT", "HEALTH_PORT", "METRICS_PORT", "PEERS_PORT"):
+            self.environ.setdefault(name, str(free_port()))
+
+    def words(self) -> list[str]:
+        return [str(go_programs.ensure(go_programs.collector())), *self.configurations()]
+
+    def configurations(self) -> list[str]:
+        """Return the words of its command line that name its configurations."""
+        self.environ["HTTP_PORT"] = str(self.port)
+        files = [CONFIGURATIONS / f"{name}.yaml" for name in ("calls", *self.names)]
+        return [word for file in files for word in ("--config", str(file))]
+
+    @property
+    def health(self) -> str:
+        return f"http://127.0.0.1:{self.environ['HEALTH_PORT']}/"
+
+    @property
+    def said(self) -> str:
+        """Its log."""
+        return (self.folder / "log").read_text("utf-8", "replace")
+
+
+class IngestServer(Process):
+    """`tollspan serve` over SQLite in its folder.
+
+    Attributes:
+        key: Of the tenant `acme`, which may send and read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder, {"TOLLSPAN_HOME": str(folder)})
+        self._database = f"sqlite:{folder / 'server.db'}"
+        with contextlib.closing(CentralLedger(self._database)) as ledger:
+            ledger.tenants.create("acme", actor="test")
+            _, self.key = ledger.tenants.create_key("acme", ("ingest", "read"), actor="test")
+
+    def words(self) -> list[str]:
+        return [COMMAND, "serve", "--port", str(self.port), "--db", self._database]
+
+    @property
+    def health(self) -> str:
+        return f"{self.url}/healthz"
+
+    def usage(self, **asked: str) -> list[dict[str, Any]]:
+        """Return the rows that `/v1/usage` answers."""
+        answer = requests.get(
+            f"{self.url}/v1/usage",
+            params=asked,
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=30,
+        )
+        assert answer.status_code == 200, answer.text
+        rows: list[dict[str, Any]] = answer.json()["rows"]
+        return rows
+
+    def sums(self) -> tuple[int, int]:
+        """Return how many calls it has, and what they cost in nano-USD."""
+        rows = self.usage()
+        return sum(row["calls"] for row in rows), sum(int(row["cost_nanousd"]) for row in rows)
+
+
+@contextlib.contextmanager
+def started(*servers: Server) -> Iterator[None]:
+    """Start servers, in order; end them in the other one."""
+    with contextlib.ExitStack() as stack:
+        for server in servers:
+            stack.callback(server.kill)
+            server.start()
+        yield
+
+
+@contextlib.contextmanager
+def tracing(endpoint: str, service: str = "app") -> Iterator[TracerProvider]:
+    """Give a tracer provider whose spans go to a Collector as programs send them, over HTTP."""
+    provider = TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False)
+    exporter = OTLPSpanExporter(f"{endpoint}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=100))
+    try:
+        yield provider
+    finally:
+        provider.shutdown()
