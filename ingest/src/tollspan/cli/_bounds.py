@@ -36,6 +36,10 @@ def add_bounds(command: Parser) -> None:
         "believed, or * (default: 127.0.0.1,::1)",
     )  # fmt: skip
     command.add_argument(
+        "--open-metrics", action="store_true",
+        help="let anybody ask for /metrics, without a key",
+    )  # fmt: skip
+    command.add_argument(
         "--oldest-days", type=_arguments.positive, metavar="N",
         help="refuse events that began longer ago (default: 35)",
     )  # fmt: skip
@@ -54,6 +58,7 @@ def bounds(parsed: argparse.Namespace) -> dict[str, Any]:
         "most_requests": parsed.most_requests,
         "most_connections": parsed.most_connections,
         "forwarded_allow_ips": parsed.forwarded_allow_ips,
+        "open_metrics": parsed.open_metrics,
         "oldest_seconds": None if days is None else days * _SECONDS_PER_DAY,
         "ahead_seconds": parsed.ahead_seconds,
     }

@@ -15,8 +15,9 @@ from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger
 from tollspan.pricing import PriceBook
 
-from . import auditing, authority, calls, events, otlp, page, reports, webhooks
+from . import auditing, authority, calls, events, metrics, otlp, page, reports, webhooks
 from .housekeeping import Housekeeper
+from .metrics import ServerMetrics, ServerState, Watch
 from .pressure import Door, DoorFigures
 from .principals import Authenticator
 from .problems import answer_problems, documented
@@ -48,8 +49,8 @@ def create_app(
     sender = WebhookSender(ledger, settings)
     in_force = RulesInForce(ledger.rules)
     holders = authority.Authorities(ledger, authorities)
-    tally = Tally(ledger)
-
+    figures = ServerMetrics()
+    tally = Tally(ledger, figures)
     receiver = Receiver(ledger, settings, tally)
     book = PriceBook.load()
     desk, keeper = calls.call_desk(ledger, holders, in_force, settings, book)
@@ -73,10 +74,12 @@ def create_app(
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
     )
+    door = DoorFigures()
     app.add_middleware(
-        Door, authenticator=Authenticator(ledger.tenants), settings=settings,
-        figures=DoorFigures(), refusals={otlp.PATH: otlp.refusal},
+        Door, authenticator=Authenticator(ledger.tenants), settings=settings, figures=door,
+        refusals={otlp.PATH: otlp.refusal},
     )  # fmt: skip
+    app.add_middleware(Watch, metrics=figures)
     answer_problems(app)
     app.state.rules = in_force
     app.include_router(events.routes(ledger, receiver, settings, in_force))
@@ -90,6 +93,15 @@ def create_app(
     app.include_router(authority.budget_routes(holders, in_force))
     app.include_router(desk)
     _add_health(app, ledger, housekeeper)
+    app.include_router(metrics.routes(figures, is_open=settings.open_metrics))
+    figures.say(version=app.version, database="postgresql" if "://" in ledger.name else "sqlite")
+    ledger.watch(figures.asked)
+    figures.registry.register(
+        ServerState(
+            door, ledger.deliveries.backlog, lambda: sender.figures.attempts,
+            lambda: 0 if housekeeper is None else housekeeper.tidied_unix_ns,
+        )
+    )  # fmt: skip
     return app
 
 

@@ -61,6 +61,8 @@ class Housekeeper:
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tollspan-housekeeping", daemon=True)
         self._trouble: str | None = None
+        self.tidied_unix_ns = 0
+        """When all was done here last; 0 for never."""
 
     def start(self) -> None:
         """Begin; the first look is at once."""
@@ -96,7 +98,10 @@ class Housekeeper:
             if self._is_stopping.wait(max(_SHORTEST_REST_SECONDS, _REST * (now - began))):
                 break
             began = time.monotonic()
-        return not self._is_stopping.is_set()
+        if self._is_stopping.is_set():
+            return False
+        self.tidied_unix_ns = self._clock()
+        return True
 
     def _run(self) -> None:
         while not self._is_stopping.is_set():

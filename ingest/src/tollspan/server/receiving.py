@@ -75,7 +75,9 @@ class Receiver:
         ]
         rejected = Counter(one.reason for one in verdicts if one.status == "rejected")
         duplicates = len(verdicts) - len(new) - rejected.total()
-        self._tally.note(who.tenant, who.key_id, new, duplicates=duplicates, rejected=rejected)
+        self._tally.note(
+            who.tenant, who.key_id, new, source="events", duplicates=duplicates, rejected=rejected
+        )
 
     def _split(self, body: bytes, is_batch: bool) -> list[bytes]:  # noqa: FBT001 - one caller
         if not is_batch:

@@ -44,6 +44,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         most_of_tenant: Requests of one tenant that are worked on at a time; others wait.
         turn_seconds: How long they wait.
         most_buffered_bytes: Of the bodies of all requests that are under way.
+        open_metrics: Anybody may ask for `/metrics`, without a key.
         private_webhooks: Webhooks may go to addresses of private networks, and without TLS.
         webhook_threads: How many targets are sent to at once.
         webhook_seconds: Within which a target has to answer.
@@ -77,6 +78,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     most_of_tenant: int = 8
     turn_seconds: float = 10.0
     most_buffered_bytes: int = 256 << 20
+    open_metrics: bool = False
     private_webhooks: bool = False
     webhook_threads: int = 4
     webhook_seconds: float = 10.0

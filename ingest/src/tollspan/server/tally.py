@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from tollspan.ledger.central import CentralLedger, Sender
 from tollspan.usage import Adjustment, DecisionEvent, Fact, LedgerError, UsageEvent, event_time
 
+from .metrics import ServerMetrics, Source
 from .settings import NS_PER_SECOND
 
 ACCEPTED: Final = "accepted"
@@ -34,10 +35,17 @@ class Tally:
 
     Args:
         ledger: Where it is written down.
+        metrics: Are told too.
         clock: Tells the time in nanoseconds since the epoch.
     """
 
-    def __init__(self, ledger: CentralLedger, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        ledger: CentralLedger,
+        metrics: ServerMetrics,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._metrics = metrics
         self._receipts = ledger.receipts
         self._clock = clock
         self._lock = threading.Lock()
@@ -61,8 +69,9 @@ class Tally:
         self,
         tenant: str,
         key_id: str,
-        accepted: Iterable[Fact],
+        accepted: Sequence[Fact],
         *,
+        source: Source,
         duplicates: int = 0,
         rejected: Mapping[str, int] = {},
     ) -> None:
@@ -72,9 +81,11 @@ class Tally:
             tenant: For whom it came.
             key_id: With which key.
             accepted: What was new of it.
+            source: In what form it came.
             duplicates: How many events were there already.
             rejected: How many were refused, by reason.
         """
+        self._metrics.took(source, accepted, duplicates=duplicates, rejected=rejected)
         now = self._clock()
         counts: Counter[str] = Counter()
         if duplicates:

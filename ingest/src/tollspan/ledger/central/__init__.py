@@ -38,7 +38,7 @@ from .held_calls import HeldCall, HeldCalls, HeldState
 from .horizon import NotKeptError
 from .measures import GROUPED, UsageSums
 from .notices import NOTICE_KINDS, Notice, NoticeKind, rules_changed
-from .opening import Database
+from .opening import Database, Watcher
 from .partitions import Month, Partitions
 from .reading import FILTERS, EventQuery, EventReader
 from .receipts import GRAINS_NS, MOST_SENDERS, Receipts, Sender
@@ -187,6 +187,13 @@ class CentralLedger:
         self.deliveries = Deliveries(database, clock)
         self.held_calls = HeldCalls(database, clock)
         self.spent_accounts = SpentAccounts(database, clock)
+
+    def watch(self, told: Watcher) -> None:
+        """Tell of every transaction: `reading` or `writing`, how it ended, how many seconds.
+
+        It ends `ok`, `unavailable` or `failed`.
+        """
+        self._database.told = told
 
     def check(self) -> None:
         """Ask the database for something.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,12 +47,21 @@ _ALIVE: Final[dict[str, Any]] = {
 wait for hours for a machine that has no power."""
 
 
+Watcher = Callable[[str, str, float], None]
+"""Is told of a transaction: `reading` or `writing`; `ok`, `unavailable` or `failed`; seconds."""
+
+
+def _unwatched(operation: str, result: str, seconds: float) -> None:
+    """Is told of it in vain."""
+
+
 class Database:
     """The connections to one database; safe for threads.
 
     Attributes:
         name: Where it is, without a password.
         is_postgresql: It is PostgreSQL, not SQLite.
+        told: Is told of every transaction.
 
     Args:
         where: `sqlite:PATH` or `postgresql://…`.
@@ -70,6 +80,7 @@ class Database:
         made = _postgresql if self.is_postgresql else _sqlite
         self._engine = made(url, wait_seconds)
         self._writing = threading.Lock()
+        self.told: Watcher = _unwatched
         try:
             with _told(self.name):
                 self._prepare()
@@ -84,7 +95,7 @@ class Database:
         Raises:
             LedgerUnavailableError: The database does not answer.
         """
-        with _told(self.name), self._engine.begin() as connection:
+        with self._watched("reading"), _told(self.name), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -96,12 +107,14 @@ class Database:
         Raises:
             LedgerUnavailableError: The database does not answer, or can't store.
         """
-        if self.is_postgresql:
-            with _told(self.name), self._engine.begin() as connection:
-                yield connection
-            return
+        alone = nullcontext() if self.is_postgresql else self._writing
         writer = self._engine.execution_options(**{_WRITES: True})
-        with _told(self.name), self._writing, writer.begin() as connection:
+        with (
+            self._watched("writing"),
+            _told(self.name),
+            alone,
+            writer.begin() as connection,
+        ):
             yield connection
 
     @contextmanager
@@ -114,6 +127,18 @@ class Database:
         engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         with _told(self.name), engine.connect() as connection:
             yield connection
+
+    @contextmanager
+    def _watched(self, operation: str) -> Generator[None]:
+        began = time.monotonic()
+        result = "ok"
+        try:
+            yield
+        except LedgerError as error:
+            result = "unavailable" if isinstance(error, LedgerUnavailableError) else "failed"
+            raise
+        finally:
+            self.told(operation, result, time.monotonic() - began)
 
     def close(self) -> None:
         """Close every connection."""

@@ -96,7 +96,8 @@ class SpanReceiver:
         too_old = [_TOO_OLD for became in stored if became.status == "too_old"]
         wrong += too_old
         self._tally.note(
-            who.tenant, who.key_id, new, duplicates=len(told) - len(new) - len(too_old),
+            who.tenant, who.key_id, new, source="spans",
+            duplicates=len(told) - len(new) - len(too_old),
             rejected=Counter(_reason(one) for one in wrong),
         )  # fmt: skip
         return Taken(rejected=len(wrong), message=_message(wrong))
