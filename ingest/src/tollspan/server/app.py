@@ -94,15 +94,21 @@ def create_app(
     app.include_router(desk)
     _add_health(app, ledger, housekeeper)
     app.include_router(metrics.routes(figures, is_open=settings.open_metrics))
+    _tell_figures(app, figures, ledger)
+    tidied = _never if housekeeper is None else housekeeper.tidied
+    figures.registry.register(
+        ServerState(door, ledger.deliveries.backlog, sender.figures.attempts.copy, tidied)
+    )
+    return app
+
+
+def _never() -> int:
+    return 0
+
+
+def _tell_figures(app: FastAPI, figures: ServerMetrics, ledger: CentralLedger) -> None:
     figures.say(version=app.version, database="postgresql" if "://" in ledger.name else "sqlite")
     ledger.watch(figures.asked)
-    figures.registry.register(
-        ServerState(
-            door, ledger.deliveries.backlog, lambda: sender.figures.attempts,
-            lambda: 0 if housekeeper is None else housekeeper.tidied_unix_ns,
-        )
-    )  # fmt: skip
-    return app
 
 
 class _Described(FastAPI):

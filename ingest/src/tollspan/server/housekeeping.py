@@ -61,8 +61,7 @@ class Housekeeper:
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tollspan-housekeeping", daemon=True)
         self._trouble: str | None = None
-        self.tidied_unix_ns = 0
-        """When all was done here last; 0 for never."""
+        self._tidied_unix_ns = 0
 
     def start(self) -> None:
         """Begin; the first look is at once."""
@@ -79,6 +78,10 @@ class Housekeeper:
         if self._thread.ident is not None and not self._thread.is_alive():
             return "stopped"
         return self._trouble or "ok"
+
+    def tidied(self) -> int:
+        """Return when all was done here last, in nanoseconds since the epoch; 0 for never."""
+        return self._tidied_unix_ns
 
     def tidy(self) -> bool:
         """Do all that there is to do now, if no other replica does; say whether it was done.
@@ -100,7 +103,7 @@ class Housekeeper:
             began = time.monotonic()
         if self._is_stopping.is_set():
             return False
-        self.tidied_unix_ns = self._clock()
+        self._tidied_unix_ns = self._clock()
         return True
 
     def _run(self) -> None:
