@@ -49,6 +49,7 @@ def create_app(
     sender = WebhookSender(ledger, settings)
     in_force = RulesInForce(ledger.rules)
     holders = authority.Authorities(ledger, authorities)
+    exceeding = authority.Exceeding(holders, in_force, ledger.spent_accounts)
     figures = ServerMetrics()
     tally = Tally(ledger, figures)
     receiver = Receiver(ledger, settings, tally)
@@ -82,7 +83,7 @@ def create_app(
     app.add_middleware(Watch, metrics=figures)
     answer_problems(app)
     app.state.rules = in_force
-    app.include_router(events.routes(ledger, receiver, settings, in_force))
+    app.include_router(events.routes(ledger, receiver, settings, in_force, exceeding))
     app.include_router(rules_routes(ledger, in_force, settings))
     app.include_router(reports.routes(ledger))
     app.include_router(otlp.routes(ledger, settings, tally))

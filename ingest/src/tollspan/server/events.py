@@ -15,12 +15,14 @@ from tollspan.ledger.central import CentralLedger, EventQuery, Place, StoredEven
 from tollspan.usage import (
     BATCH_MEDIA_TYPE,
     EVENT_MEDIA_TYPE,
-    EventVerdicts,
+    EventVerdict,
     KeyInfo,
     encode_cloud_event,
     rfc3339,
 )
 
+from .authority import Exceeding
+from .event_answers import EventsAnswer
 from .limits import read_body
 from .principals import Principal, require
 from .problems import ProblemError, documented
@@ -91,7 +93,11 @@ class EventParameters(CallParameters):
 
 
 def routes(
-    ledger: CentralLedger, receiver: Receiver, settings: ServerSettings, rules: RulesInForce
+    ledger: CentralLedger,
+    receiver: Receiver,
+    settings: ServerSettings,
+    rules: RulesInForce,
+    exceeding: Exceeding,
 ) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1", tags=["events"])
@@ -107,7 +113,7 @@ def routes(
     @router.post(
         "/events",
         responses={
-            200: json_answer(EventVerdicts, "a verdict for each event, in the batch's order"),
+            200: json_answer(EventsAnswer, "a verdict for each event, in the batch's order"),
             **documented(400, 401, 403, 408, 413, 415, 503),
         },
         openapi_extra={"requestBody": _REQUEST_BODY},
@@ -122,10 +128,13 @@ def routes(
         body = await read_body(request, settings.most_bytes)
         is_batch = kind == BATCH_MEDIA_TYPE or (kind == _JSON and body.lstrip()[:1] == b"[")
 
-        def received() -> EventVerdicts:
+        def received() -> EventsAnswer:
             etag = rules.etag(who.tenant)  # before: what is stored is not to be answered by 503
-            verdicts = receiver.receive(who, body, is_batch=is_batch)
-            return EventVerdicts(results=tuple(verdicts), rules=etag)
+            read = receiver.read(who, body, is_batch=is_batch)
+            verdicts = receiver.take(who, read)
+            facts = [one for one in read if not isinstance(one, EventVerdict)]
+            exceeded = exceeding.after(who.tenant, facts)
+            return EventsAnswer(results=tuple(verdicts), rules=etag, exceeded=exceeded)
 
         return _json(msgspec.json.encode(await run_in_threadpool(received)))
 

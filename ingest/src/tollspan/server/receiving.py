@@ -51,8 +51,15 @@ class Receiver:
             ProblemError: It is no batch, or has too many events.
             LedgerUnavailableError: Nothing was stored.
         """
-        sent = self._split(body, is_batch)
-        return self.take(who, [self._read(who.tenant, one) for one in sent])
+        return self.take(who, self.read(who, body, is_batch=is_batch))
+
+    def read(self, who: Principal, body: bytes, *, is_batch: bool) -> list[Fact | EventVerdict]:
+        """Read a batch, or one event; return each, or why it is refused.
+
+        Raises:
+            ProblemError: It is no batch, or has too many events.
+        """
+        return [self._read(who.tenant, one) for one in self._split(body, is_batch)]
 
     def take(self, who: Principal, read: Sequence[Fact | EventVerdict]) -> list[EventVerdict]:
         """Store the events among what was read; return a verdict for each."""

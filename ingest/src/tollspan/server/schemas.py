@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
-from tollspan.usage import EventVerdicts, KeyInfo
+from tollspan.usage import KeyInfo
+
+from .event_answers import EventsAnswer
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
-_DESCRIBED: Final = (EventVerdicts, KeyInfo)
+_DESCRIBED: Final = (EventsAnswer, KeyInfo)
 CLOUD_EVENT: Final[dict[str, Any]] = {
     "type": "object",
     "description": "CloudEvents 1.0; `data` is the event, with amounts of money as strings",

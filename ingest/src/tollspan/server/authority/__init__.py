@@ -3,6 +3,7 @@
 from .budget_routes import budget_routes
 from .budget_words import BudgetsAnswer, unit_on_the_wire
 from .budgets import BudgetPage, BudgetQuestion, BudgetRow, look_at_budgets
+from .exceeding import Exceeding
 from .leases import DESCRIBED as LEASES_DESCRIBED
 from .leases import routes
 from .reading import JSON, problem_of, read_question
@@ -18,6 +19,7 @@ __all__ = [
     "BudgetPage",
     "BudgetQuestion",
     "BudgetRow",
+    "Exceeding",
     "budget_routes",
     "look_at_budgets",
     "problem_of",
