@@ -7,10 +7,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Protocol
 
 import requests
 
-from tests.serving import RunningServer
+
+class Served(Protocol):
+    """Whatever has a page at its address."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(kw_only=True)
@@ -59,7 +65,7 @@ class _Reader(HTMLParser):
 class Person:
     """Somebody with a browser."""
 
-    def __init__(self, server: RunningServer) -> None:
+    def __init__(self, server: Served) -> None:
         self.url = server.url
         self.session = requests.Session()
 

@@ -175,3 +175,16 @@ def test_server_key_and_tenant_may_be_named_and_no_key_is_shown(
     )
     problem = run("rules", "get", "--endpoint", "http://127.0.0.1:9", "--key-file", str(key))[2]
     assert "http://127.0.0.1:9: it can't be reached" in problem
+
+
+def test_whoever_puts_rules_beside_a_file_that_is_in_force_here_is_told(
+    server: RunningServer, tmp_path: Path, run: Run
+) -> None:
+    own = tmp_path / "tollspan.yaml"  # the working folder
+    own.write_text(FIRST)
+    code, said, problem = run("rules", "put", str(own))
+    assert (code, said.splitlines()[-1]) == (0, "version 1 is in force")
+    assert f"go by {own}, not by the server's rules" in problem
+    own.rename(tmp_path / "rules.yaml")
+    assert run("rules", "put", str(tmp_path / "rules.yaml"))[2] == ""
+    assert server.url not in problem

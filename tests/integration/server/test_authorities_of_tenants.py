@@ -58,3 +58,11 @@ def test_only_an_administrator_opens_and_resolves(tmp_path: Path) -> None:
                 authority.open_epoch()
             with pytest.raises(LedgerError, match="admin"):
                 authority.resolve("h/1", BUDGET, spent=0)
+
+
+def test_a_server_on_this_host_tells_this_hosts_time(tmp_path: Path) -> None:
+    with (
+        running_server(f"sqlite:{tmp_path / 'server.db'}") as server,
+        closing(HttpAuthority(server.url, key=server.key, timeout_seconds=10)) as authority,
+    ):
+        assert authority.inspect().ahead_seconds == 0

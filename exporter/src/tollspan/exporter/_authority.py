@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -263,15 +262,11 @@ class HttpAuthority:
             LedgerUnavailableError: It can't be reached.
         """
         asked_at = time.time_ns()
-        answer = self._answer("epoch", None, is_patient=True, may_repeat=True)
+        said = self._ask("epoch", EpochAnswer, None, is_patient=True)
         answered_at = time.time_ns()
-        said = parsedate_to_datetime(answer.headers.get("date", "Thu, 01 Jan 1970 00:00:00 GMT"))
-        clock = int(said.timestamp()) * 1_000_000_000
-        if clock <= asked_at <= clock + 1_000_000_000:  # it tells whole seconds
-            clock = asked_at
         return ServerReport(
             server="an ingest server",
-            clock_unix_ns=clock,
+            clock_unix_ns=int(said.clock_unix_ns),
             asked_at_unix_ns=asked_at,
             answered_at_unix_ns=answered_at,
             risks=(),

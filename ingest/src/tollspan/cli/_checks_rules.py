@@ -125,7 +125,8 @@ def _none_on_server(settings: Settings) -> Check:
         "no tollspan.yaml was found here or in TOLLSPAN_HOME, and the ingest server "
         f"{shown(settings.endpoint or '')} has no rules for this key: calls are metered, none is "
         "refused",
-        "put some there, which are in force on all its hosts, or write a tollspan.yaml",
+        "put some there, which are in force on all its hosts (`tollspan rules put FILE`), or write "
+        "a tollspan.yaml",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from tollspan.budget import RuleSet, parse_rules
 from tollspan.exporter import RulesAtServer, RulesVersionAtServer, ServerRefusedError, ServerRules
+from tollspan.launch import read_settings
 from tollspan.usage import ConfigError
 
 from ._config import Finding, check_document, print_findings
@@ -20,6 +21,7 @@ from ._server import server_of
 from ._terminal import Cell, Column, Style, print_json, print_line, print_table
 
 _OTHERS_IN_FORCE: Final = 412
+_HOME: Final = "TOLLSPAN_HOME"
 _WORDS: Final[dict[str, tuple[str, Style]]] = {
     "added": ("new     ", "good"),
     "removed": ("removed ", "bad"),
@@ -172,7 +174,18 @@ def _tell(
         print_line(f"version {made.version} is in force")
     else:
         print_line(f"version {made.version} was in force already")
+    _warn_of_own_rules(parsed)
     return 0
+
+
+def _warn_of_own_rules(parsed: argparse.Namespace) -> None:
+    """Say that programs here go by a file, where one is in force that was hardly meant so."""
+    settings = read_settings(on_wrong=lambda _: None)
+    if parsed.endpoint is None and settings.rules_named_by in ("the working folder", _HOME):
+        sys.stderr.write(
+            f"tollspan rules: programs started here go by {settings.document}, not by the "
+            "server's rules; keep it elsewhere, or under another name, to have them go by these\n"
+        )
 
 
 def _print_change(change: RuleChange) -> None:

@@ -318,9 +318,10 @@ class ResolveQuestion(_Words, frozen=True, kw_only=True):
 
 
 class EpochAnswer(_Words, frozen=True, kw_only=True):
-    """The epoch in which the authority grants; none while it is not open."""
+    """The epoch in which the authority grants, none while it is not open; and the server's time."""
 
     epoch: str | None = None
+    clock_unix_ns: _Sum = "0"
 
 
 class DoneAnswer(_Words, frozen=True, kw_only=True):

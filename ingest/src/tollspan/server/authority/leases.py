@@ -6,6 +6,7 @@ goes back by its total, calls by their ids.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeVar
@@ -187,12 +188,16 @@ def _add_epochs(router: APIRouter, authorities: Authorities) -> None:
     @router.get("/epoch", responses=described)
     def epoch(who: Annotated[Principal, Depends(require("ingest"))]) -> Response:
         """Name the epoch in which the authority grants; none while it is not open."""
-        return _answered(lambda: EpochAnswer(epoch=authorities.of(who.tenant).epoch()))
+        return _answered(lambda: _epoch(authorities.of(who.tenant).epoch()))
 
     @router.post("/epoch", responses=described)
     def open_epoch(who: Annotated[Principal, Depends(require("admin"))]) -> Response:
         """Open the authority in a new epoch: leases of older ones are over."""
-        return _answered(lambda: EpochAnswer(epoch=authorities.open(who.tenant, actor=who.actor)))
+        return _answered(lambda: _epoch(authorities.open(who.tenant, actor=who.actor)))
+
+
+def _epoch(name: str | None) -> EpochAnswer:
+    return EpochAnswer(epoch=name, clock_unix_ns=str(time.time_ns()))
 
 
 def _add_ends(router: APIRouter, authorities: Authorities) -> None:
