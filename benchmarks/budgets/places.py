@@ -28,8 +28,8 @@ from tollspan.budget import (
     Settlement,
     SharedAuthority,
 )
-from tollspan.exporter import SettlingBooks
-from tollspan.ledger import SQLiteLedger, name_of, open_authority
+from tollspan.exporter import SettlingBooks, authority_at
+from tollspan.ledger import SQLiteLedger, name_of
 from tollspan.usage import Charge
 
 MEMORY: Final = "memory"
@@ -39,7 +39,21 @@ REDIS: Final = "Redis, leases"
 REDIS_SINGLE: Final = "Redis, each call"
 POSTGRES: Final = "PostgreSQL, leases"
 POSTGRES_SINGLE: Final = "PostgreSQL, each call"
-NAMES: Final = (MEMORY, SQLITE, SQLITE_LEASES, REDIS, REDIS_SINGLE, POSTGRES, POSTGRES_SINGLE)
+HTTP: Final = "ingest server, leases"
+HTTP_SINGLE: Final = "ingest server, each call"
+NAMES: Final = (
+    MEMORY,
+    SQLITE,
+    SQLITE_LEASES,
+    REDIS,
+    REDIS_SINGLE,
+    POSTGRES,
+    POSTGRES_SINGLE,
+    HTTP,
+    HTTP_SINGLE,
+)
+_ON_REDIS: Final = (REDIS, REDIS_SINGLE)
+_OVER_HTTP: Final = (HTTP, HTTP_SINGLE)
 _SINGLE: Final = LeaseSettings(first=1, most=1, wait_seconds=5)
 _LEASES: Final = LeaseSettings(wait_seconds=5)
 _AT_ONCE: Final = 500
@@ -55,6 +69,7 @@ class Place(msgspec.Struct, kw_only=True):
         accounts: What is folded.
         file: The host's ledger; None where events are in memory.
         url: The shared authority's; empty where there is none.
+        key: What it is shown; None for nothing.
     """
 
     name: str
@@ -64,6 +79,7 @@ class Place(msgspec.Struct, kw_only=True):
     accounts: Foldable
     file: Path | None = None
     url: str = ""
+    key: str | None = None
 
 
 @contextmanager
@@ -92,8 +108,11 @@ def opened(
             leased = LeasedLedger(file, file, file, holder=file.holder, settings=_LEASES)
             _lease(place, leased, stack)
         elif name != SQLITE:
-            place.url = servers.redis() if name in (REDIS, REDIS_SINGLE) else servers.postgres()
-            settings = _LEASES if name in (REDIS, POSTGRES) else _SINGLE
+            if name in _OVER_HTTP:
+                place.url, place.key = servers.http()
+            else:
+                place.url = servers.redis() if name in _ON_REDIS else servers.postgres()
+            settings = _LEASES if name in (REDIS, POSTGRES, HTTP) else _SINGLE
             _share(place, file, settings, stack, fold_after_seconds)
         yield place
 
@@ -111,9 +130,10 @@ def _share(
     stack: ExitStack,
     fold_after_seconds: int | None,
 ) -> None:
-    shared = open_authority(place.url, settings)
+    shared = authority_at(place.url, settings, key=place.key)
     stack.callback(shared.close)
-    shared.open_epoch()
+    if place.key is None:  # a server opens what its tenants have
+        shared.open_epoch()
     settling = SettlingBooks(
         file, shared, name=name_of(place.url), fold_after_seconds=fold_after_seconds
     )

@@ -29,8 +29,8 @@ from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI
 from tollspan.api import BudgetExceededError, attribution
 from tollspan.budget import Account, Balance, LeaseSettings
+from tollspan.exporter import authority_at
 from tollspan.launch import install_or_raise, read_settings, uninstall
-from tollspan.ledger import open_authority
 
 NUMBERS_OF_A_WORKER = 100_000
 """The n-th worker that starts, the first being 1, begins with n times this."""
@@ -228,15 +228,17 @@ def running(fleet: Fleet, workers: int) -> Iterator[Fleet]:
         fleet.kill()
 
 
-def settled(address: str, limit: int) -> Balance:
+def settled(address: str, limit: int, *, key: str | None = None) -> Balance:
     """Return how the account of the one budget `all` stands, once killed workers' leases ended."""
     account = Account(budget_id="all", scope="", period="", limit=limit)
-    return settled_of(address, [account])[0]
+    return settled_of(address, [account], key=key)[0]
 
 
-def settled_of(address: str, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+def settled_of(
+    address: str, accounts: Sequence[Account], *, key: str | None = None
+) -> tuple[Balance, ...]:
     """Return how accounts stand, once nothing is held in them any more."""
-    authority = open_authority(address, LeaseSettings(wait_seconds=5))
+    authority = authority_at(address, LeaseSettings(wait_seconds=5), key=key)
     try:
         balances = authority.balances(accounts)
         give_up_at = time.monotonic() + 15

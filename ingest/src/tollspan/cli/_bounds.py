@@ -47,6 +47,14 @@ def add_bounds(command: Parser) -> None:
         "--ahead-seconds", type=_arguments.count, metavar="N",
         help="refuse events that begin later than this from now (default: 300)",
     )  # fmt: skip
+    command.add_argument(
+        "--lease-seconds", type=_arguments.positive, metavar="N",
+        help="how long what a process was granted is its own, unless it asks again (default: 30)",
+    )  # fmt: skip
+    command.add_argument(
+        "--horizon-seconds", type=_arguments.positive, metavar="N",
+        help="after how long what an ended lease leaves open counts as spent (default: 86400)",
+    )  # fmt: skip
 
 
 def bounds(parsed: argparse.Namespace) -> dict[str, Any]:
@@ -61,6 +69,8 @@ def bounds(parsed: argparse.Namespace) -> dict[str, Any]:
         "open_metrics": parsed.open_metrics,
         "oldest_seconds": None if days is None else days * _SECONDS_PER_DAY,
         "ahead_seconds": parsed.ahead_seconds,
+        "lease_life_seconds": parsed.lease_seconds,
+        "lease_horizon_seconds": parsed.horizon_seconds,
     }
     return {name: value for name, value in said.items() if value is not None}
 
