@@ -42,6 +42,7 @@ from tollspan.ledger.central import (
 )
 from tollspan.reports import FocusSettings, focus_rows_of, kept_parts
 from tollspan.server.housekeeping import Housekeeper
+from tollspan.server.metrics import ServerMetrics
 from tollspan.server.principals import Principal
 from tollspan.server.receiving import Receiver
 from tollspan.server.reports.focus import costs
@@ -236,7 +237,7 @@ def test_what_began_before_is_refused_and_what_is_sent_again_is_known(
     assert [one.status for one in books.spans.store("acme", spans)] == ["too_old", "accepted"]
     assert sums(books) != before
     taking = ServerSettings(database="", oldest_seconds=10**9)
-    receiver = Receiver(books, taking, Tally(books, clock), clock)
+    receiver = Receiver(books, taking, Tally(books, ServerMetrics(), clock), clock)
     (said,) = receiver.take(Principal(key_id="k", tenant="acme", scopes=("ingest",)), [old])
     assert (said.status, said.reason) == ("rejected", "too_old")
     found = books.repricer.reprice("acme", RepriceQuery(since_unix_ns=0), CHEAP, "ann")
