@@ -24,6 +24,17 @@ def full_disk(size: int) -> Iterator[None]:
 
 
 @contextmanager
+def full_disk_of(pid: int) -> Iterator[None]:
+    """Let a process write into no file, as on a disk that is full; on Linux."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
 def locked(home: Path) -> Iterator[None]:
     """Keep the ledger's file locked, as a person's own SQL session could."""
     with contextlib.closing(sqlite3.connect(home / LEDGER_FILE)) as connection:

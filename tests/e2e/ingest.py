@@ -36,6 +36,12 @@ class ServeCommand:
         self._process: subprocess.Popen[str] | None = None
         home.mkdir(exist_ok=True)
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     def start(self) -> str:
         """Start it; return what it says once it listens."""
         self._process = subprocess.Popen(
@@ -61,9 +67,12 @@ class ServeCommand:
         """End it as a crash does."""
         self.end(is_killed=True)
 
-    def make_key(self, *scopes: str) -> str:
-        """Make a key as a new user does."""
-        asked = ("--scopes", ",".join(scopes or ("ingest", "read")), "--json")
+    def make_key(self, *scopes: str, tenant: str = "default") -> str:
+        """Make a key as a new user does, and a tenant of another name than `default` before."""
+        if tenant != "default":
+            done = harness.run([COMMAND, "tenants", "create", tenant, *self._database], self._env)
+            assert done.returncode == 0, done.stderr
+        asked = ("--tenant", tenant, "--scopes", ",".join(scopes or ("ingest", "read")), "--json")
         done = harness.run([COMMAND, "keys", "create", *self._database, *asked], self._env)
         assert done.returncode == 0, done.stderr
         key: str = json.loads(done.stdout)["key"]
@@ -91,14 +100,16 @@ def serving(home: Path, *options: str, database: str | None = None) -> Iterator[
 
 
 def rows(server: ServeCommand, key: str, group_by: str = "customer") -> dict[str, tuple[int, int]]:
-    """Return calls and nano-USD by the values of a dimension, all of them."""
+    """Return calls and nano-USD by the values of a dimension, all that have calls."""
     kept: dict[str, tuple[int, int]] = {}
     cursor = ""
     while True:
         found = server.ask(f"/v1/usage?group_by={group_by}&limit=10000{cursor}", key)
         page = found["rows"]
         assert isinstance(page, list)
-        kept |= {row[group_by]: (row["calls"], int(row["cost_nanousd"])) for row in page}
+        kept |= {
+            row[group_by]: (row["calls"], int(row["cost_nanousd"])) for row in page if row["calls"]
+        }
         if found["next"] is None:
             return kept
         cursor = f"&cursor={quote(str(found['next']))}"

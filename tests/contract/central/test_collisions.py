@@ -93,3 +93,27 @@ def test_what_collides_otherwise_may_be_done_later_and_no_value_is_told(postgres
     assert "tenants_pkey" in str(caught.value)
     assert "acme-secret" not in str(caught.value)
     database.close()
+
+
+def fill(database: Database) -> None:
+    """Store more than there is room for."""
+    with database.writing() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # no more than there are
+        connection.exec_driver_sql("CREATE TABLE filler AS SELECT randomblob(100000)")
+
+
+def test_a_full_disk_is_told_as_one_until_something_can_be_stored(tmp_path: Path) -> None:
+    database = Database(f"sqlite:{tmp_path / 'server.db'}")
+    try:
+        with pytest.raises(LedgerUnavailableError) as told:
+            fill(database)
+        assert told.value.reason == "the ledger's disk is full"
+        assert database.trouble is told.value
+        with database.reading() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        assert database.trouble is told.value, "what was read says nothing of storing"
+        with database.writing() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        assert database.trouble is None
+    finally:
+        database.close()

@@ -59,7 +59,13 @@ class LedgerError(TollspanError):
 
 
 class LedgerUnavailableError(LedgerError):
-    """The ledger can't be read or written now: disk full, read-only, or locked for too long."""
+    """The ledger can't be read or written now: disk full, read-only, or locked for too long.
+
+    Attributes:
+        reason: What is told to those who ask over a network; nothing of where the ledger is.
+    """
+
+    reason = "the ledger does not answer now"
 
 
 class LedgerCorruptError(LedgerError):

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 
 from tollspan.usage import LedgerUnavailableError, TollspanError
 
+from .complaints import Complaint
+
 _log = logging.getLogger(__name__)
 _TYPES: Final[Mapping[int, str]] = {
     400: "invalid",
@@ -34,6 +36,7 @@ _TYPES: Final[Mapping[int, str]] = {
 _INVALID: Final = 400
 _UNAVAILABLE: Final = 503
 _BROKEN: Final = 500
+_complaint: Final = Complaint(_log, "the ledger can't be used")
 
 
 class ProblemPlace(BaseModel):
@@ -108,6 +111,7 @@ def answer_problems(app: FastAPI) -> None:
         return _answer(_INVALID, _TYPES[_INVALID], _first_of(error), {})
 
     async def away(request: Request, error: Exception) -> Response:
+        assert isinstance(error, LedgerUnavailableError)
         return answered(request, unavailable(error))
 
     async def broken(_: Request, error: Exception) -> JSONResponse:
@@ -126,10 +130,13 @@ def answered(_: Request, error: ProblemError) -> Response:
     return _answer(error.status, error.type, str(error), error.headers, error.places)
 
 
-def unavailable(error: Exception) -> ProblemError:
-    """Return what is answered where the ledger can't be used; the log says why."""
-    _log.warning("the ledger can't be used: %s", error)
-    text = "the ledger does not answer now; nothing was stored"
+def unavailable(error: LedgerUnavailableError) -> ProblemError:
+    """Return what is answered where the ledger can't be used; the log says why, once a minute.
+
+    An answer of the database that was lost may have been that all is stored.
+    """
+    _complaint.make(error)
+    text = f"{error.reason}: send it again, what was stored counts once"
     return ProblemError(_UNAVAILABLE, text, headers={"Retry-After": "2"})
 
 

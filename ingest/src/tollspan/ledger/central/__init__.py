@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from .asking import (
     NAMED,
@@ -133,6 +134,8 @@ __all__ = [
     "rules_changed",
 ]
 
+_CHECK: Final = "check"
+
 
 class CentralLedger:
     """The books of an ingest server.
@@ -196,13 +199,15 @@ class CentralLedger:
         self._database.told = told
 
     def check(self) -> None:
-        """Ask the database for something.
+        """Ask the database for something; where it could not store, have it store something.
 
         Raises:
-            LedgerUnavailableError: It does not answer.
+            LedgerUnavailableError: It does not answer, or still can't store.
         """
         with self._database.reading() as connection:
             connection.exec_driver_sql("SELECT 1")
+        if self._database.trouble is not None:
+            self.claims.take(_CHECK, _CHECK, seconds=0)
 
     def forget_names(self, before_unix_ns: int, most: int = AT_ONCE) -> int:
         """Forget by what some of the events before a time are known; 0 when all is forgotten.

@@ -35,6 +35,8 @@ _POOL_SIZE: Final = 16
 _WRITES: Final = "writes"
 _FIRST_LOCK: Final = 0x746F6C6C  # PostgreSQL's advisory lock of who migrates
 _COLLIDED: Final = frozenset({"23505", "40001", "40P01"})
+_NO_ROOM: Final = "53100"
+_FAMILY: Final = 0xFF  # SQLite's codes have details above
 _ALIVE: Final[dict[str, Any]] = {
     "application_name": "tollspan-server",
     "connect_timeout": 5,
@@ -62,6 +64,7 @@ class Database:
         name: Where it is, without a password.
         is_postgresql: It is PostgreSQL, not SQLite.
         told: Is told of every transaction.
+        trouble: Why nothing could be stored when that was tried last; None where it could.
 
     Args:
         where: `sqlite:PATH` or `postgresql://…`.
@@ -79,7 +82,9 @@ class Database:
         self.is_postgresql = url.get_backend_name() == "postgresql"
         made = _postgresql if self.is_postgresql else _sqlite
         self._engine = made(url, wait_seconds)
-        self._writing = threading.Lock()
+        self._writer = self._engine.execution_options(**{_WRITES: True})
+        self._turn = nullcontext(None) if self.is_postgresql else threading.Lock()
+        self.trouble: LedgerUnavailableError | None = None
         self.told: Watcher = _unwatched
         try:
             with _told(self.name):
@@ -107,15 +112,18 @@ class Database:
         Raises:
             LedgerUnavailableError: The database does not answer, or can't store.
         """
-        alone = nullcontext() if self.is_postgresql else self._writing
-        writer = self._engine.execution_options(**{_WRITES: True})
-        with (
-            self._watched("writing"),
-            _told(self.name),
-            alone,
-            writer.begin() as connection,
-        ):
-            yield connection
+        try:
+            with (
+                self._watched("writing"),
+                _told(self.name),
+                self._turn,
+                self._writer.begin() as connection,
+            ):
+                yield connection
+        except LedgerUnavailableError as error:
+            self.trouble = error
+            raise
+        self.trouble = None
 
     @contextmanager
     def alone(self) -> Generator[Connection]:
@@ -159,7 +167,9 @@ def _told(name: str) -> Generator[None]:
     except PoolTimeoutError as error:
         raise LedgerUnavailableError(f"{name}: every connection is busy, for too long") from error
     except OperationalError as error:
-        raise LedgerUnavailableError(f"{name}: {_said(error)}") from error
+        told = LedgerUnavailableError(f"{name}: {_said(error)}")
+        told.reason = _reason(error) or told.reason
+        raise told from error
     except DBAPIError as error:
         kind = LedgerUnavailableError if _may_work_later(error) else LedgerError
         raise kind(f"{name}: {type(error.orig).__name__}: {_said(error)}") from error
@@ -168,6 +178,16 @@ def _told(name: str) -> Generator[None]:
 def _said(error: DBAPIError) -> str:
     """Return what the driver says, without PostgreSQL's details, which have values in them."""
     return str(error.orig).partition("\n")[0]
+
+
+def _reason(error: DBAPIError) -> str | None:
+    """Say what is wrong with the disk, if it is the disk."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_FULL or sql_state(error) == _NO_ROOM:
+        return "the ledger's disk is full"
+    if code & _FAMILY == sqlite3.SQLITE_IOERR:
+        return "the ledger's disk can't be written or read"
+    return None
 
 
 def has_collided(error: BaseException) -> bool:

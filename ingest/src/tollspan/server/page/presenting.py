@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
@@ -12,13 +11,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tollspan.server.problems import ProblemError
+from tollspan.server.problems import ProblemError, unavailable
 from tollspan.usage import LedgerUnavailableError
 
 from . import views
 from .assets import ASSETS
 
-_log = logging.getLogger(__name__)
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -107,8 +105,8 @@ class PageRoute(APIRoute):
                 place = ".".join(str(part) for part in first["loc"][1:])
                 return _problem(400, f"{place}: {first['msg']}", {})
             except LedgerUnavailableError as error:
-                _log.warning("the ledger can't be used: %s", error)
-                return _problem(503, "The ledger does not answer now.", {"Retry-After": "2"})
+                said = unavailable(error)
+                return _problem(said.status, "The ledger does not answer now.", said.headers)
 
         return handle
 

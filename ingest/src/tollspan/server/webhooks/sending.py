@@ -15,6 +15,7 @@ import msgspec
 
 from tollspan.ledger.central import CentralLedger, Errand
 from tollspan.safety import Guard
+from tollspan.server.complaints import Complaint
 from tollspan.server.settings import NS_PER_SECOND, ServerSettings
 from tollspan.usage import LedgerError, sign_webhook
 
@@ -68,6 +69,7 @@ class WebhookSender:
         )
         self._claim_seconds = settings.webhook_seconds + _CLAIM_MORE_SECONDS
         self._guard = Guard("server.webhooks")
+        self._complaint = Complaint(_log, "webhooks wait, since the ledger can't be used")
         self._ending = threading.Event()
         self._lock = threading.Lock()
         self._busy: dict[str, str] = {}
@@ -110,7 +112,7 @@ class WebhookSender:
                     finally:
                         self._give_back(webhook)
         except LedgerError as error:
-            _log.warning("webhooks wait, since the ledger can't be used: %s", error)
+            self._complaint.make(error)
         return False
 
     def _take(self, webhook: str, tenant: str) -> bool:
