@@ -84,9 +84,12 @@ def sign_in(page: Page, key: str, wanted: str = "/") -> None:
     page.get_by_role("button", name="Sign out").wait_for()
 
 
-def barriers(page: Page) -> list[str]:
-    """Return what keeps people out of a page, as axe-core finds it."""
-    options: dict[str, Any] = {"runOnly": {"type": "tag", "values": RULES}}
+def barriers(page: Page, *, only_colours: bool = False) -> list[str]:
+    """Return what keeps people out of a page, as axe-core finds it; or of its colours alone."""
+    what = {"type": "tag", "values": RULES}
+    if only_colours:
+        what = {"type": "rule", "values": ["color-contrast"]}
+    options: dict[str, Any] = {"runOnly": what}
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{one['id']}: {one['help']}: {node['html'][:200]}"

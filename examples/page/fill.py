@@ -11,6 +11,7 @@ import argparse
 import random
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import msgspec
 import requests
@@ -39,7 +40,16 @@ from tollspan.usage import (
 
 DAY_NS = 86_400 * 10**9
 USD = 10**9
+MINUTE_DAYS = 1 / 1_440
 BATCH = 500
+RULES = b"""\
+version: 1
+budgets:
+  - {id: org-month, limit: 30 USD, window: month, warn_at: [0.5, 0.8]}
+  - {id: customer-month, per: [customer], limit: 4 USD, limits: {acme: 20 USD, globex: 6 USD},
+     window: month}
+  - {id: searches, where: {tool: web_search}, limit: 100 web_searches, window: day}
+"""
 MODELS = (
     ("openai", "gpt-4o", 5), ("openai", "gpt-4o-mini", 30), ("anthropic", "claude-sonnet-4-5", 10),
     ("anthropic", "claude-haiku-4-5", 20), ("openai", "our-own-finetune", 1),
@@ -148,7 +158,12 @@ def send(endpoint: str, key: str, batch: list[Event]) -> int:
 
 
 def _post(endpoint: str, key: str, path: str, media_type: str, body: bytes) -> bytes:
-    answer = requests.post(
+    return _ask("POST", endpoint, key, path, media_type, body)
+
+
+def _ask(method: str, endpoint: str, key: str, path: str, media_type: str, body: bytes) -> bytes:
+    answer = requests.request(
+        method,
         endpoint + path,
         data=body,
         headers={"Authorization": f"Bearer {key}", "Content-Type": media_type},
@@ -194,15 +209,58 @@ def fill_oddities(endpoint: str, key: str, *, end_ns: int | None = None) -> None
     book = PriceBook.load()
     dice = random.Random(now)
     for number in range(3):
-        at = now - (number + 1) * 60 * 10**9
+        at = now - (number + 5) * 10**9
         trace, span = f"{dice.getrandbits(128):032x}", f"{dice.getrandbits(64):016x}"
         _post(endpoint, key, "/v1/traces", "application/json", _span(trace, span, at))
         own = _event(dice, book, at)
         send(endpoint, key, [msgspec.structs.replace(own, traceparent=f"00-{trace}-{span}-01")])
-    events_again = list(events(5, 1, now, 11))
+    events_again = list(events(5, MINUTE_DAYS, now, 11))
     for _ in range(2):
         send(endpoint, key, events_again)
     send(endpoint, key, list(events(2, 1, now - 60 * DAY_NS, 12)))
+
+
+def fill_budgets(endpoint: str, key: str) -> None:
+    """Put rules of budgets, and tell the authority what was spent of them; for a key for `admin`.
+
+    Programs do that as they go; these calls were made up, so nobody held money for them.
+    """
+    _ask("PUT", endpoint, key, "/v1/rules", "application/yaml", RULES)
+    now = time.time_ns()
+    month = f"{datetime.now(UTC):%Y-%m}"
+    charges = [("org-month", "", month, 26 * USD)]
+    charges += [
+        ("customer-month", f'{{"customer":"{customer}"}}', month, spent)
+        for customer, spent in (
+            ("acme", 10_410_000_000), ("globex", 5_600_000_000), ("initech", 3_700_000_000),
+            ("umbrella", 2_100_000_000), ("hooli", 1_240_000_000), ("stark", 880_000_000),
+        )
+    ]  # fmt: skip
+    charges.append(("searches", "", f"{datetime.now(UTC):%Y-%m-%d}", 64))
+    asked = {
+        "settlements": [
+            {
+                "call_id": new_call_id(now),
+                "charges": [
+                    {"budget_id": budget, "scope": scope, "period": period, "posted": str(posted),
+                     **({"unit": "web_searches"} if budget == "searches" else {}),
+                     **({"unresolved": "150000000"} if "globex" in scope else {})}
+                    for budget, scope, period, posted in charges
+                ],
+            }
+        ]
+    }  # fmt: skip
+    _post(endpoint, key, "/v1/leases/settle", "application/json", msgspec.json.encode(asked))
+    wants = [
+        {"account": {"budget_id": budget, "scope": scope, "period": month, "limit": str(limit)},
+         "need": str(wish), "wish": str(wish)}
+        for budget, scope, limit, wish in (
+            ("org-month", "", 30 * USD, 900_000_000),
+            ("customer-month", '{"customer":"acme"}', 20 * USD, 600_000_000),
+        )
+    ]  # fmt: skip
+    lease = {"lease": {"holder": "shop-web-1"}, "wants": wants}
+    _post(endpoint, key, "/v1/leases/grant", "application/json", msgspec.json.encode(lease))
 
 
 def _span(trace: str, span: str, at: int) -> bytes:

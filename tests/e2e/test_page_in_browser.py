@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from examples.page.fill import fill
+from examples.page.fill import fill, fill_budgets
 from tests.browsing import barriers, chromium, opened, sign_in
 from tests.contract.central.making import usage_event
 from tests.serving import RunningServer, running_server
@@ -19,7 +19,7 @@ __all__ = ["chromium"]
 pytestmark = pytest.mark.service
 VIEWS = (
     "/", "/spend?range=30d", "/spend?by=session&customer=acme&range=30d", "/refusals",
-    "/refusals?of=warnings", "/caching", "/trust", "/events?of=late", "/health",
+    "/refusals?of=warnings", "/budgets", "/caching", "/trust", "/events?of=late", "/health",
 )  # fmt: skip
 _MOST_TABS = 60
 _FOCUS = """() => {
@@ -34,6 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     where = f"sqlite:{tmp_path_factory.mktemp('server') / 'server.db'}"
     with running_server(where) as running:
         assert fill(running.url, running.key, count=400, days=20) == 400
+        fill_budgets(running.url, running.key)
         yield running
 
 
@@ -119,7 +120,7 @@ def test_nothing_keeps_anybody_out(chromium: Browser, server: RunningServer, sch
             page.goto(view)
             for closed in page.locator("details").all():
                 closed.evaluate("e => { e.open = true }")
-            assert barriers(page) == [], view
+            assert barriers(page, only_colours=scheme == "dark") == [], view
 
 
 def test_light_and_dark_follow_the_system_until_somebody_chooses(

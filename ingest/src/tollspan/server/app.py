@@ -89,7 +89,7 @@ def create_app(
     app.include_router(otlp.routes(ledger, settings, tally))
     app.include_router(webhooks.routes(ledger, settings))
     app.include_router(auditing.routes(ledger))
-    app.include_router(page.routes(ledger, tally.flush))
+    app.include_router(page.routes(ledger, tally.flush, holders, in_force, book=book))
     app.include_router(authority.routes(holders, settings))
     app.include_router(authority.budget_routes(holders, in_force))
     app.include_router(desk)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tollspan.server.page import views
-from tollspan.server.page.charts import chart
+from tollspan.server.page.bars import bar_of
+from tollspan.server.page.charts import bars_of, chart
 from tollspan.server.page.pace import Pace
 from tollspan.server.page.ranges import RANGES, RangeName, month_end, named_span, span_of_days
 from tollspan.server.problems import ProblemError
@@ -107,3 +108,34 @@ def test_how_long_money_lasts_is_told_by_the_recent_pace() -> None:
                 hour_nanousd=0, forecast_nanousd=0)  # fmt: skip
     assert pace.seconds_for(10) == 100
     assert pace.day_nanousd == 8_640
+
+
+@given(st.integers(1, 10**18))
+def test_the_scale_of_a_picture_is_round_and_above_all_bars(most: int) -> None:
+    drawn = bars_of([("a", most), ("b", 0)], "money", "day")
+    assert drawn is not None
+    half, top = (line.amount for line in drawn.lines)
+    assert most <= top <= max(2, 2 * most)
+    assert half * 2 == top
+    assert len(str(top).rstrip("0")) <= 2
+
+
+@given(st.none() | st.integers(0, 10**15), *[st.integers(0, 10**15)] * 3)
+def test_the_parts_of_a_budgets_bar_lie_beside_each_other(
+    limit: int | None, posted: int, held: int, unresolved: int
+) -> None:
+    bar = bar_of(limit, posted, held, unresolved)
+    assert float(bar.held_at) == pytest.approx(float(bar.posted), abs=0.02)
+    assert float(bar.unresolved_at) == pytest.approx(float(bar.posted) + float(bar.held), abs=0.02)
+    assert float(bar.unresolved_at) + float(bar.unresolved) <= 100.02
+    is_over = limit is not None and posted + held + unresolved > limit
+    assert (bar.limit_at is not None) == is_over
+
+
+def test_amounts_of_budgets_are_read_in_their_units() -> None:
+    assert views.amount(1_500_000_000, "usd") == "$1.50"
+    assert views.amount(2_000, "tokens") == "2,000 tokens"
+    assert views.amount(1_500, "seconds") == "1.5 seconds"
+    assert views.number(1_500, "seconds") == "1.5"
+    assert [views.tenths(n) for n in (0, 5, 10, 12_345)] == ["0", "0.5", "1", "1,234.5"]
+    assert views.host_of("https://user:secret@example.com:8/token") == "https://example.com"

@@ -125,7 +125,7 @@ def _round_up(amount: int) -> int:
     size: int = 10 ** (len(str(amount)) - 1)
     for times in _ROUND:
         if amount * 10 <= times * size:
-            return max(_PARTS, times * size // 10)
+            return -(-times * size // (10 * _PARTS)) * _PARTS
     raise AssertionError("the last is larger than any digit")
 
 

@@ -50,12 +50,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
-        money=views.money, count=views.count, short=views.short, moment=views.moment,
-        machine_time=views.machine_time, round_half=round, tenths=views.tenths,
-    )  # fmt: skip
     known: dict[str, Any] = made.globals  # what is declared is what Jinja brings along
     known.update(asset=ASSETS.address, percent=views.percent)
+    filters: dict[str, Any] = made.filters  # likewise
+    filters.update(
+        money=views.money, count=views.count, short=views.short, moment=views.moment,
+        machine_time=views.machine_time, round_half=round, tenths=views.tenths,
+        amount_of=views.amount,
+        number_of=views.number,
+    )  # fmt: skip
     return made
 
 

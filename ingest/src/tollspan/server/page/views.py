@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from tollspan.usage import SECONDS, BudgetUnit, format_amount, unit_word
+from tollspan.usage import SECONDS, BudgetUnit, format_amount, to_decimal, unit_word
 
 _NANO: Final = 10**9
 _SHORT_PLACES: Final = 4
@@ -37,6 +37,11 @@ def amount(number: int, unit: BudgetUnit) -> str:
     if unit == "usd":
         return money(number)
     return f"{number:,} {unit_word(unit)}" if unit != SECONDS else format_amount(number, unit)
+
+
+def number(amount: int, unit: BudgetUnit) -> str:
+    """Write an amount of a budget, of anything but money, without its unit."""
+    return to_decimal(amount, unit) if unit == SECONDS else f"{amount:,}"
 
 
 def count(number: int) -> str:
