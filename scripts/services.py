@@ -66,6 +66,12 @@ SERVICES: Final = (
         folders=(),
         package="chromium",
     ),
+    Service(
+        name="Node.js",
+        programs=("node", "nodejs"),
+        folders=(),
+        package="nodejs",
+    ),
 )
 
 
@@ -109,7 +115,7 @@ def by_hand(services: Sequence[Service]) -> str:
     return (
         f"Tests need {names}, which this machine lacks and which can't be installed from here.\n"
         f"  Debian, Ubuntu:  apt-get install {packages}\n"
-        "  macOS:           brew install redis postgresql@16 pgbouncer chromium\n"
+        "  macOS:           brew install redis postgresql@16 pgbouncer chromium node\n"
         "Only `make test-core` does without."
     )
 

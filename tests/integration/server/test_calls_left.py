@@ -19,7 +19,7 @@ from tollspan.server import ServerSettings
 from tollspan.server.authority import Authorities
 from tollspan.server.calls.authorizing import Authorizer
 from tollspan.server.calls.gates import TenantGates
-from tollspan.server.calls.questions import AuthorizeQuestion, SettleQuestion, UsageWords
+from tollspan.server.calls.questions import AuthorizeQuestion, CallEndQuestion, UsageWords
 from tollspan.server.calls.settling import CallEnds
 from tollspan.server.rules import RulesInForce
 
@@ -27,7 +27,7 @@ _RULES = "version: 1\nbudgets: [{id: all, limit: 0.01 USD, window: month}]\n"
 _ASKED = AuthorizeQuestion(
     call_id="c", provider="openai", model="gpt-4o-mini", max_input_tokens=10, max_output_tokens=10
 )
-_SAID = SettleQuestion(call_id="c", usage=UsageWords(output=10))
+_SAID = CallEndQuestion(call_id="c", usage=UsageWords(output=10))
 
 
 class Replica:

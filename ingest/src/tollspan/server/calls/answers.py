@@ -96,7 +96,7 @@ class ChargeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     overrun: str
 
 
-class SettleAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class CallEndAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a call; `cost_nanousd` is null where nobody knows what it cost."""
 
     call_id: str
@@ -140,9 +140,9 @@ def authorize_answer(
     )
 
 
-def settle_answer(event: UsageEvent) -> SettleAnswer:
+def settle_answer(event: UsageEvent) -> CallEndAnswer:
     """Say what a call cost, and whom."""
-    return SettleAnswer(
+    return CallEndAnswer(
         call_id=event.call.id,
         status="settled",
         cost_nanousd=_text(event.cost.amount_nanousd),

@@ -143,7 +143,7 @@ class ResponseWords(_Said, frozen=True, kw_only=True, forbid_unknown_fields=True
     region: _Text | None = None
 
 
-class SettleQuestion(_Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CallEndQuestion(_Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Say how a call went that was let through.
 
     `cancel`: nothing was sent, all that it held is free again. `not_billed`: the provider did no

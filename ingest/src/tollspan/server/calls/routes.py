@@ -13,14 +13,14 @@ from tollspan.server.problems import documented
 from tollspan.server.schemas import json_answer, json_question
 from tollspan.usage import LedgerError
 
-from .answers import AuthorizeAnswer, SettleAnswer
+from .answers import AuthorizeAnswer, CallEndAnswer
 from .authorizing import Authorizer
-from .questions import AuthorizeQuestion, SettleQuestion
+from .questions import AuthorizeQuestion, CallEndQuestion
 from .settling import CallEnds
 
 _MOST_BYTES: Final = 64 << 10
 _Caller = Annotated[Principal, Depends(require("ingest"))]
-DESCRIBED: Final = (AuthorizeQuestion, AuthorizeAnswer, SettleQuestion, SettleAnswer)
+DESCRIBED: Final = (AuthorizeQuestion, AuthorizeAnswer, CallEndQuestion, CallEndAnswer)
 """The words of these routes, for the API's description."""
 
 
@@ -51,14 +51,14 @@ def routes(authorizer: Authorizer, ends: CallEnds) -> APIRouter:
     @router.post(
         "/settle",
         responses={
-            200: json_answer(SettleAnswer, "what the call cost"),
+            200: json_answer(CallEndAnswer, "what the call cost"),
             **documented(400, 401, 403, 404, 408, 409, 413, 415, 503),
         },
-        openapi_extra={"requestBody": json_question(SettleQuestion)},
+        openapi_extra={"requestBody": json_question(CallEndQuestion)},
     )
     async def settle(request: Request, who: _Caller) -> Response:
         """Say how a call went: it is priced, stored and charged once, and its hold is freed."""
-        said = await read_question(request, _MOST_BYTES, SettleQuestion)
+        said = await read_question(request, _MOST_BYTES, CallEndQuestion)
 
         def answered() -> bytes:
             try:

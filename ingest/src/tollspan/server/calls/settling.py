@@ -29,9 +29,9 @@ from tollspan.server.problems import ProblemError
 from tollspan.server.settings import ServerSettings
 from tollspan.usage import UsageEvent
 
-from .answers import SettleAnswer, settle_answer
+from .answers import CallEndAnswer, settle_answer
 from .gates import TenantGates
-from .questions import SettleQuestion
+from .questions import CallEndQuestion
 
 _PATIENCE_NS: Final = 5_000_000_000
 """What was begun so long ago was left by a server that is no more."""
@@ -70,7 +70,7 @@ class CallEnds:
         self._settings = settings
         self._clock = clock
 
-    def settle(self, tenant: str, said: SettleQuestion) -> bytes:
+    def settle(self, tenant: str, said: CallEndQuestion) -> bytes:
         """Take in how a call went; return the answer in JSON, the same for the same words.
 
         Raises:
@@ -115,14 +115,14 @@ class CallEnds:
 
     def _cancel(self, tenant: str, call: HeldCall, digest: bytes) -> HeldCall:
         """Note that nothing was sent; what is said of an end later still counts."""
-        answer = SettleAnswer(call_id=call.id, status="cancelled")
+        answer = CallEndAnswer(call_id=call.id, status="cancelled")
         self._calls.move(
             tenant, call.id, ("held",), "cancelling", told=digest, ended=msgspec.json.encode(answer)
         )
         return self._found(tenant, call.id)
 
     def _begin_end(
-        self, tenant: str, call: HeldCall, said: SettleQuestion, digest: bytes
+        self, tenant: str, call: HeldCall, said: CallEndQuestion, digest: bytes
     ) -> HeldCall:
         """Note how a call went, with its event; return it as it is then."""
         assert call.kept is not None
@@ -143,7 +143,7 @@ class CallEnds:
         )
         return self._found(tenant, call.id)
 
-    def _event(self, kept: DeferredHold, said: SettleQuestion) -> UsageEvent:
+    def _event(self, kept: DeferredHold, said: CallEndQuestion) -> UsageEvent:
         closing = Closing(
             kept.call,
             Decision(note=kept.note, hold=kept.hold),
