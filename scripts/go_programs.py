@@ -1,8 +1,9 @@
-"""Build the Go program that tests start, OpenTelemetry's Collector, where it is missing.
+"""Build the Go programs that tests start, OpenTelemetry's Collector and Jaeger, where missing.
 
 Run as `python3 scripts/go_programs.py`, with Go in PATH or in `/usr/local/go`. The Collector is
-made by its official builder of what `collector-config/builder.yaml` lists, and kept in the user's
-cache folder, by a hash of that, so that a clone of the repository finds that of the one before.
+made by its official builder of what `collector-config/builder.yaml` lists; Jaeger of its Go module,
+without its web pages, which are not in it. Both are kept in the user's cache folder, by a hash of
+what they are made of, so that a clone of the repository finds those of the one before.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from environment import ROOT
 
 MANIFEST: Final = ROOT / "collector-config/builder.yaml"
 BUILDER: Final = "go.opentelemetry.io/collector/cmd/builder@v0.161.0"
+JAEGER: Final = "github.com/jaegertracing/jaeger"
+JAEGER_VERSION: Final = "v1.76.0"
 BUILD_TIMEOUT_SECONDS: Final = 1_500
 
 
@@ -53,10 +56,23 @@ def _build_collector(folder: Path) -> Path:
     return folder / "made/otelcol"
 
 
+def _build_jaeger(folder: Path) -> Path:
+    # In a module of its own, since Jaeger's replaces what `go install` of a version refuses.
+    _go(folder, "mod", "init", "made")
+    _go(folder, "get", "-tool", f"{JAEGER}/cmd/jaeger@{JAEGER_VERSION}")
+    _go(folder, "build", "-trimpath", "-ldflags=-s -w", "-o", "jaeger", f"{JAEGER}/cmd/jaeger")
+    return folder / "jaeger"
+
+
 def collector() -> Program:
     """Return the Collector, of what the manifest lists now."""
     recipe = f"{BUILDER}\n{MANIFEST.read_text('utf-8')}"
     return Program(name="otelcol", recipe=recipe, build=_build_collector)
+
+
+def jaeger() -> Program:
+    """Return Jaeger."""
+    return Program(name="jaeger", recipe=f"{JAEGER}@{JAEGER_VERSION}", build=_build_jaeger)
 
 
 def ensure(program: Program) -> Path:
@@ -111,4 +127,5 @@ def _go(folder: Path, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{ensure(collector())}\n")
+    for each in (collector(), jaeger()):
+        sys.stdout.write(f"{ensure(each)}\n")

@@ -107,8 +107,8 @@ TESTS: Final = (
     _tests("contract", warm_minutes=6.5, fresh_minutes=7),
     _tests("oldest", tier=OLDEST, warm_minutes=4, fresh_minutes=6),
     _tests("simulation", warm_minutes=3, fresh_minutes=5),
-    # On a fresh machine the Collector is built first.
-    _tests("collector", warm_minutes=3, fresh_minutes=15),
+    # On a fresh machine the Collector and Jaeger are built first.
+    _tests("collector", warm_minutes=4, fresh_minutes=20),
     _tests("unit", warm_minutes=2.5, fresh_minutes=4),
     _tests("typing", warm_minutes=0.5, fresh_minutes=1.5),
     Stage(
@@ -123,8 +123,8 @@ TESTS: Final = (
 )
 LANES: Final = 2
 # Of the limits; what a run takes is less: 20 and 35 minutes, last.
-TOTAL_WARM_MINUTES: Final = 30.0
-TOTAL_FRESH_MINUTES: Final = 55.0
+TOTAL_WARM_MINUTES: Final = 31.0
+TOTAL_FRESH_MINUTES: Final = 58.0
 # `make prove` is not in the table: it takes hours by design.
 PROVE: Final = _check(
     "prove",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,62 @@ class Collector(Process):
     def said(self) -> str:
         """Its log."""
         return (self.folder / "log").read_text("utf-8", "replace")
+
+
+class Jaeger(Process):
+    """Jaeger, with spans in memory.
+
+    Attributes:
+        address: Where it takes OTLP over gRPC.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = ("JAEGER_GRPC_PORT", "JAEGER_QUERY_PORT", "HEALTH_PORT")
+        super().__init__(folder, {name: str(free_port()) for name in names})
+        self.address = f"127.0.0.1:{self.environ['JAEGER_GRPC_PORT']}"
+
+    def words(self) -> list[str]:
+        self.environ["JAEGER_PORT"] = str(self.port)
+        program = go_programs.ensure(go_programs.jaeger())
+        return [str(program), "--config", str(CONFIGURATIONS / "jaeger.yaml")]
+
+    @property
+    def health(self) -> str:
+        return f"http://127.0.0.1:{self.environ['HEALTH_PORT']}/status"
+
+    def found(self, service: str, **tags: str) -> list[JaegerSpan]:
+        """Return the spans that a search by tags finds."""
+        asked = {"service": service, "tags": json.dumps(tags), "limit": "1000"}
+        answer = requests.get(f"{self.url}/api/traces", params=asked, timeout=30)
+        assert answer.status_code == 200, answer.text
+        spans = [span for trace in answer.json()["data"] for span in trace["spans"]]
+        made = [
+            JaegerSpan(
+                trace_id=span["traceID"],
+                name=span["operationName"],
+                tags={tag["key"]: tag["value"] for tag in span["tags"]},
+            )
+            for span in spans
+        ]
+        return [span for span in made if tags.items() <= span.texts.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JaegerSpan:
+    """A span as Jaeger's query API tells it; `error` is the tag that its pages paint red."""
+
+    trace_id: str
+    name: str
+    tags: Mapping[str, str | int | float | bool]
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The tags as a search compares them."""
+        return {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in self.tags.items()
+        }
 
 
 class IngestServer(Process):

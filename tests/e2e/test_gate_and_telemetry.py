@@ -11,8 +11,11 @@ import msgspec
 import pytest
 
 from tests import harness
+from tests.e2e.launching import TRACES_ONLY
 from tests.e2e.programs import gated
+from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI, Reply, refusing_base_url
+from tests.fakes.otlp_receiver import OtlpReceiver
 
 BIN = Path(sys.executable).parent
 APP = [sys.executable, str(Path(gated.__file__))]
@@ -271,6 +274,17 @@ def test_opentelemetry_instrument_and_ours_go_together(
         assert report.is_auto_instrumented
     if not env:
         assert {span.scope for span in report.spans} >= {SCOPES["openinference"]}
+
+
+def test_where_the_program_has_no_provider_ours_are_the_spans_beside_whom_it_may_be(
+    fake: FakeOpenAI, tmp_path: Path
+) -> None:
+    with OtlpReceiver() as receiver:
+        steps = [*FOREIGN, f"calls:{CALLS}"]
+        env = {**receiver.environment, **TRACES_ONLY}
+        gated_run(fake, tmp_path, [*RUN, *APP, *steps], **env)
+        wait_until(lambda: len(receiver.spans) == CALLS)
+        assert {span.scope for span in receiver.spans} == {"tollspan"}
 
 
 def test_ours_alone_and_then_taken_off_leaves_the_sdk_as_it_was(

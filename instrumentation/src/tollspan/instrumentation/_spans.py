@@ -204,6 +204,11 @@ def _is_generative(span: Span, operation: str | None = None) -> bool:
     return operation is None or found == operation
 
 
+def _has_no_provider() -> bool:
+    """Say whether spans of instrumentors that were handed no provider go nowhere."""
+    return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 class SpanEmitter:
     """Starts and ends the spans of calls, and never raises: whoever calls it needs no guard.
 
@@ -250,7 +255,9 @@ class SpanEmitter:
             tracer = self.tracer()
             if not (is_foreign or tracer) or is_suppressed():
                 return None
-            if is_foreign and (marked := self._mark_foreign(call, decision, others)):
+            if is_foreign and (
+                marked := self._mark_foreign(call, decision, others, has_tracer=tracer is not None)
+            ):
                 return marked
             if tracer is not None:
                 if isinstance(asked, OwnSpan):
@@ -330,14 +337,18 @@ class SpanEmitter:
             if of_call is not None:
                 _deny(of_call, denial)
 
-    def _mark_foreign(self, call: Call, decision: Decision, others: Others) -> CallSpan | None:
+    def _mark_foreign(
+        self, call: Call, decision: Decision, others: Others, *, has_tracer: bool
+    ) -> CallSpan | None:
         """Stamp the GenAI span that is current, else the one that will be when the SDK sends.
 
-        None for a refused call that has no span: an instrumentor under ours will never see it.
+        None for a refused call that has no span: an instrumentor under ours will never see it. And
+        None for a call whose span would go nowhere, as the program has no provider, if a private
+        one takes ours.
         """
         span = trace.get_current_span()
         is_current = _is_generative(span, call.request.operation)
-        if decision.denial is not None and not is_current:
+        if not is_current and (decision.denial is not None or (has_tracer and _has_no_provider())):
             return None
         marks: dict[str, AttributeValue] = {
             semconv.TOLLSPAN_CALL_ID: call.id,
