@@ -124,7 +124,7 @@ TESTS: Final = (
 LANES: Final = 2
 # Of the limits; what a run takes is less: 20 and 35 minutes, last.
 TOTAL_WARM_MINUTES: Final = 31.0
-TOTAL_FRESH_MINUTES: Final = 58.0
+TOTAL_FRESH_MINUTES: Final = 60.0
 # `make prove` is not in the table: it takes hours by design.
 PROVE: Final = _check(
     "prove",
