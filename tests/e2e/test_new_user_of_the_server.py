@@ -100,6 +100,7 @@ def test_a_budget_that_is_changed_on_the_server_stops_a_program_that_knows_of_no
         user = new_user(tmp_path, provider.base_url)
         with user.runs(user.script("serve")) as server:
             assert user.url in next_line(server)
+            assert "`tollspan keys create --scopes ingest,read,admin`" in next_line(server)
             user.env["TOLLSPAN_API_KEY"] = user.does(user.script("key")).strip()
             user.env["TOLLSPAN_ENDPOINT"] = user.url
             assert "version 1 is in force" in user.does(user.script("put"))

@@ -21,6 +21,7 @@ from .settings import ServerSettings
 
 _GRACE_SECONDS: Final = 10
 _KEEP_ALIVE_SECONDS: Final = 30
+_FIRST_KEY: Final = "tollspan keys create --scopes ingest,read,admin"
 _SQLITE: Final = "sqlite:"
 _BESIDE: Final = ".authority.db"
 _WAIT_SECONDS: Final = 1.0
@@ -45,7 +46,7 @@ def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda 
     try:
         ledger.audit.note_change(EVERY_TENANT, "server", PRICES_CHANGED, PriceBook.load().book_id)
         config = configured(ledger, settings, authorities, housekeeper)
-        server = _Announcing(config, ledger.name, announce)
+        server = _Announcing(config, ledger, announce)
         housekeeper.start()
         server.run()
     finally:
@@ -57,9 +58,12 @@ def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda 
 class _Announcing(uvicorn.Server):
     """A server that says where it listens: its port may be any that was free."""
 
-    def __init__(self, config: uvicorn.Config, books: str, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ledger: CentralLedger, announce: Callable[[str], None]
+    ) -> None:
         super().__init__(config)
-        self._books = books
+        self._is_new = not ledger.tenants.keys()
+        self._books = ledger.name
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -70,6 +74,8 @@ class _Announcing(uvicorn.Server):
             host, port = server.sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             self._announce(f"tollspan serves {self._books} at {scheme}://{shown}:{port}")
+        if self._is_new and self.started:
+            self._announce(f"nobody has a key yet: `{_FIRST_KEY}` makes one")
 
 
 def authorities_of(settings: ServerSettings) -> TenantAuthorities:

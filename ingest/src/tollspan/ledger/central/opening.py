@@ -78,7 +78,7 @@ class Database:
 
     def __init__(self, where: str, *, wait_seconds: float = _WAIT_SECONDS) -> None:
         url = _url(where)
-        self.name = url.render_as_string(hide_password=True)
+        self.name = _shown(url)
         self.is_postgresql = url.get_backend_name() == "postgresql"
         made = _postgresql if self.is_postgresql else _sqlite
         self._engine = made(url, wait_seconds)
@@ -205,6 +205,13 @@ def _may_work_later(error: DBAPIError) -> bool:
     """Say so of collisions, of lost connections, and of a standby that is asked to store."""
     is_standby = sql_state(error) == "25006"
     return error.connection_invalidated or is_standby or sql_state(error) in _COLLIDED
+
+
+def _shown(url: URL) -> str:
+    """Return an address as it is named here, without a password."""
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql").render_as_string(hide_password=True)
+    return f"sqlite:{url.database}"
 
 
 def _url(where: str) -> URL:
