@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -56,6 +56,7 @@ from tollspan.ledger import ServedAuthority, ServerReport, open_authority
 from tollspan.usage import ConfigError, LedgerError, LedgerUnavailableError
 
 from ._addresses import shown
+from ._silence import Silence
 
 if TYPE_CHECKING:
     from ._http import Answer, HttpClient
@@ -85,21 +86,30 @@ class HttpAuthority:
     """A shared authority behind an ingest server. Safe for threads; a forked child calls `close`.
 
     It connects with the first question. Connections are kept, and lent to one thread at a time.
+    While the server does not answer at all, a few calls find that out, and the others are told.
 
     Args:
         url: `https://host[:port]`, the server's.
         key: The API key; its tenant's money is meant. Never shown.
         timeout_seconds: How long a grant may take.
+        clock: Monotonic seconds.
     """
 
     def __init__(
-        self, url: str, *, key: str | None, timeout_seconds: float = _DEFAULTS.wait_seconds
+        self,
+        url: str,
+        *,
+        key: str | None,
+        timeout_seconds: float = _DEFAULTS.wait_seconds,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url.rstrip("/") + "/v1/leases/"
         self._key = key
         self._seconds = timeout_seconds
         self.place = shown(url.rstrip("/"))
         """Where it is, without secrets."""
+        self._clock = clock
+        self._silence = Silence(clock)
         self._lock = threading.Lock()
         self._idle: list[HttpClient] = []
         self._idle_patient: list[HttpClient] = []
@@ -275,6 +285,7 @@ class HttpAuthority:
     def close(self) -> None:
         """Let go of connections; the next question opens them again. Also in a forked child."""
         self._lock = threading.Lock()
+        self._silence = Silence(self._clock)
         idle = [*self._idle, *self._idle_patient]
         self._idle, self._idle_patient = [], []
         for client in idle:
@@ -315,15 +326,20 @@ class HttpAuthority:
         from ._http import HttpError  # noqa: PLC0415 - only who has such an authority pays
 
         body = None if question is None else msgspec.json.encode(question)
+        if not is_patient and not self._silence.may_ask():
+            raise LedgerUnavailableError(f"{self.place} did not answer just now, and is asked soon")
         try:
             answer = self._send(name, body, is_patient=is_patient)
         except HttpError as error:
+            if error.kind == "timeout" and not is_patient:
+                self._silence.unheard()
             if error.kind != "unreachable" or not may_repeat:
                 raise LedgerUnavailableError(f"{self.place} can't be used: {error}") from None
             try:  # the connection broke, as each does when a server starts anew
                 answer = self._send(name, body, is_patient=is_patient)
             except HttpError as again:
                 raise LedgerUnavailableError(f"{self.place} can't be used: {again}") from None
+        self._silence.heard()
         if answer.status != 200:
             raise self._refused(answer)
         return answer

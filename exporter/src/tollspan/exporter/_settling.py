@@ -81,6 +81,7 @@ class SettlingBooks:
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._logged_at = -_LOG_EVERY_SECONDS
+        self._failed_at = -math.inf
         self._expired_at = 0.0
         after = self._fold_after_seconds
         self._folder = None if after is None else Folder(self._authority, after_seconds=after)
@@ -167,7 +168,7 @@ class SettlingBooks:
                 self._ledger.note_settled(self.name, batch[-1][0], inode)
                 done += len(settlements)
             now = time.monotonic()
-            if now - self._expired_at >= _EXPIRE_EVERY_SECONDS:
+            if now < ends_at and now - self._expired_at >= _EXPIRE_EVERY_SECONDS:
                 self._expired_at = now
                 self._authority.expire()
                 if self._leftovers is not None:
@@ -185,13 +186,16 @@ class SettlingBooks:
 
     def close(self, wait_seconds: float) -> None:
         """Settle what is left, for a bounded time; the next process of this host does the rest."""
-        ends_at = time.monotonic() + wait_seconds
+        began = time.monotonic()
+        ends_at = began + wait_seconds
         self._ending.set()
         self._work.set()
         with self._starting:
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(wait_seconds)
+        if self._failed_at >= began:
+            return  # it has just waited in vain, for as long as it may take
         with self._guard:
             try:
                 self.settle(most_seconds=ends_at - time.monotonic())
@@ -236,6 +240,7 @@ class SettlingBooks:
                     pause = 0.0
                     self._fold_some()
                 except LedgerError as error:
+                    self._failed_at = time.monotonic()
                     self._say(error)
                     longer = max(0.5, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
                     pause = min(_LONGEST_PAUSE_SECONDS, longer)
