@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tollspan.ledger.central import EVERY_TENANT, AuditEntry, CentralLedger
 from tollspan.usage import rfc3339
 
 from .principals import Principal, require
 from .problems import documented
-from .questions import Text, nanoseconds, read_cursor, write_cursor, wrong_cursor
+from .questions import Moment, Text, nanoseconds, read_cursor, write_cursor, wrong_cursor
 
 _MOST_AT_ONCE = 1_000
 _LONGEST_NUMBER = 18
@@ -23,8 +23,8 @@ class AuditParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime | None = Field(None, description="then or later, RFC 3339")
-    until: AwareDatetime | None = Field(None, description="before then")
+    since: Moment | None = Field(None, description="then or later, RFC 3339")
+    until: Moment | None = Field(None, description="before then")
     action: str | None = Field(
         None, pattern=r"^[a-z_]{1,32}(\.[a-z_]{1,32})?$",
         description="only such: `key.created`, or `key` for all of keys",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from tollspan.ledger.central import CentralLedger, EventQuery, Place, StoredEvent
@@ -29,6 +29,7 @@ from .problems import ProblemError, documented
 from .questions import (
     LATEST_NS,
     CallParameters,
+    Moment,
     Text,
     nanoseconds,
     read_cursor,
@@ -65,8 +66,8 @@ _PAGE: Final[dict[str, Any]] = {
 class EventParameters(CallParameters):
     """Which events are asked for; a value `unattributed` asks for those that say none."""
 
-    since: AwareDatetime | None = Field(None, description="began then or later, RFC 3339")
-    until: AwareDatetime | None = Field(None, description="began before then")
+    since: Moment | None = Field(None, description="began then or later, RFC 3339")
+    until: Moment | None = Field(None, description="began before then")
     kind: Literal["usage", "decision", "adjustment", "reversal", "repricing"] | None = None
     cost_status: Text = None
     usage_status: Text = None

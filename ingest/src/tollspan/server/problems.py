@@ -34,6 +34,7 @@ _TYPES: Final[Mapping[int, str]] = {
     503: "unavailable",
 }
 _INVALID: Final = 400
+_NO_METHOD: Final = 405
 _UNAVAILABLE: Final = 503
 _BROKEN: Final = 500
 _complaint: Final = Complaint(_log, "the ledger can't be used")
@@ -101,10 +102,14 @@ def answer_problems(app: FastAPI) -> None:
         assert isinstance(error, ProblemError)
         return answered(request, error)
 
-    async def framework(_: Request, error: Exception) -> JSONResponse:
+    async def framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         kind = _TYPES.get(error.status_code, "error")
-        return _answer(error.status_code, kind, str(error.detail), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        allowed = _allowed(request) if error.status_code == _NO_METHOD else ()
+        if allowed:  # Starlette names the methods of one route alone
+            headers["Allow"] = ", ".join(sorted(allowed))
+        return _answer(error.status_code, kind, str(error.detail), headers)
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -123,6 +128,13 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(LedgerUnavailableError, away)
     app.add_exception_handler(Exception, broken)
+
+
+def _allowed(request: Request) -> set[str]:
+    """Return the methods with which a path may be asked, as the description has them."""
+    app: FastAPI = request.app
+    path = getattr(request.scope.get("route"), "path", None)
+    return {method.upper() for method in app.openapi()["paths"].get(path, ())}
 
 
 def answered(_: Request, error: ProblemError) -> Response:

@@ -8,17 +8,29 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from .problems import ProblemError
 
 UNATTRIBUTED: Final = "unattributed"
 """Asks for what nobody said the value of."""
-LATEST_NS: Final = (1 << 63) - 1
-"""The last time that there is, in nanoseconds since the epoch."""
+LATEST_NS: Final = 9_183_110_400 * 10**9
+"""The last time that can be asked for, in nanoseconds since the epoch: the first day of 2261, as
+its month still ends within 63 bits."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NUMBER: Final = re.compile(r"[-+0-9._eE]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-Text = Annotated[str | None, Field(max_length=512)]
+Text = Annotated[str | None, Field(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+def _no_number(said: object) -> object:
+    """Refuse a number, which pydantic would take for seconds or milliseconds."""
+    if isinstance(said, str) and _NUMBER.fullmatch(said):
+        raise ValueError("expected a date and time, RFC 3339")
+    return said
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 
 class CallParameters(BaseModel):

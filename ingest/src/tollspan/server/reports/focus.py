@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tollspan.ledger.central import (
     CALL_KINDS,
@@ -32,7 +32,7 @@ from tollspan.reports import (
 )
 from tollspan.server.principals import Principal, require
 from tollspan.server.problems import ProblemError, documented
-from tollspan.server.questions import nanoseconds
+from tollspan.server.questions import Moment, nanoseconds
 from tollspan.usage import DIMENSIONS
 
 _AT_ONCE: Final = 1_000
@@ -48,8 +48,8 @@ class FocusParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime = Field(alias="from", description="calls that began then or later")
-    until: AwareDatetime | None = Field(None, alias="to", description="began before then")
+    since: Moment = Field(alias="from", description="calls that began then or later")
+    until: Moment | None = Field(None, alias="to", description="began before then")
     by: Grain = Field("day", description="what a row is of")
     account: Text = Field(None, description="BillingAccountId; the tenant by default")
     account_name: Text = Field(None, description="BillingAccountName; the same by default")

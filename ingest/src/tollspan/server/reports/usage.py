@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from tollspan.ledger.central import (
     NAMED,
@@ -22,6 +22,7 @@ from tollspan.server.principals import Principal, require
 from tollspan.server.problems import ProblemError, documented
 from tollspan.server.questions import (
     CallParameters,
+    Moment,
     Text,
     nanoseconds,
     read_cursor,
@@ -68,8 +69,8 @@ class UsageParameters(CallParameters):
         description=f"dimensions between commas: {', '.join(NAMED)}, tag.NAME",
     )  # fmt: skip
     bucket: Literal["hour", "day", "month"] | None = Field(None, description="of time, in UTC")
-    since: AwareDatetime | None = Field(None, alias="from", description="began then or later")
-    until: AwareDatetime | None = Field(None, alias="to", description="began before then")
+    since: Moment | None = Field(None, alias="from", description="began then or later")
+    until: Moment | None = Field(None, alias="to", description="began before then")
     tag: list[Annotated[str, Field(max_length=512)]] = Field(
         [], max_length=8, description="NAME=VALUE, may be repeated"
     )
