@@ -16,13 +16,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.ledger.making import account, charge, event, new_id, refused
+from tests.contract.ledger.making import (
+    account,
+    charge,
+    event,
+    hold,
+    new_id,
+    refused,
+    settled,
+)
+from tests.e2e.waiting import wait_until
 from tests.fakes.ingest import FakeIngest
+from tollspan.budget import Lease
 from tollspan.exporter import Shipper
 from tollspan.ledger import FOLDED_UNSENT, LedgerReader, Room, Shipment, SQLiteLedger, rebuild
 from tollspan.ledger._room import NEVER_FOLDED, RoomKeeper
 from tollspan.ledger._session import Session
-from tollspan.usage import Attribution, Fact, Usage, UsageEvent, UsageStatus
+from tollspan.usage import Attribution, Fact, LedgerUnavailableError, Usage, UsageEvent, UsageStatus
 
 ORG = account("org", limit=10**15)
 WHERE = "https://ingest.example"
@@ -263,6 +273,36 @@ def _full(session: Session) -> None:
     """Let the file take not one page more, as a full disk."""
     (pages,) = session.connection.execute("PRAGMA page_count").fetchone()
     session.connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def test_where_nothing_is_left_to_fold_nothing_is_held_until_there_is_room(tmp_path: Path) -> None:
+    ledger = SQLiteLedger(tmp_path)
+    fill(ledger, 20)  # fewer than are ever folded
+    asked = hold((ORG, 1))
+    assert ledger.hold(asked) is None
+    ledger.room = HERE
+    wait_until(lambda: is_refused(ledger))
+    with pytest.raises(LedgerUnavailableError, match="TOLLSPAN_LEDGER_SIZE"):
+        ledger.hold_soon(hold((ORG, 1))).result(30)
+    with pytest.raises(LedgerUnavailableError, match="TOLLSPAN_LEDGER_SIZE"):
+        ledger.grant(Lease(holder=ledger.holder()), ())
+    # What goes on is accounted for all the same.
+    ledger.post(settled(asked, 1), asked)
+    assert ledger.balances([ORG])[0].held == 0
+    ledger.room = Room()
+    wait_until(lambda: not is_refused(ledger))
+    ledger.close()
+
+
+def is_refused(ledger: SQLiteLedger) -> bool:
+    """Say whether the ledger takes no hold."""
+    asked = hold((ORG, 1))
+    try:
+        ledger.hold(asked)
+    except LedgerUnavailableError:
+        return True
+    ledger.post(settled(asked, 1), asked)
+    return False
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import msgspec
 
 from tollspan.usage import (
     Event,
+    LedgerUnavailableError,
     TotalKey,
     UsageEvent,
     decode_event,
@@ -120,6 +121,18 @@ class RoomKeeper:
         self._cursor = self._floor = 0
         self._aged_at = -_AGE_EVERY_SECONDS
         self._rests_until = 0.0
+        self._is_used_up = False
+
+    def asker(self, owner: Callable[[], str]) -> Callable[[], str]:
+        """Return what names who holds: the owner, or what refuses, where there is no room left."""
+        return self._refuse if self._is_used_up else owner
+
+    def _refuse(self) -> str:
+        raise LedgerUnavailableError(
+            f"the ledger in {self._home} has more in it than TOLLSPAN_LEDGER_SIZE,"
+            f" {self._room.most_bytes >> 20} MiB, and nothing is left to fold: make that larger, or"
+            " see why events are not sent"
+        )
 
     def tick(self, session: Session, room: Room) -> None:
         """Make some room if that is due, and nobody else has the file this instant.
@@ -137,7 +150,9 @@ class RoomKeeper:
     def _tick(self, session: Session) -> None:
         now = time.monotonic()
         is_aged = now - self._aged_at >= _AGE_EVERY_SECONDS
-        is_full = self.is_full(session) and now >= self._rests_until
+        is_full = self.is_full(session)
+        self._is_used_up &= is_full
+        is_full &= now >= self._rests_until
         if not is_aged and not is_full:
             return
         with alone(self._home, "making-room") as is_alone:
@@ -166,9 +181,10 @@ class RoomKeeper:
             if self._level == len(_LEVELS):
                 self._level = 0
                 self._rests_until = time.monotonic() + _AGE_EVERY_SECONDS
+                self._is_used_up = True
                 _logger.error(
                     "tollspan's ledger in %s is larger than TOLLSPAN_LEDGER_SIZE, and nothing is"
-                    " left in it to fold",
+                    " left in it to fold: budgets that refuse calls refuse them now",
                     self._home,
                 )
                 return

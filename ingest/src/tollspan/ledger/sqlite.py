@@ -106,6 +106,7 @@ class SQLiteLedger(SharedSession):
         after = self._fold_after_seconds
         self._folder = None if after is None else Folder(self._folds, after_seconds=after)
         self._keeper = RoomKeeper(self.home, clock=self._clock)
+        self._asker: Callable[[], str] = self._owner_name
         self._writer = Writer(
             self._open_for_writer,
             self._keep_house,
@@ -134,7 +135,7 @@ class SQLiteLedger(SharedSession):
 
     def hold_soon(self, hold: Hold) -> Future[Refusal | None]:
         """Hand the hold to the writer thread; a future cancelled before its turn holds nothing."""
-        work = HoldWork(hold, self._owner_name)
+        work = HoldWork(hold, self._asker)
         self._enqueue(work)
         return work.future
 
@@ -189,7 +190,7 @@ class SQLiteLedger(SharedSession):
         self._run(_give_back_in, (lease, parts), self._post_wait_seconds)
 
     def _grant_in(self, session: Session, asked: tuple[Lease, Sequence[Want]]) -> Grant | Refusal:
-        return session.grant(*asked, self._owner_name())
+        return session.grant(*asked, self._asker())
 
     def holder(self) -> str:
         """Name this process, whose leases become unresolved when it dies.
@@ -418,7 +419,7 @@ class SQLiteLedger(SharedSession):
     # -- inside --
 
     def _hold_in(self, session: Session, hold: Hold) -> Refusal | None:
-        return session.hold(hold, self._owner_name())
+        return session.hold(hold, self._asker())
 
     def _enqueue(self, work: Work) -> None:
         self._writer.put(work)
@@ -461,6 +462,7 @@ class SQLiteLedger(SharedSession):
             self._folds.session = session
             self._folder.step()
         self._keeper.tick(session, self.room)
+        self._asker = self._keeper.asker(self._owner_name)
         return True
 
     def _store_all(self, events: list[Event]) -> None:
