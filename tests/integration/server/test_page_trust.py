@@ -13,11 +13,13 @@ import pytest
 from tests.contract.central.making import usage_event
 from tests.pages import Page, Person
 from tests.serving import RunningServer, running_server
-from tests.unit.server.otlp.bodies import json_body, span
+from tests.unit.server.otlp.bodies import CHAT, json_body, span
 from tollspan.ledger.central import UsageSums
 from tollspan.pricing import PriceBook
+from tollspan.server.metrics import ServerMetrics
 from tollspan.server.page.caching import prices_of
 from tollspan.server.page.trust import trust_of
+from tollspan.server.tally import Tally
 from tollspan.usage import (
     BATCH_MEDIA_TYPE,
     Cost,
@@ -103,7 +105,9 @@ def test_what_is_certain_is_never_more_than_there_is() -> None:
 def test_a_call_that_is_told_better_is_a_correction_with_its_reason(server: RunningServer) -> None:
     key = server.make_key("told")
     at = time.time_ns() - 5 * 10**9
-    one = span(7, startTimeUnixNano=str(at), endTimeUnixNano=str(at + 10**9))
+    said = {name: value for name, value in CHAT.items() if "response" not in name}
+    said["gen_ai.request.model"] = "nobody-knows"
+    one = span(7, startTimeUnixNano=str(at), endTimeUnixNano=str(at + 10**9), attributes=said)
     server.ask("POST", "/v1/traces", key=key, data=json_body(one), headers=JSON)
     own = usage_event(cost=50, traceparent=f"00-{7:032x}-{7:016x}-01")
     own = msgspec.structs.replace(
@@ -112,7 +116,10 @@ def test_a_call_that_is_told_better_is_a_correction_with_its_reason(server: Runn
     assert send(server, key, own) == ["accepted"]
     person = Person(server)
     person.sign_in(key)
-    (link,) = person.get("/trust").links("of=taken_back")
+    page = person.get("/trust")
+    assert not page.links("of=unpriced")
+    assert "nobody-knows" not in person.get("/events?of=unpriced").text
+    (link,) = page.links("of=taken_back")
     listed = person.get(link)
     assert f"another event tells this call better: {own.call.id}" in listed.words
 
@@ -199,3 +206,31 @@ def test_spans_are_counted_as_they_come_too(server: RunningServer) -> None:
     assert "other-sdk" in page.words
     assert "too old 2" in page.words
     assert "1 copy was counted once" in page.words
+
+
+def test_what_is_stored_twice_is_counted_once(server: RunningServer) -> None:
+    tally = Tally(server.ledger, ServerMetrics())
+    store = tally.storing(server.ledger.events.store)
+    event = usage_event()
+    assert [store("twice", [event])[0].status for _ in range(2)] == ["accepted", "duplicate"]
+    tally.flush()
+    counts = server.ledger.receipts.sums("twice", 0, time.time_ns())
+    assert {name: n for name, n in counts.items() if not name.startswith("lag")} == {"accepted": 1}
+
+
+def test_calls_that_are_asked_for_over_http_are_counted_too(server: RunningServer) -> None:
+    key = server.make_key("asked")
+    asked = {
+        "provider": "openai", "model": "gpt-4o-mini", "max_input_tokens": 10,
+        "max_output_tokens": 10, "attribution": {"customer": "in-javascript"},
+    }  # fmt: skip
+    call_id = server.ask("POST", "/v1/authorize", key=key, body=asked).json["call_id"]
+    ended = {"call_id": call_id, "usage": {"input_uncached": 10, "output": 5}}
+    for _ in range(2):
+        answer = server.ask("POST", "/v1/settle", key=key, body=ended)
+        assert answer.status == 200, answer.body
+    person = Person(server)
+    person.sign_in(key)
+    page = person.get("/health")
+    assert "asked for over HTTP" in page.words
+    assert "1 in the last 24 hours" in page.words

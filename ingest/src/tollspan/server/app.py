@@ -54,7 +54,7 @@ def create_app(
     tally = Tally(ledger, figures)
     receiver = Receiver(ledger, settings, tally)
     book = PriceBook.load()
-    desk, keeper = calls.call_desk(ledger, holders, in_force, settings, book)
+    desk, keeper = calls.call_desk(ledger, holders, in_force, settings, book, tally)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None]:

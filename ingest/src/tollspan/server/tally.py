@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from tollspan.ledger.central import CentralLedger, Sender
+from tollspan.ledger.central import CentralLedger, Sender, Stored
 from tollspan.usage import Adjustment, DecisionEvent, Fact, LedgerError, UsageEvent, event_time
 
 from .metrics import ServerMetrics, Source
@@ -26,6 +26,8 @@ BEYOND: Final = "more"
 _EVERY_SECONDS: Final = 2.0
 _MINUTE_NS: Final = 60 * NS_PER_SECOND
 _MOST_SENDERS: Final = 10_000
+Store = Callable[[str, Sequence[Fact]], list[Stored]]
+"""Stores a tenant's events."""
 _log = logging.getLogger(__name__)
 _Place = tuple[str, str, str, str]
 
@@ -102,6 +104,22 @@ class Tally:
                 before = self._senders.get(place)
                 if before is not None or len(self._senders) < _MOST_SENDERS:
                     self._senders[place] = one if before is None else joined(before, one)
+
+    def storing(self, store: Store) -> Store:
+        """Return what stores the events of calls that are asked for here, and counts the new ones.
+
+        No key is noted with them: a call may be ended by a server that nobody asks for it.
+        """
+
+        def stored(tenant: str, facts: Sequence[Fact]) -> list[Stored]:
+            became = store(tenant, facts)
+            new = [
+                fact for fact, one in zip(facts, became, strict=True) if one.status == "accepted"
+            ]
+            self.note(tenant, "", new, source="calls")
+            return became
+
+        return stored
 
     def flush(self) -> None:
         """Write down what was counted.

@@ -12,6 +12,7 @@ from tollspan.pricing import PriceBook
 from tollspan.server.authority import Authorities
 from tollspan.server.rules import RulesInForce
 from tollspan.server.settings import ServerSettings
+from tollspan.server.tally import Tally
 
 from .authorizing import Authorizer
 from .gates import TenantGates
@@ -28,6 +29,7 @@ def call_desk(
     rules: RulesInForce,
     settings: ServerSettings,
     book: PriceBook,
+    tally: Tally,
 ) -> tuple[APIRouter, CallKeeper]:
     """Return the routes, and what keeps house for them: whoever serves starts and closes it.
 
@@ -37,8 +39,10 @@ def call_desk(
         rules: In force for them.
         settings: The server's.
         book: By which calls are bounded and priced.
+        tally: Is told of their events.
     """
     gates = TenantGates(authorities, rules, book, hold_seconds=settings.hold_seconds)
-    authorizer = Authorizer(ledger, gates, hold_seconds=settings.hold_seconds)
-    ends = CallEnds(ledger, authorities, gates, book, settings)
+    store = tally.storing(ledger.events.store)
+    authorizer = Authorizer(ledger, gates, hold_seconds=settings.hold_seconds, store=store)
+    ends = CallEnds(ledger, authorities, gates, book, settings, store=store)
     return routes(authorizer, ends), CallKeeper(ledger, ends, gates)

@@ -11,6 +11,7 @@ import msgspec
 from tollspan.budget import Balance, Decision, DeferredHold, call_lease
 from tollspan.ledger.central import CentralLedger, HeldCall
 from tollspan.server.problems import ProblemError
+from tollspan.server.tally import Store
 from tollspan.usage import Call, LedgerError, new_call_id, refusal
 
 from .answers import AuthorizeAnswer, authorize_answer
@@ -30,6 +31,7 @@ class Authorizer:
         ledger: Keeps decisions, and the events of refusals.
         gates: Decide.
         hold_seconds: How long a call may take.
+        store: Stores those events; None for the ledger itself.
         clock: Unix nanoseconds.
     """
 
@@ -39,10 +41,11 @@ class Authorizer:
         gates: TenantGates,
         *,
         hold_seconds: float,
+        store: Store | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._calls = ledger.held_calls
-        self._events = ledger.events
+        self._store = store or ledger.events.store
         self._gates = gates
         self._hold_ns = int(hold_seconds * _NS)
         self._clock = clock
@@ -133,7 +136,7 @@ class Authorizer:
             gate.leases.leave(call.id)
             self._gates.enter(tenant, call, decision)
             return
-        self._events.store(tenant, [refusal(call, decision.note, denial, asked.traceparent)])
+        self._store(tenant, [refusal(call, decision.note, denial, asked.traceparent)])
 
     def _second(
         self, tenant: str, call_id: str, digest: bytes, decision: Decision, gate: TenantGate

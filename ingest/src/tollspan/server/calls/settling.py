@@ -27,6 +27,7 @@ from tollspan.server.authority import Authorities
 from tollspan.server.checking import refusal_of
 from tollspan.server.problems import ProblemError
 from tollspan.server.settings import ServerSettings
+from tollspan.server.tally import Store
 from tollspan.usage import UsageEvent
 
 from .answers import CallEndAnswer, settle_answer
@@ -49,6 +50,7 @@ class CallEnds:
         gates: Count those under way.
         rates: By which they are priced.
         settings: What events are taken.
+        store: Stores the events; None for the ledger itself.
         clock: Unix nanoseconds.
     """
 
@@ -60,10 +62,11 @@ class CallEnds:
         rates: Rates,
         settings: ServerSettings,
         *,
+        store: Store | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._calls = ledger.held_calls
-        self._events = ledger.events
+        self._store = store or ledger.events.store
         self._authorities = authorities
         self._gates = gates
         self._pricer = Pricer(rates)
@@ -162,7 +165,7 @@ class CallEnds:
         elif call.state == "ending":
             assert call.event is not None
             event = _event(call.event)
-            self._events.store(tenant, [event])
+            self._store(tenant, [event])
             self._charge(tenant, event)
             self._calls.move(tenant, call.id, ("ending",), "ended")
 

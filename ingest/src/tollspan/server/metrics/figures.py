@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Info, Proce
 
 from tollspan.usage import Fact, UsageEvent
 
-Source = Literal["events", "spans"]
+Source = Literal["events", "spans", "calls"]
+"""Sent as events; told by spans; asked for and settled here."""
 _SECONDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 )  # fmt: skip
@@ -39,8 +40,8 @@ class ServerMetrics:
         )  # fmt: skip
         self._taken = Counter(
             "tollspan_ingest_events",
-            "Events, and calls that spans tell of, by what became of them: `accepted`, "
-            "`duplicate`, or `rejected` with a reason",
+            "Events, calls that spans tell of, and calls that are asked for here, by what became "
+            "of them: `accepted`, `duplicate`, or `rejected` with a reason",
             ("source", "result", "reason"), registry=registry,
         )  # fmt: skip
         self._calls = Counter(
@@ -50,7 +51,7 @@ class ServerMetrics:
         )  # fmt: skip
         self._batches = Histogram(
             "tollspan_ingest_batch_size_events",
-            "Events, or calls that spans tell of, in one request",
+            "Events, or calls that spans tell of or that are asked for, in one request",
             ("source",), buckets=_EVENTS, registry=registry,
         )  # fmt: skip
         self._database = Histogram(
