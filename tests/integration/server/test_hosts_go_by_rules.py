@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from tests.serving import RunningServer, running_server
 from tollspan.cli import _checks_otel
 from tollspan.exporter import HttpAuthority
 from tollspan.launch import check_or_raise, install_or_raise, read_settings, uninstall
+from tollspan.ledger.central import Scope
 from tollspan.usage import BudgetExceededError, ConfigError, GateUnavailableError, LedgerError
 
 __all__ = ["home", "run"]
@@ -160,6 +162,35 @@ def test_doctor_and_config_check_say_whose_rules_and_whose_books(
     code, said, _ = run("config", "check")
     assert code == 0
     assert f"found in TOLLSPAN_HOME; those of {server.url} are not asked for" in said
+
+
+@pytest.mark.parametrize(
+    ("scope", "rules", "money"),
+    [
+        pytest.param("read", "it has none for this key", "but not ingest", id="may not spend"),
+        pytest.param(None, "is none that it knows", "none that is good here", id="unknown"),
+    ],
+)
+def test_a_key_that_will_not_do_is_said_to_be_the_matter(
+    server: RunningServer,
+    home: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    scope: Scope | None,
+    rules: str,
+    money: str,
+) -> None:
+    key = "tsp_0123abcd_nobodys" if scope is None else server.make_key("fay", scope)
+    for name, value in environ(server.url, key, home).items():
+        monkeypatch.setenv(name, value)
+    code, said, _ = run("doctor", "--json")
+    found = {one["id"]: one for one in json.loads(said)["checks"]}
+    assert code == 1
+    assert rules in found["rules.address"]["text"]
+    assert found["authority"]["status"] == "problem"
+    assert money in found["authority"]["text"]
+    assert "TOLLSPAN_API_KEY" in found["authority"]["text"]
+    assert key not in said
 
 
 def test_a_server_that_is_too_old_to_hold_budgets_is_named_and_lets_no_call_through(
