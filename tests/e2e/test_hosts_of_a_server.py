@@ -70,10 +70,12 @@ def cut_off_until_refused(way: Way, workers: Fleet) -> None:
     """Cut a host off until its leases are over: until then it is served from them."""
     fake = workers.fake
     cut_off = (2, 4)  # the workers of the second host
-    wait_until(lambda: all(calls_of(fake, one) >= 2 * THREADS for one in cut_off))
+    wait_until(
+        lambda: all(calls_of(fake, one) >= 2 * THREADS for one in cut_off), every_seconds=0.1
+    )
     before = sum(calls_of(fake, one) for one in cut_off)
     way.cut()
-    wait_until(lambda: sum(calls_of(fake, one) for one in cut_off) > before)
+    wait_until(lambda: sum(calls_of(fake, one) for one in cut_off) > before, every_seconds=0.1)
     time.sleep(LIFE_SECONDS + 2)
     silent = sum(calls_of(fake, one) for one in cut_off)
     workers.await_calls(10)  # of the other host

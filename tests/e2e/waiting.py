@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(is_so: Callable[[], bool], *, timeout_seconds: float = 30.0) -> None:
+def wait_until(
+    is_so: Callable[[], bool], *, timeout_seconds: float = 30.0, every_seconds: float = 0.005
+) -> None:
     """Look again and again until something is so.
 
     Raises:
@@ -15,4 +17,4 @@ def wait_until(is_so: Callable[[], bool], *, timeout_seconds: float = 30.0) -> N
     give_up_at = time.monotonic() + timeout_seconds
     while not is_so():
         assert time.monotonic() < give_up_at, "it never came true"
-        time.sleep(0.005)
+        time.sleep(every_seconds)
