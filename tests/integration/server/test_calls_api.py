@@ -196,6 +196,20 @@ def test_a_rule_that_only_warns_lets_a_call_through(server: RunningServer) -> No
     assert program.standing("soft") == (600_000, 0, 0)
 
 
+def test_budgets_that_run_low_are_told_once(server: RunningServer) -> None:
+    program = Program(
+        server,
+        "version: 1\nbudgets: [{id: low, limit: 0.01 USD, window: month, warn_at: [0.5, 0.8]}]\n",
+    )
+    for number in range(4):
+        program.authorize(f"w{number}", max_output_tokens=5_000)
+        program.settle(f"w{number}", usage={"output": 4_200})
+    told = [one["data"] for one in program.events() if one["type"] == "dev.tollspan.decision.v1"]
+    warned = [(one["call"]["id"], one["warning"]["share"]) for one in told if "warning" in one]
+    assert warned == [("w1", "0.5")]
+    assert [one["decision"]["action"] for one in told] == ["warn", "deny", "deny"]
+
+
 def test_a_tenant_without_rules_is_metered_all_the_same(server: RunningServer) -> None:
     program = Program(server, rules="")
     answer = program.authorize().json

@@ -37,7 +37,8 @@ class Replica:
         settings = ServerSettings(database="")
         holders = Authorities(ledger, authorities)
         book = PriceBook.load()
-        gates = TenantGates(holders, RulesInForce(ledger.rules), book, hold_seconds=60)
+        rules = RulesInForce(ledger.rules)
+        gates = TenantGates(holders, rules, book, hold_seconds=60, store=ledger.events.store)
         self.authorizer = Authorizer(ledger, gates, hold_seconds=60)
         self.ends = CallEnds(
             ledger, holders, gates, book, settings, clock=lambda: time.time_ns() + 60 * 10**9

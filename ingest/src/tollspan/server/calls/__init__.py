@@ -41,8 +41,8 @@ def call_desk(
         book: By which calls are bounded and priced.
         tally: Is told of their events.
     """
-    gates = TenantGates(authorities, rules, book, hold_seconds=settings.hold_seconds)
     store = tally.storing(ledger.events.store)
+    gates = TenantGates(authorities, rules, book, hold_seconds=settings.hold_seconds, store=store)
     authorizer = Authorizer(ledger, gates, hold_seconds=settings.hold_seconds, store=store)
     ends = CallEnds(ledger, authorities, gates, book, settings, store=store)
     return routes(authorizer, ends), CallKeeper(ledger, ends, gates)

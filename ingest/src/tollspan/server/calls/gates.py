@@ -14,7 +14,10 @@ from typing import Final
 from tollspan.budget import Bounds, BudgetGate, CallLeases, Decision
 from tollspan.server.authority import Authorities
 from tollspan.server.rules import RulesInForce
+from tollspan.server.tally import Store
 from tollspan.usage import Call
+
+from .warning import CallWarner
 
 _MOST_GATES: Final = 128
 _MOST_BYTES: Final = 8 << 20
@@ -27,16 +30,21 @@ class TenantGate:
 
     Attributes:
         version: Of the rules.
+        size: Of their text, in characters.
         gate: Decides.
         leases: Has what it held just now.
+        warner: Tells of budgets that run low.
         used_at: When it was asked last, by the monotonic clock.
     """
 
-    def __init__(self, version: int, size: int, gate: BudgetGate, leases: CallLeases) -> None:
+    def __init__(
+        self, version: int, size: int, gate: BudgetGate, leases: CallLeases, warner: CallWarner
+    ) -> None:
         self.version = version
         self.size = size
         self.gate = gate
         self.leases = leases
+        self.warner = warner
         self.used_at = time.monotonic()
 
 
@@ -48,6 +56,7 @@ class TenantGates:
         rules: By which the gates decide.
         bounds: What calls can cost at most.
         hold_seconds: How long a call may take before what it holds becomes unresolved.
+        store: Stores warnings.
         clock: Monotonic seconds.
     """
 
@@ -58,8 +67,10 @@ class TenantGates:
         bounds: Bounds,
         *,
         hold_seconds: float,
+        store: Store,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._store = store
         self._authorities = authorities
         self._rules = rules
         self._bounds = bounds
@@ -83,12 +94,14 @@ class TenantGates:
                 self._gates.move_to_end(tenant)
                 gate.used_at = self._clock()
                 return gate
-        leases = CallLeases(self._authorities.of(tenant).lasting(self._hold_seconds))
+        authority = self._authorities.of(tenant).lasting(self._hold_seconds)
+        leases = CallLeases(authority)
         made = TenantGate(
             found.version,
             len(found.text),
             BudgetGate(found.rules, self._bounds, leases, clock=self._clock),
             leases,
+            CallWarner(self._store, tenant, found.rules, authority),
         )
         with self._lock:
             self._gates[tenant] = made

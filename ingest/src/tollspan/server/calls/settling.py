@@ -7,6 +7,7 @@ server that is killed in between leaves the rest to whoever is told the same aga
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -28,12 +29,13 @@ from tollspan.server.checking import refusal_of
 from tollspan.server.problems import ProblemError
 from tollspan.server.settings import ServerSettings
 from tollspan.server.tally import Store
-from tollspan.usage import UsageEvent
+from tollspan.usage import TollspanError, UsageEvent
 
 from .answers import CallEndAnswer, settle_answer
 from .gates import TenantGates
 from .questions import CallEndQuestion
 
+_log = logging.getLogger(__name__)
 _PATIENCE_NS: Final = 5_000_000_000
 """What was begun so long ago was left by a server that is no more."""
 _AT_ONCE: Final = 100
@@ -168,6 +170,7 @@ class CallEnds:
             self._store(tenant, [event])
             self._charge(tenant, event)
             self._calls.move(tenant, call.id, ("ending",), "ended")
+            self._warn(tenant, event)
 
     def _release(self, tenant: str, call: HeldCall) -> None:
         assert call.kept is not None
@@ -179,6 +182,13 @@ class CallEnds:
         if event.charges:
             one = Settlement(call_id=event.call.id, lease_id=event.lease_id, charges=event.charges)
             self._tell(tenant, [one])
+
+    def _warn(self, tenant: str, event: UsageEvent) -> None:
+        """Tell of budgets that run low: what fails fails no call, which is settled."""
+        try:
+            self._gates.of(tenant).warner.look(event)
+        except TollspanError as error:
+            _log.warning("budgets that run low can't be told now: %s", error)
 
     def _tell(self, tenant: str, settlements: Sequence[Settlement]) -> None:
         self._authorities.of(tenant).settle(settlements)
