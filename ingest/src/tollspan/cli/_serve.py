@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
-from tollspan.launch import read_home
+import msgspec
+
+from tollspan.launch import load_prices, read_home, read_settings
+from tollspan.pricing import PriceBook
 from tollspan.usage import ConfigError
 
 from ._bounds import bounds
@@ -35,8 +39,15 @@ def serve(parsed: argparse.Namespace) -> int:
         private_webhooks=parsed.private_webhooks,
         **bounds(parsed),
     )
-    run(settings, announce=print_line)
+    run(settings, book=_book(parsed.prices), announce=print_line)
     return 0
+
+
+def _book(prices: Path | None) -> PriceBook:
+    """Return the prices of this server: its own file, over the book in force here."""
+    settings = read_settings()
+    own = settings.prices if prices is None else prices
+    return load_prices(msgspec.structs.replace(settings, prices=own))
 
 
 def database(parsed: argparse.Namespace) -> str:

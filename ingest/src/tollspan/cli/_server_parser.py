@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from . import _arguments
 from ._bounds import add_bounds
 from ._parser import Parser
@@ -36,6 +38,11 @@ def _add_serve(parser: Parser) -> None:
         "--keep", type=_arguments.months, default=13, metavar="MONTHS",
         help="for how many whole months, besides the one that runs, every event is kept; sums of "
         "days stay; `all` keeps every event (default: 13)",
+    )  # fmt: skip
+    command.add_argument(
+        "--prices", type=Path, metavar="FILE",
+        help="your own prices, by which traces and asked-for calls are priced "
+        "(default: TOLLSPAN_PRICES)",
     )  # fmt: skip
     command.add_argument("--certificate", metavar="FILE", help="for TLS, in PEM")
     command.add_argument("--private-key", metavar="FILE", help="the certificate's, in PEM")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -37,6 +37,7 @@ def create_app(
     settings: ServerSettings,
     authorities: TenantAuthorities,
     housekeeper: Housekeeper | None = None,
+    book: PriceBook | None = None,
 ) -> FastAPI:
     """Return the server as an ASGI application.
 
@@ -45,6 +46,7 @@ def create_app(
         settings: What it takes.
         authorities: Who holds the tenants' money; whoever made them closes them.
         housekeeper: Of whom `/readyz` tells; None where none works here.
+        book: By which calls are priced; None for the prices that ship with tollspan.
     """
     sender = WebhookSender(ledger, settings)
     in_force = RulesInForce(ledger.rules)
@@ -53,7 +55,7 @@ def create_app(
     figures = ServerMetrics()
     tally = Tally(ledger, figures)
     receiver = Receiver(ledger, settings, tally)
-    book = PriceBook.load()
+    book = book or PriceBook.load()
     desk, keeper = calls.call_desk(ledger, holders, in_force, settings, book, tally)
 
     @asynccontextmanager
@@ -66,15 +68,7 @@ def create_app(
         await run_in_threadpool(sender.close)
         await run_in_threadpool(tally.close)
 
-    app = _Described(
-        lifespan=running,
-        title="tollspan",
-        version=version("tollspan"),
-        summary="Hard budgets and exact prices for every LLM and tool call.",
-        openapi_url="/openapi.json",
-        docs_url=None,  # its page loads scripts from elsewhere
-        redoc_url=None,
-    )
+    app = _new_app(running)
     door = DoorFigures()
     app.add_middleware(
         Door, authenticator=Authenticator(ledger.tenants), settings=settings, figures=door,
@@ -86,7 +80,7 @@ def create_app(
     app.include_router(events.routes(ledger, receiver, settings, in_force, exceeding))
     app.include_router(rules_routes(ledger, in_force, settings))
     app.include_router(reports.routes(ledger))
-    app.include_router(otlp.routes(ledger, settings, tally))
+    app.include_router(otlp.routes(ledger, settings, tally, book))
     app.include_router(webhooks.routes(ledger, settings))
     app.include_router(auditing.routes(ledger))
     app.include_router(page.routes(ledger, tally.flush, holders, in_force, book=book))
@@ -101,6 +95,18 @@ def create_app(
         ServerState(door, ledger.deliveries.backlog, sender.figures.attempts.copy, tidied)
     )
     return app
+
+
+def _new_app(running: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    return _Described(
+        lifespan=running,
+        title="tollspan",
+        version=version("tollspan"),
+        summary="Hard budgets and exact prices for every LLM and tool call.",
+        openapi_url="/openapi.json",
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+    )
 
 
 def _never() -> int:

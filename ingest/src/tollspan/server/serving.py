@@ -28,11 +28,17 @@ _WAIT_SECONDS: Final = 1.0
 """How long a question may wait for a database that holds the money."""
 
 
-def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda _: None) -> None:
+def serve(
+    settings: ServerSettings,
+    *,
+    book: PriceBook | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> None:
     """Serve until SIGTERM or SIGINT; requests that have begun are answered first.
 
     Args:
         settings: Where, and what is taken.
+        book: By which calls are priced; None for the prices that ship with tollspan.
         announce: Told in a sentence where it listens, once it does.
 
     Raises:
@@ -42,10 +48,11 @@ def serve(settings: ServerSettings, *, announce: Callable[[str], None] = lambda 
     allow_files(settings.most_connections)
     authorities = authorities_of(settings)
     ledger = CentralLedger(settings.database)
-    housekeeper = Housekeeper(ledger, settings)
+    prices = book or PriceBook.load()
+    housekeeper = Housekeeper(ledger, settings, book=prices)
     try:
-        ledger.audit.note_change(EVERY_TENANT, "server", PRICES_CHANGED, PriceBook.load().book_id)
-        config = configured(ledger, settings, authorities, housekeeper)
+        ledger.audit.note_change(EVERY_TENANT, "server", PRICES_CHANGED, prices.book_id)
+        config = configured(ledger, settings, authorities, housekeeper, prices)
         server = _Announcing(config, ledger, announce)
         housekeeper.start()
         server.run()
@@ -103,10 +110,11 @@ def configured(
     settings: ServerSettings,
     authorities: TenantAuthorities,
     housekeeper: Housekeeper | None = None,
+    book: PriceBook | None = None,
 ) -> uvicorn.Config:
     """Return how uvicorn serves these books."""
     return uvicorn.Config(
-        create_app(ledger, settings, authorities, housekeeper),
+        create_app(ledger, settings, authorities, housekeeper, book),
         host=settings.host,
         port=settings.port,
         ssl_certfile=settings.certificate,
