@@ -6,11 +6,16 @@ import argparse
 import sys
 import time
 
-from benchmarks import breakdown, report, shipping, traces
+from benchmarks import breakdown, events, report, shipping, traces
 from benchmarks.budgets import command, folding_page
 from benchmarks.results import NAMES, Results, load, now, run_one, save
 
-_PAGES = {"folding": folding_page.run, "shipping": shipping.run, "traces": traces.run}
+_PAGES = {
+    "folding": folding_page.run,
+    "shipping": shipping.run,
+    "traces": traces.run,
+    "events": events.run,
+}
 """Benchmarks that write a page of their own."""
 _ALL = (*NAMES, "budgets", *_PAGES, "breakdown")
 

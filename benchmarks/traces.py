@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
-import re
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,17 +13,14 @@ import msgspec
 import requests
 
 from benchmarks.results import Environment, now
+from benchmarks.serving import cpu_seconds, make_key, server
 from tests.unit.server.otlp.bodies import CHAT, protobuf_body, span
-from tollspan.ledger.central import CentralLedger, Scope
 
 SPANS: Final = 102_400
 QUICK_SPANS: Final = 2_048
 _BATCH: Final = 512
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "reference" / "speed-of-traces.md"
 _PER_TRACE: Final = 4
-_SCOPES: Final[tuple[Scope, ...]] = ("ingest",)
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_LISTENS: Final = re.compile(r"http://\S+")
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,43 +56,19 @@ def measure(spans: int, calls_share: float = 1.0) -> Load:
     """Send spans to a server in another process, over books in SQLite."""
     with tempfile.TemporaryDirectory(prefix="tollspan-") as folder:
         where = f"sqlite:{Path(folder) / 'server.db'}"
-        ledger = CentralLedger(where)
-        ledger.tenants.create("acme", actor="benchmark")
-        _, secret = ledger.tenants.create_key("acme", _SCOPES, actor="benchmark")
-        ledger.close()
+        secret = make_key(where)
         bodies = list(_bodies(spans, calls_share))
-        with _server(where) as (address, pid), requests.Session() as session:
+        with server(where) as (address, pid), requests.Session() as session:
             session.headers.update(
                 {"Authorization": f"Bearer {secret}", "Content-Type": "application/x-protobuf"}
             )
-            began, cpu_began = time.perf_counter(), _cpu_seconds(pid)
+            began, cpu_began = time.perf_counter(), cpu_seconds(pid)
             for body in bodies:
                 answer = session.post(f"{address}/v1/traces", data=body, timeout=60)
                 if (answer.status_code, answer.content) != (200, b""):
                     raise RuntimeError(f"{answer.status_code}: {answer.content[:200]!r}")
-            seconds, cpu = time.perf_counter() - began, _cpu_seconds(pid) - cpu_began
+            seconds, cpu = time.perf_counter() - began, cpu_seconds(pid) - cpu_began
     return Load(calls_share=calls_share, spans=spans, seconds=seconds, cpu_seconds=cpu)
-
-
-@contextmanager
-def _server(where: str) -> Generator[tuple[str, int]]:
-    command = [sys.executable, "-m", "tollspan.cli", "serve", "--port", "0", "--db", where]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as server:
-        if server.stdout is None:
-            raise RuntimeError("the server has no output")
-        said = _LISTENS.search(server.stdout.readline())
-        if said is None:
-            raise RuntimeError("the server does not say where it listens")
-        yield said[0], server.pid
-        server.terminate()
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return what a process has used of CPU, in user and system mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _bodies(spans: int, calls_share: float) -> Iterator[bytes]:

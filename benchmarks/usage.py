@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
+import resource
 import statistics
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
+from benchmarks.multiplying import multiply
 from tests.services import running_postgres
 from tollspan.ledger.central import CentralLedger, UsageQuery
 from tollspan.usage import (
@@ -46,13 +48,13 @@ MODELS = (
 )  # fmt: skip
 
 
-def events(count: int, end_ns: int, seed: int = 7) -> Iterator[list[UsageEvent]]:
-    """Yield batches of events in the order of their times."""
+def events(count: int, end_ns: int, seed: int = 7, days: int = DAYS) -> Iterator[list[UsageEvent]]:
+    """Yield batches of events in the order of their times, spread over days."""
     dice = random.Random(seed)
-    start = end_ns - DAYS * DAY_NS
+    start = end_ns - days * DAY_NS
     for first in range(0, count, BATCH):
         batch = min(BATCH, count - first)
-        yield [_event(dice, start + (first + n) * DAYS * DAY_NS // count) for n in range(batch)]
+        yield [_event(dice, start + (first + n) * days * DAY_NS // count) for n in range(batch)]
 
 
 def _event(dice: random.Random, at: int) -> UsageEvent:
@@ -111,10 +113,11 @@ def questions(end_ns: int) -> dict[str, UsageQuery]:
     }
 
 
-def measure(where: str, count: int) -> list[str]:
-    """Store so many events, ask, and return the lines of a table."""
+def measure(where: str, count: int, times: int = 1) -> list[str]:
+    """Store so many events, copy each so often, ask, and return the lines of a table."""
     end = time.time_ns()
     ledger = CentralLedger(where)
+    ledger.tenants.create(TENANT, actor="benchmark")
     made = cpu = 0.0
     try:
         for batch in events(count, end):
@@ -124,6 +127,8 @@ def measure(where: str, count: int) -> list[str]:
             cpu += time.process_time() - used
         rates = f"{count / made:,.0f} ({count / cpu:,.0f})"
         lines = [f"| stored, events a second (and by CPU time) | {rates} | |"]
+        if times > 1:
+            multiply(where, times)
         for name, query in questions(end).items():
             taken: list[float] = []
             rows = 0
@@ -136,13 +141,15 @@ def measure(where: str, count: int) -> list[str]:
             )
     finally:
         ledger.close()
-    return lines
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [*lines, f"| most memory of this process, MiB | {peak:,.0f} | |"]
 
 
 def main() -> None:
     """Measure, and print a table for each database."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.usage", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000, metavar="N")
+    parser.add_argument("--copies", type=int, default=1, metavar="N", help="of each event, in SQL")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
     asked = parser.parse_args()
     for name in asked.database or ("sqlite", "postgresql"):
@@ -152,8 +159,9 @@ def main() -> None:
                 where = f"sqlite:{folder / 'usage.db'}"
             else:
                 where = stack.enter_context(running_postgres()).url
-            lines = measure(where, asked.events)
-        print(f"\n{name}, {asked.events:,} events\n\n| question | median ms | longest ms |")
+            lines = measure(where, asked.events, asked.copies)
+        print(f"\n{name}, {asked.events * asked.copies:,} events\n")
+        print("| question | median ms | longest ms |")
         print("|---|---|---|", *lines, sep="\n", flush=True)
 
 

@@ -162,6 +162,8 @@ def event_time(fact: Entry) -> int:
     What takes an event back, or prices it anew, is of that event's time, so that it counts in the
     same period.
     """
+    if isinstance(fact, UsageEvent):  # as nearly all are
+        return fact.call.started_at_unix_ns
     if isinstance(fact, Adjustment):
         return fact.at_unix_ns
     call = fact.event.call if isinstance(fact, Reversal | Repricing) else fact.call

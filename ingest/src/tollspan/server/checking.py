@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -33,6 +34,7 @@ MOST_COUNT: Final = 10**13
 """How many tokens, images or milliseconds one event can have used."""
 _LONGEST_NAME: Final = 512
 _LONGEST_ID: Final = 128
+_tokens_of: Final = attrgetter(*TOKEN_BUCKETS)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _OF_SERVER: Final = re.compile(
     rf"({re.escape(REVERSAL_SUFFIX)}|{re.escape(REPRICING_SUFFIX)}[0-9]+)\Z"
@@ -116,15 +118,16 @@ def _check_usage_event(event: UsageEvent) -> None:
     if cost is None and event.cost.status == "priced":
         raise _WrongError("cost.amount_nanousd: expected an amount, as it is priced")
     if event.usage is not None:
-        for unit, _ in event.usage.quantities:
-            _check_text("usage.quantities", unit, _LONGEST_ID)
-        _check_counts(_counts(event.usage))
+        _check_usage(event.usage)
 
 
-def _counts(usage: Usage) -> Iterator[tuple[str, int]]:
-    for bucket in TOKEN_BUCKETS:
-        yield bucket, getattr(usage, bucket)
-    yield from usage.quantities
+def _check_usage(usage: Usage) -> None:
+    tokens = _tokens_of(usage)
+    if not 0 <= min(tokens) <= max(tokens) <= MOST_COUNT:
+        _check_counts(zip(TOKEN_BUCKETS, tokens, strict=True))
+    for unit, _ in usage.quantities:
+        _check_text("usage.quantities", unit, _LONGEST_ID)
+    _check_counts(usage.quantities)
 
 
 def _check_counts(counts: Iterable[tuple[str, int]]) -> None:

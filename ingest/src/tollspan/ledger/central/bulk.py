@@ -31,6 +31,39 @@ def insert_rows(
     connection.exec_driver_sql(statement, [tuple([row[name] for name in names]) for row in rows])
 
 
+def insert_new(
+    connection: Connection, table: Table, rows: Sequence[Sequence[object]], key: Column[Any]
+) -> Iterator[Any]:
+    """Insert rows that are not there yet; yield the keys of those that were inserted.
+
+    Where another transaction is just inserting one, this waits until it is known whether it did.
+
+    Args:
+        connection: Of the transaction.
+        table: Of ours.
+        rows: Values of all of the table's columns, in their order.
+        key: The column that tells rows apart.
+    """
+    names = tuple(table.columns.keys())
+    mark = _MARKS[connection.dialect.name]
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        statement = _insertion(table.name, names, key.name, len(some), mark)
+        values = tuple(chain.from_iterable(some))
+        for row in connection.exec_driver_sql(statement, values).all():
+            yield row[0]
+
+
+@lru_cache(maxsize=1_024)
+def _insertion(table: str, names: tuple[str, ...], key: str, count: int, mark: str) -> str:
+    listed = ", ".join(f'"{name}"' for name in names)
+    values = ", ".join([f"({', '.join([mark] * len(names))})"] * count)
+    return (
+        f"INSERT INTO {table} ({listed}) VALUES {values}"  # noqa: S608 - names of ours
+        f' ON CONFLICT DO NOTHING RETURNING "{key}"'
+    )
+
+
 @lru_cache(maxsize=64)
 def _statement(table: str, names: tuple[str, ...], mark: str, then: str) -> str:
     listed = ", ".join(f'"{name}"' for name in names)

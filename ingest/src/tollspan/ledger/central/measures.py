@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -26,7 +27,8 @@ MEASURES: Final = (*COUNTS, *TOKEN_BUCKETS, *RARE)
 PLACES: Final = {name: place for place, name in enumerate(MEASURES)}
 _CALLS: Final = PLACES["calls"]
 _COST: Final = PLACES["cost_nanousd"]
-_TOKENS: Final = tuple((name, PLACES[name]) for name in TOKEN_BUCKETS)
+_TOKEN_PLACES: Final = tuple(PLACES[name] for name in TOKEN_BUCKETS)
+_tokens_of: Final = attrgetter(*TOKEN_BUCKETS)
 _MARKED: Final = (
     (LATE, "late", "late_nanousd"), (SUSPECTED, "suspected_duplicates", "suspected_nanousd"),
 )  # fmt: skip
@@ -112,7 +114,7 @@ def _measured_call(event: UsageEvent, marks: tuple[str, ...]) -> Measured:
             found += [(PLACES["estimated"], calls), (PLACES["estimated_nanousd"], amount)]
         elif usage.status == "unknown":
             found.append((PLACES["unknown"], calls))
-        found += [(place, count) for name, place in _TOKENS if (count := getattr(usage, name))]
+        found += [pair for pair in zip(_TOKEN_PLACES, _tokens_of(usage), strict=True) if pair[1]]
     if marks:
         for mark, name, money in _MARKED:
             if mark in marks:

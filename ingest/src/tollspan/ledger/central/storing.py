@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
 from tollspan.usage import Entry, Fact, LedgerError, Reversal, event_time
 
 from .audit import note_adjustments
+from .bulk import insert_new, insert_rows
 from .deliveries import put_down
 from .horizon import NEVER_CLOSED_NS, horizon_of
 from .keeping import hold_tenant
@@ -52,6 +52,7 @@ class _Arrival(msgspec.Struct):
 
     fact: Fact
     names: Names
+    at_unix_ns: int
     became: Stored | None = None
 
 
@@ -112,8 +113,13 @@ class EventStore:
         Raises:
             LedgerUnavailableError: The database does not answer: nothing was stored, send it again.
         """
-        arrivals = [_Arrival(fact, names_of(tenant, fact)) for fact in facts]
+        if not facts:
+            return []
         times = [event_time(one) for one in facts]
+        arrivals = [
+            _Arrival(fact, names_of(tenant, fact), at)
+            for fact, at in zip(facts, times, strict=True)
+        ]
         return patiently(lambda: self._store(tenant, arrivals), self._partitions, times)
 
     def _store(self, tenant: str, arrivals: Sequence[_Arrival]) -> list[Stored]:
@@ -140,12 +146,12 @@ class EventStore:
             own = one.names.event_id
             is_suspected = own in superseded.suspected or one.became is not None
             suspected = (SUSPECTED,) if is_suspected else ()
-            late = (LATE,) if now - event_time(one.fact) > LATE_NS else ()
+            late = (LATE,) if now - one.at_unix_ns > LATE_NS else ()
             one.became = Stored(status="accepted", of=own, marks=suspected + late)
             kept.append((one.fact, one.became.marks))
         kept += superseded.taken
         rows = [row_of(tenant, entry, now, marks) for entry, marks in kept]
-        connection.execute(insert(EVENTS), rows)
+        insert_rows(connection, EVENTS, rows)
         is_postgresql = self._database.is_postgresql
         roll_up(connection, tenant, kept, is_postgresql=is_postgresql)
         note_adjustments(connection, tenant, now, [one.fact for one in new])
@@ -207,20 +213,18 @@ class EventStore:
 
         Where another transaction is just taking one, this waits until it is known whether it did.
         """
-        rows: dict[bytes, dict[str, object]] = {}
+        rows: dict[bytes, tuple[object, ...]] = {}
         for one, key in wanted:
             if key is not None and key not in rows:
                 names = one.names
-                rows[key] = {"key": key, "event_id": names.event_id, "print": names.print,
-                             "time_ns": event_time(one.fact)}  # fmt: skip
+                rows[key] = key, names.event_id, names.print, one.at_unix_ns
         if not rows:
             return {}
-        make = postgresql.insert if self._database.is_postgresql else sqlite.insert
-        claiming = make(EVENT_KEYS).on_conflict_do_nothing().returning(EVENT_KEYS.c.key)
         in_order = [
             rows[key] for key in sorted(rows)
         ]  # the same for all, so nobody waits in a ring
-        taken = {bytes(key) for key in connection.scalars(claiming, in_order)}
+        inserted = insert_new(connection, EVENT_KEYS, in_order, EVENT_KEYS.c.key)
+        taken = {bytes(key) for key in inserted}
         left = [key for key in rows if key not in taken]
         if not left:
             return {}
@@ -242,11 +246,11 @@ def _those_kept(
     connection: Connection, arrivals: Sequence[_Arrival], now_ns: int
 ) -> Sequence[_Arrival]:
     """Tell what is older than all that is kept that it is; return the others."""
-    if all(now_ns - event_time(one.fact) < NEVER_CLOSED_NS for one in arrivals):
+    if now_ns - min(one.at_unix_ns for one in arrivals) < NEVER_CLOSED_NS:
         return arrivals
     closed = horizon_of(connection).closed_before_ns
     for one in arrivals:
-        if event_time(one.fact) < closed:
+        if one.at_unix_ns < closed:
             one.became = Stored(status="too_old", of=one.names.event_id)
     return [one for one in arrivals if one.became is None]
 
