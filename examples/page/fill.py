@@ -45,8 +45,8 @@ BATCH = 500
 RULES = b"""\
 version: 1
 budgets:
-  - {id: org-month, limit: 30 USD, window: month, warn_at: [0.5, 0.8]}
-  - {id: customer-month, per: [customer], limit: 4 USD, limits: {acme: 20 USD, globex: 6 USD},
+  - {id: org-month, limit: 40 USD, window: month, warn_at: [0.5, 0.8]}
+  - {id: customer-month, per: [customer], limit: 5 USD, limits: {acme: 20 USD, globex: 7.2 USD},
      window: month}
   - {id: searches, where: {tool: web_search}, limit: 100 web_searches, window: day}
 """
@@ -221,21 +221,22 @@ def fill_oddities(endpoint: str, key: str, *, end_ns: int | None = None) -> None
 
 
 def fill_budgets(endpoint: str, key: str) -> None:
-    """Put rules of budgets, and tell the authority what was spent of them; for a key for `admin`.
+    """Put rules of budgets, and tell the authority what was spent of them this month.
 
-    Programs do that as they go; these calls were made up, so nobody held money for them.
+    Programs do that as they go; these calls were made up, so nobody held money for them. The key
+    has to be for `ingest`, `read` and `admin`.
     """
     _ask("PUT", endpoint, key, "/v1/rules", "application/yaml", RULES)
     now = time.time_ns()
     month = f"{datetime.now(UTC):%Y-%m}"
-    charges = [("org-month", "", month, 26 * USD)]
+    asked_for = f"/v1/usage?group_by=customer&from={month}-01T00:00:00Z"
+    rows = msgspec.json.decode(_ask("GET", endpoint, key, asked_for, "", b""))["rows"]
+    spent = {row["customer"]: int(row["cost_nanousd"]) for row in rows}
+    charges = [("org-month", "", month, sum(spent.values()))]
     charges += [
-        ("customer-month", f'{{"customer":"{customer}"}}', month, spent)
-        for customer, spent in (
-            ("acme", 10_410_000_000), ("globex", 5_600_000_000), ("initech", 3_700_000_000),
-            ("umbrella", 2_100_000_000), ("hooli", 1_240_000_000), ("stark", 880_000_000),
-        )
-    ]  # fmt: skip
+        ("customer-month", msgspec.json.encode({"customer": customer}).decode(), month, posted)
+        for customer, posted in spent.items()
+    ]
     charges.append(("searches", "", f"{datetime.now(UTC):%Y-%m-%d}", 64))
     asked = {
         "settlements": [
@@ -255,7 +256,7 @@ def fill_budgets(endpoint: str, key: str) -> None:
         {"account": {"budget_id": budget, "scope": scope, "period": month, "limit": str(limit)},
          "need": str(wish), "wish": str(wish)}
         for budget, scope, limit, wish in (
-            ("org-month", "", 30 * USD, 900_000_000),
+            ("org-month", "", 40 * USD, 900_000_000),
             ("customer-month", '{"customer":"acme"}', 20 * USD, 600_000_000),
         )
     ]  # fmt: skip
@@ -291,12 +292,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--endpoint", default="http://127.0.0.1:4790")
     parser.add_argument("--key", required=True, help="of the server, for ingest")
-    parser.add_argument("--events", type=int, default=5_000)
+    parser.add_argument("--events", type=int, default=4_000)
     parser.add_argument("--days", type=float, default=30)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--budgets",
+        action="store_true",
+        help="make some too; the key is for read and admin as well",
+    )
     asked = parser.parse_args()
     taken = fill(asked.endpoint, asked.key, count=asked.events, days=asked.days, seed=asked.seed)
     fill_oddities(asked.endpoint, asked.key)
+    if asked.budgets:
+        fill_budgets(asked.endpoint, asked.key)
     print(f"{taken} events taken; look at {asked.endpoint}/")
 
 
