@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,12 +43,26 @@ def standing(server: ServeCommand, key: str) -> dict[str, tuple[int, int, int]]:
     }
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeCommand]:
+    with serving(tmp_path_factory.mktemp("any") / "server") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def key(server: ServeCommand) -> str:
+    """Make a key of a tenant that has rules."""
+    made = server.make_key("ingest", "read", "admin")
+    put_rules(server, made)
+    return made
+
+
 @pytest.mark.service
-def test_a_program_in_javascript_spends_its_budget_and_no_more(tmp_path: Path) -> None:
+def test_a_program_in_javascript_spends_its_budget_and_no_more(
+    server: ServeCommand, key: str
+) -> None:
     node = program("Node.js")
-    with serving(tmp_path / "server") as server, FakeOpenAI() as fake:
-        key = server.make_key("ingest", "read", "admin")
-        put_rules(server, key)
+    with FakeOpenAI() as fake:
         env = {
             **os.environ,
             "TOLLSPAN_ENDPOINT": server.url,
@@ -68,30 +82,29 @@ def test_a_program_in_javascript_spends_its_budget_and_no_more(tmp_path: Path) -
         assert len(costs) == len(calls) >= 1
         assert min(costs) > 0
         assert sum(costs) <= _LIMIT
-        assert standing(server, key) == {"acme": (sum(costs), 0, 0)}
-        assert rows(server, key) == {"acme": (len(calls), sum(costs))}
+        assert standing(server, key)["acme"] == (sum(costs), 0, 0)
+        assert rows(server, key)["acme"] == (len(calls), sum(costs))
         events: Any = server.ask("/v1/events?kind=decision", key)["events"]
         assert [one["data"]["error_type"] for one in events] == ["tollspan.budget_exceeded"]
 
 
-def test_a_server_that_is_killed_between_the_two_questions_loses_nothing(tmp_path: Path) -> None:
-    with serving(tmp_path / "server") as server:
-        key = server.make_key("ingest", "read", "admin")
-        put_rules(server, key)
-        asked = {
-            "call_id": "c", "provider": "openai", "model": "gpt-4o-mini", "max_input_tokens": 100,
-            "max_output_tokens": 100, "attribution": {"customer": "acme"},
-        }  # fmt: skip
-        first = ask(server, key, "POST", "/v1/authorize", json=asked)
-        bound = int(first.json()["bound_nanousd"])
-        server.kill()
-        server.start()
-        assert standing(server, key) == {"acme": (0, bound, 0)}
-        assert ask(server, key, "POST", "/v1/authorize", json=asked).content == first.content
-        said = {"call_id": "c", "usage": {"input_uncached": 50, "output": 20}}
-        settled = ask(server, key, "POST", "/v1/settle", json=said)
-        cost = 50 * 150 + 20 * 600
-        assert settled.json()["cost_nanousd"] == str(cost)
-        assert ask(server, key, "POST", "/v1/settle", json=said).content == settled.content
-        assert standing(server, key) == {"acme": (cost, 0, 0)}
-        assert rows(server, key) == {"acme": (1, cost)}
+def test_a_server_that_is_killed_between_the_two_questions_loses_nothing(
+    server: ServeCommand, key: str
+) -> None:
+    asked = {
+        "call_id": "c", "provider": "openai", "model": "gpt-4o-mini", "max_input_tokens": 100,
+        "max_output_tokens": 100, "attribution": {"customer": "bob"},
+    }  # fmt: skip
+    first = ask(server, key, "POST", "/v1/authorize", json=asked)
+    bound = int(first.json()["bound_nanousd"])
+    server.kill()
+    server.start()
+    assert standing(server, key)["bob"] == (0, bound, 0)
+    assert ask(server, key, "POST", "/v1/authorize", json=asked).content == first.content
+    said = {"call_id": "c", "usage": {"input_uncached": 50, "output": 20}}
+    settled = ask(server, key, "POST", "/v1/settle", json=said)
+    cost = 50 * 150 + 20 * 600
+    assert settled.json()["cost_nanousd"] == str(cost)
+    assert ask(server, key, "POST", "/v1/settle", json=said).content == settled.content
+    assert standing(server, key)["bob"] == (cost, 0, 0)
+    assert rows(server, key)["bob"] == (1, cost)
