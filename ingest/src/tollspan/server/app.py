@@ -70,8 +70,9 @@ def create_app(
 
     app = _new_app(running)
     door = DoorFigures()
+    app.state.authenticator = authenticator = Authenticator(ledger.tenants)
     app.add_middleware(
-        Door, authenticator=Authenticator(ledger.tenants), settings=settings, figures=door,
+        Door, authenticator=authenticator, settings=settings, figures=door,
         refusals={otlp.PATH: otlp.refusal},
     )  # fmt: skip
     app.add_middleware(Watch, metrics=figures)

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import msgspec
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from tollspan.ledger.central import EVERY_TENANT, ApiKey, Scope, Tenants
 
@@ -51,6 +52,18 @@ class Authenticator:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, tuple[float, ApiKey]] = OrderedDict()
+        self._names: frozenset[str] = frozenset()
+
+    async def has_tenant(self, name: str) -> bool:
+        """Say whether there is such a tenant; none ever goes.
+
+        Raises:
+            LedgerUnavailableError: The books can't say.
+        """
+        if name not in self._names:
+            found = await run_in_threadpool(self._tenants.all)
+            self._names = frozenset(one.name for one in found)
+        return name in self._names
 
     def remembered(self, secret: str) -> ApiKey | None:
         """Return the key that this is the secret of, if it was looked up a moment ago."""
@@ -119,7 +132,12 @@ def require(
         if scope is not None and not {scope, *others}.intersection(key.scopes):
             wanted = " or ".join((scope, *others))
             raise ProblemError(403, f"this key may {', '.join(key.scopes)}, but not {wanted}")
-        return _principal(key, tollspan_tenant, of_a_tenant=of_a_tenant)
+        made = _principal(key, tollspan_tenant, of_a_tenant=of_a_tenant)
+        if made.is_for_all and tollspan_tenant is not None:
+            authenticator: Authenticator = request.app.state.authenticator
+            if not await authenticator.has_tenant(made.tenant):
+                raise ProblemError(403, "there is no such tenant", type="wrong_tenant")
+        return made
 
     return principal
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -13,7 +14,10 @@ from tollspan.server.limits import read_body
 from tollspan.server.problems import ProblemError
 from tollspan.usage import LedgerError, LedgerUnavailableError
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_TO_OPEN = "tollspan authority open"
+"""What an authority's own words advise that is not open."""
 JSON = "application/json"
 
 
@@ -58,6 +62,17 @@ def problem_of(error: LedgerError | TooLargeError) -> ProblemError:
     if isinstance(error, LeaseLostError):
         return ProblemError(409, str(error), type="lease_lost")
     if isinstance(error, LedgerUnavailableError):
-        return ProblemError(503, str(error), type="authority_unavailable",
-                            headers={"Retry-After": "1"})  # fmt: skip
+        return _unavailable(str(error))
     return ProblemError(409, str(error))
+
+
+def _unavailable(why: str) -> ProblemError:
+    """Say that the authority does not answer; where it is, and in which file, is the log's."""
+    _log.warning("the authority can't be used: %s", why)
+    said = (
+        "the authority is not open: it is new, or has lost what it knew; settle what was lost "
+        "anew, then run `tollspan authority open URL`"
+        if _TO_OPEN in why
+        else "the authority does not answer now; the server's log says why"
+    )
+    return ProblemError(503, said, type="authority_unavailable", headers={"Retry-After": "1"})
