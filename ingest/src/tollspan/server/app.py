@@ -80,7 +80,7 @@ def create_app(
     app.state.rules = in_force
     app.include_router(events.routes(ledger, receiver, settings, in_force, exceeding))
     app.include_router(rules_routes(ledger, in_force, settings))
-    app.include_router(reports.routes(ledger))
+    app.include_router(reports.routes(ledger, book))
     app.include_router(otlp.routes(ledger, settings, tally, book))
     app.include_router(webhooks.routes(ledger, settings))
     app.include_router(auditing.routes(ledger))

@@ -9,7 +9,7 @@ import msgspec
 
 from tollspan.usage import TOKEN_BUCKETS, DecisionEvent, Entry, Repricing, Reversal, UsageEvent
 
-from .rows import LATE, REPRICED, SUSPECTED
+from .rows import LATE, SUSPECTED
 
 GROUPED: Final = (
     "customer", "model", "provider", "operation", "feature", "agent", "team", "project", "service",
@@ -49,7 +49,7 @@ class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
         late, suspected_duplicates: Calls that were so marked when they came.
         late_nanousd, suspected_nanousd: Their part of the cost.
         taken_back, taken_back_nanousd: Calls that were taken back since another event tells them
-            better, and their cost: both are in no other sum.
+            better, or prices them anew, and their cost: both are in no other sum.
         tokens: By bucket; only what is not 0.
         quantities: By unit, likewise.
     """
@@ -90,8 +90,6 @@ def measured(fact: Entry, marks: tuple[str, ...]) -> Measured:
 def _measured_reversal(reversal: Reversal, marks: tuple[str, ...]) -> Measured:
     event = reversal.event
     less = [(place, -amount) for place, amount in _measured_call(event, marks)]
-    if reversal.reason == REPRICED:  # the same call goes on to count
-        return less
     calls = 1 if event.folded is None else event.folded.calls
     return [
         *less,
