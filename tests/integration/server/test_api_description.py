@@ -19,8 +19,9 @@ from tests.serving import RunningServer, running_server
 # What no schema says: a cursor is of a page before, a document of rules has a meaning. JSON Schema
 # takes 1.0 for a whole number, and the server does not.
 BEYOND_SCHEMAS = re.compile(
-    r"query\.(cursor|group_by|of): expected|Expected `int( \| null)?`, got `float`|valid integer"
-    r"|rules:\d+: |\"url: |a label has|attribution\.|expected one of cancel, not_billed and usage"
+    r"query\.(cursor|group_by|of|tag): expected|Expected `int( \| null)?`, got `float`"
+    r"|valid integer|rules:\d+: |\"url: |a label has|attribution\.|the account came before"
+    r"|expected one of cancel, not_billed and usage"
 )
 EVENT_BY_EVENT = ("/v1/events",)
 """Here one wrong event does not make the request wrong."""
@@ -146,7 +147,7 @@ def key_of(server: RunningServer, who: str) -> str:
         pytest.param("for all", 2, MODES),
         pytest.param("read", 1, MODES[:1]),
         pytest.param("ingest", 1, MODES[:1]),
-        pytest.param("for all", 100, MODES, marks=LONG),
+        pytest.param("for all", 30, MODES, marks=LONG),
         pytest.param("read", 30, MODES, marks=LONG),
         pytest.param("ingest", 30, MODES, marks=LONG),
     ],
@@ -154,7 +155,8 @@ def key_of(server: RunningServer, who: str) -> str:
 def test_whatever_is_asked_the_answers_are_those_that_are_described(
     server: RunningServer, who: str, examples: int, modes: tuple[GenerationMode, ...]
 ) -> None:
-    assert try_all(server, key_of(server, who), examples, *modes) == []
+    wrong = try_all(server, key_of(server, who), examples, *modes)
+    assert not wrong, "\n\n".join(wrong)
 
 
 def test_a_405_names_all_methods_of_the_path(server: RunningServer) -> None:
