@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
@@ -113,36 +114,73 @@ def questions(end_ns: int) -> dict[str, UsageQuery]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a question took.
+
+    Attributes:
+        rows: How many the answer had.
+        median_ms, longest_ms: Of the times it was asked.
+    """
+
+    rows: int
+    median_ms: float
+    longest_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What storing took: events, their seconds, and those of this process's CPU."""
+
+    events: int
+    seconds: float
+    cpu_seconds: float
+
+
+def store(ledger: CentralLedger, count: int, end_ns: int, seed: int = 7) -> Stored:
+    """Store so many events of the last days."""
+    made = cpu = 0.0
+    for batch in events(count, end_ns, seed):
+        before, used = time.perf_counter(), time.process_time()
+        ledger.events.store(TENANT, batch)
+        made += time.perf_counter() - before
+        cpu += time.process_time() - used
+    return Stored(events=count, seconds=made, cpu_seconds=cpu)
+
+
+def ask(ledger: CentralLedger, end_ns: int) -> dict[str, Asked]:
+    """Ask all questions; return what each took."""
+    found: dict[str, Asked] = {}
+    for name, query in questions(end_ns).items():
+        taken: list[float] = []
+        rows = 0
+        for _ in range(TIMES):
+            before = time.perf_counter()
+            rows = len(ledger.usage.usage(TENANT, query).rows)
+            taken.append((time.perf_counter() - before) * 1_000)
+        found[name] = Asked(rows=rows, median_ms=statistics.median(taken), longest_ms=max(taken))
+    return found
+
+
 def measure(where: str, count: int, times: int = 1) -> list[str]:
     """Store so many events, copy each so often, ask, and return the lines of a table."""
     end = time.time_ns()
-    ledger = CentralLedger(where)
-    ledger.tenants.create(TENANT, actor="benchmark")
-    made = cpu = 0.0
-    try:
-        for batch in events(count, end):
-            before, used = time.perf_counter(), time.process_time()
-            ledger.events.store(TENANT, batch)
-            made += time.perf_counter() - before
-            cpu += time.process_time() - used
-        rates = f"{count / made:,.0f} ({count / cpu:,.0f})"
-        lines = [f"| stored, events a second (and by CPU time) | {rates} | |"]
+    with contextlib.closing(CentralLedger(where)) as ledger:
+        ledger.tenants.create(TENANT, actor="benchmark")
+        stored = store(ledger, count, end)
         if times > 1:
             multiply(where, times)
-        for name, query in questions(end).items():
-            taken: list[float] = []
-            rows = 0
-            for _ in range(TIMES):
-                before = time.perf_counter()
-                rows = len(ledger.usage.usage(TENANT, query).rows)
-                taken.append((time.perf_counter() - before) * 1_000)
-            lines.append(
-                f"| {name} ({rows:,} rows) | {statistics.median(taken):,.1f} | {max(taken):,.1f} |"
-            )
-    finally:
-        ledger.close()
+        asked = ask(ledger, end)
+    rates = f"{count / stored.seconds:,.0f} ({count / stored.cpu_seconds:,.0f})"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return [*lines, f"| most memory of this process, MiB | {peak:,.0f} | |"]
+    return [
+        f"| stored, events a second (and by CPU time) | {rates} | |",
+        *(
+            f"| {name} ({one.rows:,} rows) | {one.median_ms:,.1f} | {one.longest_ms:,.1f} |"
+            for name, one in asked.items()
+        ),
+        f"| most memory of this process, MiB | {peak:,.0f} | |",
+    ]
 
 
 def main() -> None:

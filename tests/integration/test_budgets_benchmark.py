@@ -13,6 +13,7 @@ from benchmarks.budgets.chart import Axis, Line, draw, linear_axis, log_axis
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
+@pytest.mark.slow
 def test_a_quick_run_measures_every_place_and_writes_all_there_is(tmp_path: Path) -> None:
     found = command.run(is_quick=True, to=tmp_path)
     loops = {(one.place, one.touched) for one in found.holding if not one.threads}

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.budgets import folding
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 
 def test_a_quick_run_sees_accounts_go_where_they_are_folded() -> None:
