@@ -32,6 +32,7 @@ class FakeIngest(LoopbackServer):
         stored: What it has, by id, in the order in which it came.
         asked: How many requests came, for whatever.
         batches: How many events each batch had, whatever became of it.
+        left: How many were left behind it, and how many dead letters there were, as the host says.
     """
 
     def __init__(self, *, tenant: str = "acme", key: str = "tsp_1") -> None:
@@ -46,6 +47,7 @@ class FakeIngest(LoopbackServer):
         self.stored: dict[str, Fact] = {}
         self.asked = 0
         self.batches: list[int] = []
+        self.left: list[tuple[str, str]] = []
         self.times: list[float] = []
         self.go_on = threading.Event()
         super().__init__("fake-ingest")
@@ -70,6 +72,8 @@ class FakeIngest(LoopbackServer):
         self.times.append(time.monotonic())
         events = split_batch(gzip.decompress(request.body))
         self.batches.append(len(events))
+        said = request.headers
+        self.left.append((said["tollspan-waiting"], said["tollspan-dead-letters"]))
         if request.headers.get("tollspan-tenant") != self.tenant:
             return self._send(connection, 403, _error("wrong_tenant"))
         if len(events) > self.most:

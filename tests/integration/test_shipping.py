@@ -20,7 +20,14 @@ from tests.fakes.ingest import FakeIngest, Mood
 from tollspan.exporter import Shipper
 from tollspan.exporter._batches import RefusedError
 from tollspan.ledger import LedgerReader, SQLiteLedger
-from tollspan.usage import Fact, LedgerCorruptError, LedgerError, TollspanError, UsageEvent
+from tollspan.usage import (
+    Fact,
+    LedgerCorruptError,
+    LedgerError,
+    TollspanError,
+    UsageEvent,
+    event_id,
+)
 
 ORG = account("org", limit=10**15)
 
@@ -48,6 +55,19 @@ def fill(ledger: SQLiteLedger, count: int) -> list[str]:
 
 def shipper_to(ingest: FakeIngest, ledger: SQLiteLedger, most_events: int = 500) -> Shipper:
     return Shipper(ledger, ingest.root_url, ingest.key, most_events=most_events)
+
+
+def test_each_batch_tells_what_is_left_behind_it(ingest: FakeIngest, ledger: SQLiteLedger) -> None:
+    first, *_ = fill(ledger, 25)
+    ingest.refuses = lambda fact: "odd" if event_id(fact) == first else None
+    shipper = shipper_to(ingest, ledger, most_events=10)
+    shipper.ship()
+    fill(ledger, 1)
+    shipper.ship()
+    left = [int(waiting) for waiting, _ in ingest.left]
+    assert left[0] == 15
+    assert left[-1] == 0
+    assert [dead for _, dead in ingest.left] == ["0", "0", "0", "1"]
 
 
 def test_every_event_arrives_once_and_whole_in_batches(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
+
 from tollspan.ledger.central import GRAINS_NS, MOST_SENDERS, CentralLedger, Sender
 
 HOUR = GRAINS_NS["hour"]
@@ -44,6 +46,17 @@ def test_who_sends_is_known_by_the_newest_that_came(ledger: CentralLedger) -> No
     ]  # fmt: skip
     assert found[1].call_unix_ns == NOW + 2
     assert ledger.receipts.senders("other") == []
+
+
+def test_what_a_host_told_of_its_outbox_stays_until_one_tells_again(ledger: CentralLedger) -> None:
+    told = msgspec.structs.replace(a_sender(), waiting=7, refused=1)
+    for one in (told, a_sender(received=NOW + 1)):
+        ledger.receipts.add({}, [("acme", one)])
+        (found,) = ledger.receipts.senders("acme")
+        assert (found.waiting, found.refused) == (7, 1)
+    ledger.receipts.add({}, [("acme", msgspec.structs.replace(told, waiting=0, refused=0))])
+    (found,) = ledger.receipts.senders("acme")
+    assert (found.waiting, found.refused) == (0, 0)
 
 
 def test_of_very_many_senders_those_heard_of_last_are_kept(ledger: CentralLedger) -> None:

@@ -13,6 +13,8 @@ import msgspec
 
 from tollspan.usage import (
     BATCH_MEDIA_TYPE,
+    DEAD_LETTERS_HEADER,
+    WAITING_HEADER,
     EventVerdict,
     Fact,
     KeyInfo,
@@ -94,9 +96,23 @@ def cut(facts: Sequence[Fact], most_events: int) -> list[tuple[Fact, bytes]]:
 
 
 def send(
-    client: HttpClient, endpoint: str, tenant: str, batch: Sequence[tuple[Fact, bytes]]
+    client: HttpClient,
+    endpoint: str,
+    tenant: str,
+    batch: Sequence[tuple[Fact, bytes]],
+    *,
+    waiting: int,
+    dead: int,
 ) -> Taken:
     """Send a batch; return what became of each event.
+
+    Args:
+        client: Asks the server.
+        endpoint: Where it is.
+        tenant: Whose the events are.
+        batch: Events, and how they are written.
+        waiting: How many are left behind these, for those who look after the server.
+        dead: How many were refused for good before.
 
     Raises:
         TooMuchError: Send less at once; of one event alone: it can't be sent.
@@ -110,6 +126,8 @@ def send(
         "Content-Encoding": "gzip",
         "Accept": "application/json",
         "Tollspan-Tenant": tenant,
+        WAITING_HEADER: str(waiting),
+        DEAD_LETTERS_HEADER: str(dead),
     }
     answer = client.post(f"{endpoint}/v1/events", headers, body)
     _raise_for(answer)

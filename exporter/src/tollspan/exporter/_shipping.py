@@ -196,9 +196,10 @@ class Shipper:
             self._key, timeout_seconds=min(_TIMEOUT_SECONDS, left), most_bytes=_LONGEST_ANSWER
         )
         done = 0
+        waits = self._outbox.waits(self.destination)
         try:
             while batch is not None and time.monotonic() < self._stop_at:
-                done += self._send(client, batch)
+                done += self._send(client, batch, waits.count - done, waits.dead)
                 batch = self._waiting()
         finally:
             client.close()
@@ -215,14 +216,15 @@ class Shipper:
             return None
         return _Waiting([fact for _, fact in numbered], [number for number, _ in numbered], inode)
 
-    def _send(self, client: HttpClient, waiting: _Waiting) -> int:
+    def _send(self, client: HttpClient, waiting: _Waiting, left: int, dead: int) -> int:
         """Send what fits into a batch, and note what became of it; return how many were taken."""
         from ._batches import Taken, TooMuchError, cut, send  # noqa: PLC0415 - as above
 
         tenant = self._whose(client)
         batch = cut(waiting.facts, self._most)
         try:
-            taken = send(client, self._endpoint, tenant, batch)
+            left = max(0, left - len(batch))
+            taken = send(client, self._endpoint, tenant, batch, waiting=left, dead=dead)
             self._most = min(self._most_allowed, self._most * 2)
         except TooMuchError as error:
             if len(batch) > 1:

@@ -1,7 +1,15 @@
 """The values that move through tollspan, and every exception. No I/O, no OpenTelemetry."""
 
 from .amounts import format_amount, to_decimal, unit_word
-from .answers import EventVerdict, EventVerdicts, ExceededAccount, KeyInfo, ServerState
+from .answers import (
+    DEAD_LETTERS_HEADER,
+    WAITING_HEADER,
+    EventVerdict,
+    EventVerdicts,
+    ExceededAccount,
+    KeyInfo,
+    ServerState,
+)
 from .blocks import BLOCK_PERIOD, BlockBudget
 from .call import LOCAL_TENANT, TOOL_PROVIDER, Attribution, Call, Request
 from .cost import (
@@ -137,6 +145,7 @@ __all__ = [
     "BLOCK_PERIOD",
     "BUDGET_UNITS",
     "CALL_MARKS",
+    "DEAD_LETTERS_HEADER",
     "DECISION_TYPE",
     "DIALECTS",
     "DIMENSIONS",
@@ -166,6 +175,7 @@ __all__ = [
     "TOOL_PROVIDER",
     "UNITS",
     "USAGE_TYPE",
+    "WAITING_HEADER",
     "Adjustment",
     "AdjustmentAction",
     "Attribution",

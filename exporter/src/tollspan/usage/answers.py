@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from .units import BudgetUnit
+
+WAITING_HEADER: Final = "Tollspan-Waiting"
+"""How many events are left in the outbox behind those that are sent."""
+DEAD_LETTERS_HEADER: Final = "Tollspan-Dead-Letters"
+"""How many events of the outbox were refused for good."""
 
 
 class EventVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

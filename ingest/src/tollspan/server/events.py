@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -14,7 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from tollspan.ledger.central import CentralLedger, EventQuery, Place, StoredEvent
 from tollspan.usage import (
     BATCH_MEDIA_TYPE,
+    DEAD_LETTERS_HEADER,
     EVENT_MEDIA_TYPE,
+    WAITING_HEADER,
     EventVerdict,
     KeyInfo,
     encode_cloud_event,
@@ -41,10 +44,12 @@ from .receiving import Receiver
 from .rules import RulesInForce
 from .schemas import CLOUD_EVENT, json_answer
 from .settings import ServerSettings
+from .tally import Outbox
 
 _JSON: Final = "application/json"
 _TIME: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 _MOST_AT_ONCE: Final = 1_000
+_DIGITS: Final = 12
 _REQUEST_BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {
@@ -132,7 +137,7 @@ def routes(
         def received() -> EventsAnswer:
             etag = rules.etag(who.tenant)  # before: what is stored is not to be answered by 503
             read = receiver.read(who, body, is_batch=is_batch)
-            verdicts = receiver.take(who, read)
+            verdicts = receiver.take(who, read, outbox_of(request.headers))
             facts = [one for one in read if not isinstance(one, EventVerdict)]
             exceeded = exceeding.after(who.tenant, facts)
             return EventsAnswer(results=tuple(verdicts), rules=etag, exceeded=exceeded)
@@ -155,6 +160,19 @@ def routes(
         return _json(b'{"events":[%b],"next":%b}' % (events, json.dumps(following).encode()))
 
     return router
+
+
+def outbox_of(headers: Mapping[str, str]) -> Outbox:
+    """Return what a host tells of its outbox; what is no number says nothing."""
+    return Outbox(
+        waiting=_count(headers.get(WAITING_HEADER)),
+        refused=_count(headers.get(DEAD_LETTERS_HEADER)),
+    )
+
+
+def _count(text: str | None) -> int | None:
+    is_number = text is not None and text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+    return int(text) if text is not None and is_number else None
 
 
 def _json(body: bytes) -> Response:

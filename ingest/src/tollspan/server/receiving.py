@@ -14,7 +14,7 @@ from .checking import refusal_of
 from .principals import Principal
 from .problems import ProblemError
 from .settings import ServerSettings
-from .tally import Tally
+from .tally import Outbox, Tally
 
 _LONGEST_SAID: Final = 500
 _MOST_COMMAS: Final = 400
@@ -61,19 +61,34 @@ class Receiver:
         """
         return [self._read(who.tenant, one) for one in self._split(body, is_batch)]
 
-    def take(self, who: Principal, read: Sequence[Fact | EventVerdict]) -> list[EventVerdict]:
-        """Store the events among what was read; return a verdict for each."""
+    def take(
+        self,
+        who: Principal,
+        read: Sequence[Fact | EventVerdict],
+        outbox: Outbox | None = None,
+    ) -> list[EventVerdict]:
+        """Store the events among what was read; return a verdict for each.
+
+        Args:
+            who: Who sent them.
+            read: What was read.
+            outbox: What is left where they come from, as the host says.
+        """
         facts = [one for one in read if not isinstance(one, EventVerdict)]
         stored = iter(self._ledger.events.store(who.tenant, facts) if facts else ())
         verdicts = [
             one if isinstance(one, EventVerdict) else _verdict(event_id(one), next(stored))
             for one in read
         ]
-        self._note(who, read, verdicts)
+        self._note(who, read, verdicts, outbox)
         return verdicts
 
     def _note(
-        self, who: Principal, read: Sequence[Fact | EventVerdict], verdicts: Sequence[EventVerdict]
+        self,
+        who: Principal,
+        read: Sequence[Fact | EventVerdict],
+        verdicts: Sequence[EventVerdict],
+        outbox: Outbox | None,
     ) -> None:
         new = [
             one
@@ -83,8 +98,9 @@ class Receiver:
         rejected = Counter(one.reason for one in verdicts if one.status == "rejected")
         duplicates = len(verdicts) - len(new) - rejected.total()
         self._tally.note(
-            who.tenant, who.key_id, new, source="events", duplicates=duplicates, rejected=rejected
-        )
+            who.tenant, who.key_id, new, source="events", duplicates=duplicates, rejected=rejected,
+            outbox=outbox,
+        )  # fmt: skip
 
     def _split(self, body: bytes, is_batch: bool) -> list[bytes]:  # noqa: FBT001 - one caller
         if not is_batch:

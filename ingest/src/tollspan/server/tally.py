@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from tollspan.ledger.central import CentralLedger, Sender, Stored
 from tollspan.usage import Adjustment, DecisionEvent, Fact, LedgerError, UsageEvent, event_time
 
@@ -30,6 +32,18 @@ Store = Callable[[str, Sequence[Fact]], list[Stored]]
 """Stores a tenant's events."""
 _log = logging.getLogger(__name__)
 _Place = tuple[str, str, str, str]
+
+
+class Outbox(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host says of its outbox.
+
+    Attributes:
+        waiting: How many events are left to be sent; None where it does not say.
+        refused: How many dead letters it has.
+    """
+
+    waiting: int | None = None
+    refused: int | None = None
 
 
 class Tally:
@@ -76,6 +90,7 @@ class Tally:
         source: Source,
         duplicates: int = 0,
         rejected: Mapping[str, int] = {},
+        outbox: Outbox | None = None,
     ) -> None:
         """Count what a request brought.
 
@@ -86,6 +101,7 @@ class Tally:
             source: In what form it came.
             duplicates: How many events were there already.
             rejected: How many were refused, by reason.
+            outbox: What is left in the one of the host that sent it, where it says so.
         """
         self._metrics.took(source, accepted, duplicates=duplicates, rejected=rejected)
         now = self._clock()
@@ -94,7 +110,7 @@ class Tally:
             counts[DUPLICATE] = duplicates
         for reason, number in rejected.items():
             counts[REJECTED + reason] += number
-        senders = _senders(key_id, accepted, now, counts)
+        senders = _senders(key_id, accepted, now, counts, outbox or Outbox())
         minute = now // _MINUTE_NS
         with self._lock:
             for what, number in counts.items():
@@ -159,11 +175,13 @@ def joined(before: Sender, after: Sender) -> Sender:
         received_unix_ns=max(before.received_unix_ns, after.received_unix_ns),
         call_unix_ns=max(before.call_unix_ns, after.call_unix_ns),
         behind_ns=after.behind_ns, events=before.events + after.events,
+        waiting=before.waiting if after.waiting is None else after.waiting,
+        refused=before.refused if after.refused is None else after.refused,
     )  # fmt: skip
 
 
 def _senders(
-    key_id: str, accepted: Iterable[Fact], now: int, counts: Counter[str]
+    key_id: str, accepted: Iterable[Fact], now: int, counts: Counter[str], outbox: Outbox
 ) -> Iterable[Sender]:
     """Count new events, and return who sent them."""
     found: dict[tuple[str, str], tuple[int, int, int]] = {}
@@ -181,6 +199,7 @@ def _senders(
         Sender(
             key_id=key_id, service=service, environment=environment, received_unix_ns=now,
             call_unix_ns=call, behind_ns=max(0, now - end), events=number,
+            waiting=outbox.waiting, refused=outbox.refused,
         )
         for (service, environment), (call, end, number) in found.items()
     ]  # fmt: skip

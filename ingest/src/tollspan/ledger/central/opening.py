@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from tollspan.ledger._files import patiently
 from tollspan.usage import ConfigError, LedgerError, LedgerUnavailableError
 
 from .migrations import migrate
@@ -244,15 +246,18 @@ def _sqlite(url: URL, wait_seconds: float) -> Engine:
         pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE, hide_parameters=True,
         pool_timeout=wait_seconds,
     )  # fmt: skip
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", partial(_prepare_sqlite, wait_seconds, path))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+def _prepare_sqlite(
+    wait_seconds: float, path: Path, connection: sqlite3.Connection, _: object
+) -> None:
     connection.isolation_level = None  # transactions begin where we say so
     for pragma in _PRAGMAS:
-        connection.execute(pragma)
+        # To change the journal's mode SQLite itself waits for nobody, whatever its time-out is.
+        patiently(partial(connection.execute, pragma), wait_seconds, path)
 
 
 def _begin_sqlite(connection: Connection) -> None:

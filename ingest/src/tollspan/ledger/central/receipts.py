@@ -57,6 +57,8 @@ SENDERS: Final = Table(
     Column("call_ns", BigInteger, nullable=False),
     Column("behind_ns", BigInteger, nullable=False),
     Column("events", BigInteger, nullable=False),
+    Column("waiting", BigInteger),
+    Column("refused", BigInteger),
 )
 """Who sends; `""` is who does not say."""
 
@@ -72,6 +74,9 @@ class Sender(msgspec.Struct, frozen=True, kw_only=True):
         behind_ns: How long after its end the newest call of the last batch came: what waits at the
             sender is at least as old.
         events: How many were new, since it was first heard of.
+        waiting: How many events were left in the outbox of the host that sent last; None where
+            hosts don't tell.
+        refused: How many dead letters that one has.
     """
 
     key_id: str
@@ -81,6 +86,8 @@ class Sender(msgspec.Struct, frozen=True, kw_only=True):
     call_unix_ns: int
     behind_ns: int
     events: int
+    waiting: int | None = None
+    refused: int | None = None
 
 
 class Receipts:
@@ -164,6 +171,7 @@ class Receipts:
                     key_id=row["key_id"], service=row["service"], environment=row["environment"],
                     received_unix_ns=row["received_ns"], call_unix_ns=row["call_ns"],
                     behind_ns=row["behind_ns"], events=row["events"],
+                    waiting=row["waiting"], refused=row["refused"],
                 )
                 for row in rows
             ]  # fmt: skip
@@ -215,6 +223,8 @@ class Receipts:
                 "call_ns": greatest(columns.call_ns, new.excluded.call_ns),
                 "behind_ns": new.excluded.behind_ns,
                 "events": columns.events + new.excluded.events,
+                "waiting": func.coalesce(new.excluded.waiting, columns.waiting),
+                "refused": func.coalesce(new.excluded.refused, columns.refused),
             },
         )
         in_order = sorted(senders, key=_sender_place)  # the same for all: nobody waits in a ring
@@ -232,6 +242,7 @@ def _row(tenant: str, sender: Sender) -> dict[str, object]:
         "tenant": tenant, "key_id": sender.key_id, "service": sender.service,
         "environment": sender.environment, "received_ns": sender.received_unix_ns,
         "call_ns": sender.call_unix_ns, "behind_ns": sender.behind_ns, "events": sender.events,
+        "waiting": sender.waiting, "refused": sender.refused,
     }  # fmt: skip
 
 
