@@ -13,11 +13,19 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    sync_playwright,
+)
 
 from tests.services import program
 
 TIMEOUT_MS = 10_000.0
+_GIVEN_UP = "net::ERR_ABORTED"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -57,7 +65,7 @@ def opened(
     page.set_default_timeout(TIMEOUT_MS)
     page.on("console", lambda said: _note(wrong, said))
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    page.on("requestfailed", lambda request: _note_failure(wrong, request))
     page.on(
         "request",
         lambda request: None if request.url.startswith(url) else wrong.append(request.url),
@@ -68,6 +76,12 @@ def opened(
             pytest.fail(repr(wrong), pytrace=False)
     finally:
         context.close()
+
+
+def _note_failure(wrong: list[str], request: Request) -> None:
+    """Note what could not be had; what the browser gave up as it went on to another page could."""
+    if request.failure != _GIVEN_UP:
+        wrong.append(f"failed: {request.url}: {request.failure}")
 
 
 def _note(wrong: list[str], said: ConsoleMessage) -> None:
