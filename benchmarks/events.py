@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import requests
 
-from benchmarks.results import Environment, now
+from benchmarks.results import measured_with, now
 from benchmarks.serving import cpu_seconds, make_key, peak_mib, server
 from benchmarks.usage import events
 
@@ -105,7 +105,7 @@ def _page(found: list[Load]) -> str:
 
 Written by `python -m benchmarks events`; do not edit.
 
-{_where(now())}
+{measured_with(now())}
 
 One process sends events to `tollspan serve` in another, over HTTP on loopback, as a host's
 [shipper](../how-to/ship-events.md) does: CloudEvents in batches of 1,000, in gzip, one batch after
@@ -117,10 +117,3 @@ own processes is not in it.
 
 {lines}
 """
-
-
-def _where(one: Environment) -> str:
-    return (
-        f"{one.date}. Python {one.python}, SQLite {one.sqlite}, {one.system}, {one.cores} cores. "
-        f"The load of a minute was {one.load:.1f}."
-    )

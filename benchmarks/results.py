@@ -85,6 +85,14 @@ def now() -> Environment:
     )
 
 
+def measured_with(one: Environment) -> str:
+    """Say with what figures were measured, in sentences of a page."""
+    return (
+        f"{one.date}. Python {one.python}, SQLite {one.sqlite}, {one.system}, {one.cores} cores. "
+        f"The load of a minute was {one.load:.1f}."
+    )
+
+
 def load() -> Results:
     """Return the figures of the last run; none when there was none."""
     if not _FILE.exists():

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.results import Environment, now
+from benchmarks.results import measured_with, now
 from tests.contract.ledger.making import account, charge, event, new_id
 from tollspan.exporter import Shipper
 from tollspan.ledger import SQLiteLedger
@@ -115,7 +115,7 @@ def _page(found: Drain) -> str:
 
 Written by `python -m benchmarks shipping`; do not edit.
 
-{_where(now())}
+{measured_with(now())}
 
 A ledger is filled while no server is there. Then one process [sends](../how-to/ship-events.md)
 everything to a server in another process, over HTTP on loopback, which takes each event apart, and
@@ -124,10 +124,3 @@ of each batch.
 
 {_sentence(found)}.
 """
-
-
-def _where(one: Environment) -> str:
-    return (
-        f"{one.date}. Python {one.python}, SQLite {one.sqlite}, {one.system}, {one.cores} cores. "
-        f"The load of a minute was {one.load:.1f}."
-    )

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import requests
 
-from benchmarks.results import Environment, now
+from benchmarks.results import measured_with, now
 from benchmarks.serving import cpu_seconds, make_key, server
 from tests.unit.server.otlp.bodies import CHAT, protobuf_body, span
 
@@ -123,7 +123,7 @@ def _page(found: list[Load]) -> str:
 
 Written by `python -m benchmarks traces`; do not edit.
 
-{_where(now())}
+{measured_with(now())}
 
 One process [sends](../how-to/send-traces.md) spans to `tollspan serve` in another, over HTTP on
 loopback, in bodies of {_BATCH} spans in protobuf, one after the other; the books are in SQLite. A
@@ -133,10 +133,3 @@ of all its threads.
 
 {lines}
 """
-
-
-def _where(one: Environment) -> str:
-    return (
-        f"{one.date}. Python {one.python}, SQLite {one.sqlite}, {one.system}, {one.cores} cores. "
-        f"The load of a minute was {one.load:.1f}."
-    )

@@ -190,13 +190,13 @@ class Shipper:
             return 0
         from ._http import HttpClient  # noqa: PLC0415 - only who sends pays for HTTP
 
+        waits = self._outbox.waits(self.destination)
         # At the end there is to be time left to say why.
         left = max(_SHORTEST_SECONDS, (self._stop_at - time.monotonic()) * _ANSWER_SHARE)
         client = HttpClient(
             self._key, timeout_seconds=min(_TIMEOUT_SECONDS, left), most_bytes=_LONGEST_ANSWER
         )
         done = 0
-        waits = self._outbox.waits(self.destination)
         try:
             while batch is not None and time.monotonic() < self._stop_at:
                 done += self._send(client, batch, waits.count - done, waits.dead)

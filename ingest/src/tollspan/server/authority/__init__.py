@@ -1,7 +1,7 @@
 """The budget authority over HTTP: each tenant's own accounts and leases, for SDKs of any host."""
 
 from .budget_routes import budget_routes
-from .budget_words import BudgetsAnswer, unit_on_the_wire
+from .budget_words import BudgetsAnswer, amount_on_the_wire, unit_on_the_wire
 from .budgets import BudgetPage, BudgetQuestion, BudgetRow, look_at_budgets
 from .exceeding import Exceeding
 from .leases import DESCRIBED as LEASES_DESCRIBED
@@ -20,6 +20,7 @@ __all__ = [
     "BudgetQuestion",
     "BudgetRow",
     "Exceeding",
+    "amount_on_the_wire",
     "budget_routes",
     "look_at_budgets",
     "problem_of",

@@ -66,15 +66,16 @@ def _words(row: BudgetRow) -> BudgetWords:
         period=row.period,
         is_allowance=row.is_allowance,
         unit=unit_on_the_wire(row.unit),
-        limit=_text(row.limit),
+        limit=amount_on_the_wire(row.limit),
         posted=str(row.posted),
         held=str(row.held),
         leased=str(row.held),
         unresolved=str(row.unresolved),
-        remaining=_text(row.remaining),
+        remaining=amount_on_the_wire(row.remaining),
         resets_at=None if ends_at is None else rfc3339(ends_at),
     )
 
 
-def _text(amount: int | None) -> str | None:
+def amount_on_the_wire(amount: int | None) -> str | None:
+    """Write a whole number of a unit; None for what is not known."""
     return None if amount is None else str(amount)

@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from tollspan.budget import Balance, Decision, Leg, read_scope
-from tollspan.server.authority import unit_on_the_wire
+from tollspan.server.authority import amount_on_the_wire, unit_on_the_wire
 from tollspan.usage import (
     Call,
     CallDeniedError,
@@ -130,7 +130,7 @@ def authorize_answer(
         decision=note.action,
         rules=note.rule_ids,
         warnings=note.rule_ids if is_over else (),
-        bound_nanousd=_text(note.bound_nanousd),
+        bound_nanousd=amount_on_the_wire(note.bound_nanousd),
         bound_reasons=note.bound_reasons,
         model=call.request.model,
         max_output_tokens=call.request.max_output_tokens,
@@ -145,7 +145,7 @@ def settle_answer(event: UsageEvent) -> CallEndAnswer:
     return CallEndAnswer(
         call_id=event.call.id,
         status="settled",
-        cost_nanousd=_text(event.cost.amount_nanousd),
+        cost_nanousd=amount_on_the_wire(event.cost.amount_nanousd),
         cost_status=event.cost.status,
         charges=tuple(map(_charge, event.charges)),
     )
@@ -161,7 +161,7 @@ def _held(leg: Leg, balance: Balance | None) -> HeldWords:
         unit=unit_on_the_wire(account.unit),
         amount=str(amount),
         limit=str(account.limit),
-        remaining=_text(remaining),
+        remaining=amount_on_the_wire(remaining),
     )
 
 
@@ -184,11 +184,11 @@ def _denial(denial: CallDeniedError) -> DenialWords:
         rule_id=denial.rule_id,
         scope=dict(denial.scope),
         unit=unit_on_the_wire(denial.unit),
-        limit=_text(denial.limit),
-        spent=_text(denial.spent),
-        held=_text(denial.held),
-        asked=_text(denial.asked),
-        remaining=_text(denial.remaining),
+        limit=amount_on_the_wire(denial.limit),
+        spent=amount_on_the_wire(denial.spent),
+        held=amount_on_the_wire(denial.held),
+        asked=amount_on_the_wire(denial.asked),
+        remaining=amount_on_the_wire(denial.remaining),
         period=denial.period,
         resets_at=denial.resets_at,
         message=denial.message,
@@ -196,7 +196,3 @@ def _denial(denial: CallDeniedError) -> DenialWords:
         source=denial.source,
         recovery=RecoveryWords(**msgspec.structs.asdict(denial.recovery)),
     )
-
-
-def _text(amount: int | None) -> str | None:
-    return None if amount is None else str(amount)
