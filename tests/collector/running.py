@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import requests
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -21,10 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 import go_programs
 from environment import ROOT
 from tests.services import Server, free_port
-from tollspan.ledger.central import CentralLedger
 
 CONFIGURATIONS = ROOT / "collector-config"
-COMMAND = str(Path(sys.executable).with_name("tollspan"))
 # What the configurations need to be told; each Collector says what is true for it.
 NOBODY = "127.0.0.1:9"
 UNSAID: Mapping[str, str] = {
@@ -160,46 +156,6 @@ class JaegerSpan:
             name: str(value).lower() if isinstance(value, bool) else str(value)
             for name, value in self.tags.items()
         }
-
-
-class IngestServer(Process):
-    """`tollspan serve` over SQLite in its folder.
-
-    Attributes:
-        key: Of the tenant `acme`, which may send and read.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(folder, {"TOLLSPAN_HOME": str(folder)})
-        self._database = f"sqlite:{folder / 'server.db'}"
-        with contextlib.closing(CentralLedger(self._database)) as ledger:
-            ledger.tenants.create("acme", actor="test")
-            _, self.key = ledger.tenants.create_key("acme", ("ingest", "read"), actor="test")
-
-    def words(self) -> list[str]:
-        return [COMMAND, "serve", "--port", str(self.port), "--db", self._database]
-
-    @property
-    def health(self) -> str:
-        return f"{self.url}/healthz"
-
-    def usage(self, **asked: str) -> list[dict[str, Any]]:
-        """Return the rows that `/v1/usage` answers."""
-        answer = requests.get(
-            f"{self.url}/v1/usage",
-            params=asked,
-            headers={"Authorization": f"Bearer {self.key}"},
-            timeout=30,
-        )
-        assert answer.status_code == 200, answer.text
-        rows: list[dict[str, Any]] = answer.json()["rows"]
-        return rows
-
-    def sums(self) -> tuple[int, int]:
-        """Return how many calls it has, and what they cost in nano-USD."""
-        rows = self.usage()
-        return sum(row["calls"] for row in rows), sum(int(row["cost_nanousd"]) for row in rows)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from tests.collector.backend import TraceBackend
 from tests.collector.calls import COST_NANOUSD, PROMPT, SECRET, call
-from tests.collector.running import Collector, IngestServer, started, tracing
+from tests.collector.running import Collector, started, tracing
+from tests.e2e.ingest import ServeCommand, serving, total
 from tests.e2e.waiting import wait_until
 from tests.fakes.otlp_receiver import OtlpReceiver
 
@@ -57,6 +58,14 @@ def agent_before(
         yield agent
 
 
+@contextmanager
+def sent_to(server: ServeCommand, folder: Path) -> Iterator[tuple[Collector, str]]:
+    """Run an agent before a real ingest server, with a key for it."""
+    key = server.make_key()
+    with agent_before(folder, server.url, key) as agent:
+        yield agent, key
+
+
 def calls(provider: TracerProvider, first: int, last: int) -> None:
     """Make calls of these numbers, and have their spans with the Collector."""
     for number in range(first, last):
@@ -87,11 +96,10 @@ def test_calls_go_to_the_server_and_all_spans_to_the_backend_without_content(
 
 
 def test_a_call_is_in_the_ledger_once_whatever_is_killed_meanwhile(tmp_path: Path) -> None:
-    server = IngestServer(tmp_path / "server")
-    with started(server), agent_before(tmp_path, server.url, server.key) as agent:
+    with serving(tmp_path / "server") as server, sent_to(server, tmp_path) as (agent, key):
         with tracing(agent.url) as provider:
             calls(provider, 0, 50)
-            wait_until(lambda: server.sums()[0] == 50)
+            wait_until(lambda: total(server, key)[0] == 50)
             server.kill()
             calls(provider, 50, 100)
         agent.kill()
@@ -100,17 +108,16 @@ def test_a_call_is_in_the_ledger_once_whatever_is_killed_meanwhile(tmp_path: Pat
             calls(provider, 100, 150)
         agent.restart()
         server.start()
-        wait_until(lambda: server.sums()[0] == 150, timeout_seconds=60)
+        wait_until(lambda: total(server, key)[0] == 150, timeout_seconds=60)
         with tracing(agent.url) as provider:
             calls(provider, 150, 151)
-        wait_until(lambda: server.sums()[0] == 151)
-        assert server.sums() == (151, 151 * COST_NANOUSD)
+        wait_until(lambda: total(server, key)[0] == 151)
+        assert total(server, key) == (151, 151 * COST_NANOUSD)
 
 
 def test_a_backend_that_is_away_holds_no_call_up(tmp_path: Path) -> None:
-    server = IngestServer(tmp_path / "server")
-    with started(server), agent_before(tmp_path, server.url, server.key) as agent:
+    with serving(tmp_path / "server") as server, sent_to(server, tmp_path) as (agent, key):
         with tracing(agent.url) as provider:
             calls(provider, 0, 20)
-        wait_until(lambda: server.sums()[0] == 20)
+        wait_until(lambda: total(server, key)[0] == 20)
         assert "otlp/traces" in agent.said
