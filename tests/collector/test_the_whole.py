@@ -58,3 +58,5 @@ def test_a_launched_programs_calls_are_counted_once_and_seen_in_the_trace_view(
             assert [span.tags["tollspan.cost.nanousd"] for span in made] == [COST] * ADMITTED
             assert jaeger.found("shop", **{"tollspan.cost.nanousd": str(COST)})
             assert not any("error" in span.tags for span in made)
+            agent.stop()  # it has sent what it had
+            assert total(server, key) == (ADMITTED, fake.billed_nanousd)
