@@ -72,6 +72,12 @@ SERVICES: Final = (
         folders=(),
         package="nodejs",
     ),
+    Service(  # with promtool
+        name="Prometheus",
+        programs=("prometheus",),
+        folders=(),
+        package="prometheus",
+    ),
 )
 
 
@@ -115,7 +121,7 @@ def by_hand(services: Sequence[Service]) -> str:
     return (
         f"Tests need {names}, which this machine lacks and which can't be installed from here.\n"
         f"  Debian, Ubuntu:  apt-get install {packages}\n"
-        "  macOS:           brew install redis postgresql@16 pgbouncer chromium node\n"
+        "  macOS:           brew install redis postgresql@16 pgbouncer chromium node prometheus\n"
         "Only `make test-core` does without."
     )
 

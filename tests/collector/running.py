@@ -32,6 +32,8 @@ UNSAID: Mapping[str, str] = {
     "CLICKHOUSE_ENDPOINT": f"tcp://{NOBODY}",
     "CLICKHOUSE_PASSWORD": "none",
 }
+# Besides the one for OTLP over HTTP.
+PORTS = ("GRPC_PORT", "HEALTH_PORT", "METRICS_PORT", "PEERS_PORT", "PROMETHEUS_PORT")
 
 
 class Process(Server):
@@ -80,7 +82,7 @@ class Collector(Process):
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder, {**UNSAID, "QUEUE_FOLDER": str(folder / "queue"), **environ})
         self.names = names
-        for name in ("GRPC_PORT", "HEALTH_PORT", "METRICS_PORT", "PEERS_PORT"):
+        for name in PORTS:
             self.environ.setdefault(name, str(free_port()))
 
     def words(self) -> list[str]:
@@ -95,6 +97,10 @@ class Collector(Process):
     @property
     def health(self) -> str:
         return f"http://127.0.0.1:{self.environ['HEALTH_PORT']}/"
+
+    def address_of(self, port: str) -> str:
+        """Return `host:port` of one of `PORTS`."""
+        return f"127.0.0.1:{self.environ[port]}"
 
     @property
     def said(self) -> str:
