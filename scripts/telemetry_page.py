@@ -182,6 +182,7 @@ LABELS: dict[str, tuple[str, ...]] = {
         semconv.ERROR_TYPE,
     ),
     semconv.METRIC_COST.name: _OF_CALLS_AND_TOOLS,
+    semconv.METRIC_TOKENS.name: (*_OF_CALLS_AND_TOOLS, semconv.TOLLSPAN_TOKEN_BUCKET),
     semconv.METRIC_DECISIONS.name: (
         *_OF_CALLS_AND_TOOLS,
         semconv.TOLLSPAN_DECISION,
@@ -287,8 +288,13 @@ may change.
   one does.
 - Of each stream the first 256 chunks are timed, one by one. Raw responses have no chunks.
 - Who pays is no label: each customer or session would be a time series of its own.
-  `TOLLSPAN_METRIC_DIMENSIONS=customer` makes it one of `tollspan.cost`, `tollspan.decisions` and
-  `tollspan.unpriced_calls`, and tells budgets that are divided by customer, one by one.
+  `TOLLSPAN_METRIC_DIMENSIONS=customer` makes it one of `tollspan.cost`, `tollspan.tokens`,
+  `tollspan.decisions`, `tollspan.unpriced_calls` and `tollspan.overruns`, and tells budgets that
+  are divided by customer, one by one.
+- `tollspan.tokens` has each token in one bucket, `tollspan.token.bucket`: `input_uncached`,
+  `cache_read`, `cache_write` (`cache_write_5m`, `cache_write_1h`), `output`, `reasoning`, and those
+  of audio, images and video, as in [events](schemas/event.v1.schema.json). Unlike the conventions'
+  own metric it tells what came out of a cache, and of calls too that another instrumentor measures.
 - `tollspan.budget.*` are read from the ledger when metrics are collected, by a connection of their
   own: the accounts of the windows in force, in US dollars, tokens, calls or another unit, as
   `tollspan.budget.unit` says; `tollspan.budget.scope` is there for divided budgets. Every process

@@ -270,6 +270,9 @@ METRIC_TYPES = {
         (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300),
     ),
     "tollspan.cost": MetricType("sum", "USD", _OURS_OF_CALLS),
+    "tollspan.tokens": MetricType(
+        "sum", "{token}", {**_OURS_OF_CALLS, "tollspan.token.bucket": Attribute("string", "R")}
+    ),
     "tollspan.decisions": MetricType(
         "sum",
         "{call}",

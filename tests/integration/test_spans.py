@@ -13,6 +13,7 @@ import pytest
 from tests import harness
 from tests.fakes import FakeOpenAI, Reply
 from tests.fakes.otlp_receiver import OtlpReceiver, ReceivedSpan
+from tollspan.usage import TOKEN_BUCKETS
 
 PROMPT = "tell nobody that the heron flies at noon"
 ANSWER = "the heron has landed in secret"
@@ -356,8 +357,9 @@ METERED = """
     metrics.set_meter_provider(MeterProvider([reader]))
     client = openai.OpenAI(max_retries=0)
     asked = dict(messages=[{"role": "user", "content": "hi"}], max_tokens=100)
+    cached = {"extra_headers": {"x-fake": '{"cached_tokens": 1}'}}
     for model in ("gpt-4o-mini", "gpt-4o-mini", "no-such-model-at-all"):
-        client.chat.completions.create(model=model, **asked)
+        client.chat.completions.create(model=model, **asked, **cached)
     try:
         client.chat.completions.create(model="gpt-4o", **{**asked, "max_tokens": 16000})
     except BudgetExceededError:
@@ -416,6 +418,19 @@ def test_metrics_are_recorded_beside_the_calls(fake: FakeOpenAI, tmp_path: Path)
     assert unit == "USD"
     spent = sum(event.cost.amount_nanousd or 0 for event in events)
     assert sum(point[1] for point in points) == pytest.approx(spent / 1e9)
+
+    _, unit, points = found["tollspan.tokens"]
+    assert unit == "{token}"
+    by_bucket = {point[0]["tollspan.token.bucket"]: 0 for point in points}
+    for point in points:
+        by_bucket[point[0]["tollspan.token.bucket"]] += point[1]
+    usages = [event.usage for event in events if event.usage]
+    assert by_bucket == {
+        bucket: count
+        for bucket in TOKEN_BUCKETS
+        if (count := sum(getattr(one, bucket) for one in usages))
+    }
+    assert {"input_uncached", "cache_read", "output"} <= set(by_bucket)
 
     decisions = found["tollspan.decisions"][2]
     by_decision = {

@@ -9,7 +9,7 @@ from opentelemetry.metrics import Counter, Histogram, Meter
 from opentelemetry.util.types import AttributeValue
 
 from tollspan import safety, semconv
-from tollspan.usage import Attribution, Call, CallDeniedError, Request, UsageEvent
+from tollspan.usage import TOKEN_BUCKETS, Attribution, Call, CallDeniedError, Request, UsageEvent
 
 from ._decision_log import DecisionLog
 from ._observables import States, observe_states
@@ -91,6 +91,7 @@ class MetricsRecorder:
         to.decisions.add(1, {**attributes, **decision})
         if event.cost.amount_nanousd is not None:
             to.cost.add(event.cost.amount_nanousd / 1e9, attributes)
+        to.count_tokens(event, attributes)
         if event.cost.status in ("unpriced", "partial"):
             to.unpriced.add(1, attributes)
         if "overrun" in event.marks:
@@ -169,6 +170,7 @@ class MetricsRecorder:
         amount = event.cost.amount_nanousd
         if amount is not None:
             to.cost.add(amount / 1e9, ours, context)
+        to.count_tokens(event, ours, context)
         if event.cost.status in ("unpriced", "partial"):
             to.unpriced.add(1, ours, context)
         if "overrun" in event.marks:
@@ -221,6 +223,7 @@ class _Instruments:
         self.mcp_duration = _histogram(meter, semconv.METRIC_MCP_DURATION)
         self.gate = _histogram(meter, semconv.METRIC_GATE_DURATION)
         self.cost = _counter(meter, semconv.METRIC_COST)
+        self.bucket_tokens = _counter(meter, semconv.METRIC_TOKENS)
         self.decisions = _counter(meter, semconv.METRIC_DECISIONS)
         self.unpriced = _counter(meter, semconv.METRIC_UNPRICED)
         self.overruns = _counter(meter, semconv.METRIC_OVERRUNS)
@@ -252,6 +255,16 @@ class _Instruments:
             del counts["output"]
         for kind, count in counts.items():
             self.tokens.record(count, {**attributes, semconv.GEN_AI_TOKEN_TYPE: kind}, context)
+
+    def count_tokens(
+        self, event: UsageEvent, attributes: Attributes, context: Context | None = None
+    ) -> None:
+        """Count tokens by bucket, where any are known."""
+        for bucket in TOKEN_BUCKETS if event.usage is not None else ():
+            count = getattr(event.usage, bucket)
+            if count:
+                of_bucket = {**attributes, semconv.TOLLSPAN_TOKEN_BUCKET: bucket}
+                self.bucket_tokens.add(count, of_bucket, context)
 
     def record_gate(self, run: Ended, decision: Attributes, context: Context | None) -> None:
         """Record how long the gate took, where it was asked."""

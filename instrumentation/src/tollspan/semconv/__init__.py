@@ -106,6 +106,7 @@ TOLLSPAN_RULE_ID: Final = "tollspan.rule.id"
 TOLLSPAN_STEP: Final = "tollspan.step"
 TOLLSPAN_TAG_PREFIX: Final = "tollspan.tag."  # and the tag's name
 TOLLSPAN_TEAM: Final = "tollspan.team"
+TOLLSPAN_TOKEN_BUCKET: Final = "tollspan.token.bucket"  # noqa: S105 - an attribute's name
 TOLLSPAN_USAGE_STATUS: Final = "tollspan.usage.status"
 TOLLSPAN_WARNING_AMOUNT: Final = "tollspan.warning.amount"
 TOLLSPAN_WARNING_REASON: Final = "tollspan.warning.reason"
@@ -202,6 +203,9 @@ METRIC_MCP_DURATION: Final = Metric(
 )
 METRIC_COST: Final = Metric(
     "tollspan.cost", "counter", "USD", "Cost of calls, as priced by tollspan."
+)
+METRIC_TOKENS: Final = Metric(
+    "tollspan.tokens", "counter", "{token}", "Tokens of calls, each in one bucket."
 )
 METRIC_DECISIONS: Final = Metric(
     "tollspan.decisions", "counter", "{call}", "Decisions of the budget gate."
@@ -347,6 +351,7 @@ METRICS: Final = (
     METRIC_EXECUTE_TOOL_DURATION,
     METRIC_MCP_DURATION,
     METRIC_COST,
+    METRIC_TOKENS,
     METRIC_DECISIONS,
     METRIC_UNPRICED,
     METRIC_OVERRUNS,
