@@ -197,6 +197,8 @@ LABELS: dict[str, tuple[str, ...]] = {
     semconv.METRIC_BUDGET_HELD.name: _OF_BUDGETS,
     semconv.METRIC_BUDGET_UNRESOLVED.name: _OF_BUDGETS,
     semconv.METRIC_BUDGET_REMAINING.name: _OF_BUDGETS,
+    semconv.METRIC_BUDGET_PERIOD.name: _OF_BUDGETS,
+    semconv.METRIC_BUDGET_RESETS_IN.name: _OF_BUDGETS,
     semconv.METRIC_LEASE_GRANTED.name: _OF_BUDGETS[:2],
     semconv.METRIC_LEASE_REMAINING.name: _OF_BUDGETS[:2],
     semconv.METRIC_LEASE_REQUESTS.name: (),
@@ -300,6 +302,8 @@ may change.
   `tollspan.budget.unit` says; `tollspan.budget.scope` is there for divided budgets. Every process
   of a host tells the same numbers, and so it is with `tollspan.outbox.*`: take the highest, not the
   sum.
+- `tollspan.budget.period` is there for windows that a clock ends, and `tollspan.budget.resets_in`
+  for those of the calendar, at whose end all of the limit is there again; a lifetime has neither.
 - `tollspan.lease.*` are of one process, and there while it decides from leases
   ([concepts](../concepts/leases.md)): many failures are an authority that can't be reached, many
   waits are leases that are too small, and a lost lease leaves money unresolved.

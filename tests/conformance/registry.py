@@ -311,6 +311,10 @@ METRIC_TYPES = {
         f"tollspan.budget.{what}": MetricType("gauge", "1", _OF_BUDGETS)
         for what in ("limit", "spent", "held", "unresolved", "remaining")
     },
+    **{
+        f"tollspan.budget.{what}": MetricType("gauge", "s", _OF_BUDGETS)
+        for what in ("period", "resets_in")
+    },
     "tollspan.warnings": MetricType(
         "sum",
         "{warning}",

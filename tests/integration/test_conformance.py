@@ -79,7 +79,7 @@ def seen(
         providers[f"{name}_BASE_URL"].split("/")[2]: name.lower()
         for name in ("OPENAI", "ANTHROPIC")
     }
-    harness.write_rules(home, limit="1", hosts=hosts)
+    harness.write_rules(home, budgets="{id: all, limit: 1 USD, window: year}", hosts=hosts)
     with OtlpReceiver() as receiver:
         settings = {**providers, **receiver.environment, **env, "OTEL_SERVICE_NAME": "checkout"}
         environment = harness.environment(home, settings.pop("OPENAI_BASE_URL"), **settings)

@@ -53,6 +53,19 @@ def today() -> str:
     return period(Window(every="day"), time.time_ns())[0]
 
 
+def of_the_day(*, spent: float = 0, held: float = 0) -> BudgetState:
+    """Return how the budget of the day stands, which ends at midnight."""
+    return BudgetState(
+        budget_id="day",
+        unit="USD",
+        limit=1,
+        spent=spent,
+        held=held,
+        period_seconds=86_400,
+        ends_at_unix_ns=period(Window(every="day"), time.time_ns())[1],
+    )
+
+
 def an_event(started_at_unix_ns: int = NOON_UNIX_NS) -> UsageEvent:
     """Make the event of a new call."""
     event = settled(hold((account("all", limit=2 * USD), 10)), 7)
@@ -68,7 +81,7 @@ def test_a_budget_of_which_nothing_was_spent_has_its_limit(ledger: SQLiteLedger)
     ledger.open()
     assert states(ledger).budgets() == [
         BudgetState(budget_id="all", unit="USD", limit=2, spent=0, held=0),
-        BudgetState(budget_id="day", unit="USD", limit=1, spent=0, held=0),
+        of_the_day(),
     ]
 
 
@@ -83,7 +96,7 @@ def test_the_window_in_force_is_told_and_no_other(ledger: SQLiteLedger) -> None:
     assert ledger.hold(hold((of_today, USD // 2))) is None
     assert states(ledger).budgets() == [
         BudgetState(budget_id="all", unit="USD", limit=2, spent=0.25, held=0),
-        BudgetState(budget_id="day", unit="USD", limit=1, spent=0.125, held=0.5),
+        of_the_day(spent=0.125, held=0.5),
     ]
 
 
@@ -159,7 +172,10 @@ def test_a_rolling_budget_has_one_gauge(ledger: SQLiteLedger, *, is_divided: boo
         assert ledger.hold(asked) is None
         ledger.post(settled(asked, number * USD), asked)
     seen._read_at -= 10
-    assert [(one.spent, one.limit) for one in seen.budgets()] == [(7, 10)]
+    (told,) = seen.budgets()
+    assert (told.spent, told.limit) == (7, 10)
+    # Of what was spent, some comes back every day: nothing ends.
+    assert (told.period_seconds, told.ends_at_unix_ns) == (90 * 86_400, None)
 
 
 def test_only_the_newest_accounts_of_a_divided_budget_are_read(ledger: SQLiteLedger) -> None:

@@ -21,6 +21,7 @@ from tollspan.budget import (
     Window,
     begins_at,
     ends_at,
+    length_seconds,
     period,
 )
 
@@ -177,6 +178,36 @@ def test_every_moment_until_the_end_has_the_key_and_the_end_has_another(
     assert period(window, end - 1)[0] == period(window, (moment + end) // 2)[0] == key
     if every != "hour":  # an hour in which the clock is changed is looked at again within it
         assert period(window, end)[0] > key
+
+
+@given(
+    st.sampled_from(
+        (
+            *CALENDAR,
+            *(Window(every=every, timezone="Europe/Berlin") for every in EVERY if every != "hour"),
+            Window(every="month", anchor=date(2026, 1, 31)),
+            Window(every="week", anchor=date(2026, 11, 14)),
+            Window(every="day", anchor=date(2026, 11, 14), count=10),
+        )
+    ),
+    MOMENTS,
+)
+def test_a_period_is_as_long_as_from_its_beginning_to_its_end(window: Window, moment: int) -> None:
+    key, end = period(window, moment)
+    length = length_seconds(window, moment)
+    if window.every == "lifetime":
+        assert length is None
+        return
+    assert length is not None
+    begins = end - length * NS
+    assert period(window, begins)[0] == key
+    assert period(window, begins - 1)[0] != key
+
+
+def test_a_rolling_window_is_as_long_as_it_says_and_nobody_knows_how_long_others_are() -> None:
+    assert length_seconds(Window(every="rolling", seconds=90), at(2026, 11, 22)) == 90
+    assert length_seconds(Window(every="idle", seconds=90), at(2026, 11, 22)) is None
+    assert length_seconds(Window(every="trace"), at(2026, 11, 22)) is None
 
 
 def test_two_people_who_look_at_different_moments_of_a_period_agree() -> None:

@@ -28,6 +28,9 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
         unit: What the numbers count: `USD`, `tokens`, `calls`.
         limit, spent, held: In that unit; what is unresolved is held.
         unresolved: What of that is unresolved.
+        period_seconds: How long the window in force is; None where no clock ends it.
+        ends_at_unix_ns: When it ends, and all of the limit is there again; None where it does not,
+            or bit by bit, as in a rolling window.
     """
 
     budget_id: str
@@ -37,6 +40,8 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     spent: float
     held: float
     unresolved: float = 0.0
+    period_seconds: int | None = None
+    ends_at_unix_ns: int | None = None
 
 
 class ShippingState(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,10 +118,14 @@ def _observables(observed: Observed) -> Sequence[tuple[semconv.Metric, Observe]]
 
 
 def _budgets(observed: Observed) -> Sequence[tuple[semconv.Metric, Observe]]:
-    def of(number: Callable[[BudgetState], float]) -> Observe:
+    def of(number: Callable[[BudgetState], float | None]) -> Observe:
         return _guarded(
             observed,
-            lambda states: [_of_budget(number(one), one) for one in states.budgets()],
+            lambda states: [
+                _of_budget(told, one)
+                for one in states.budgets()
+                if (told := number(one)) is not None
+            ],
         )
 
     return (
@@ -128,6 +137,8 @@ def _budgets(observed: Observed) -> Sequence[tuple[semconv.Metric, Observe]]:
             semconv.METRIC_BUDGET_REMAINING,
             of(lambda state: max(0.0, state.limit - state.spent - state.held)),
         ),
+        (semconv.METRIC_BUDGET_PERIOD, of(lambda state: state.period_seconds)),
+        (semconv.METRIC_BUDGET_RESETS_IN, of(lambda state: _until_seconds(state.ends_at_unix_ns))),
     )
 
 
@@ -238,6 +249,10 @@ def _some(one: _T | None) -> tuple[_T, ...]:
 
 def _age_seconds(_: int, oldest_unix_ns: int | None) -> float:
     return 0.0 if oldest_unix_ns is None else max(0.0, (time.time_ns() - oldest_unix_ns) / 1e9)
+
+
+def _until_seconds(unix_ns: int | None) -> float | None:
+    return None if unix_ns is None else max(0.0, (unix_ns - time.time_ns()) / 1e9)
 
 
 def _internal_errors(_: CallbackOptions) -> list[Observation]:

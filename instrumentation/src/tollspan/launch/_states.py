@@ -11,6 +11,7 @@ import msgspec
 
 from tollspan.budget import (
     IDLE,
+    ROLLING,
     TRACE,
     Account,
     Assignments,
@@ -21,7 +22,10 @@ from tollspan.budget import (
     Limits,
     RuleSet,
     Standing,
+    Window,
+    ends_at,
     fullest,
+    length_seconds,
     periods,
     read_scope,
 )
@@ -112,7 +116,9 @@ class LedgerStates:
     def _read(self) -> list[BudgetState]:
         rules = self._gate.rules
         budgets = rules.budgets[:_MOST_BUDGETS]
-        periods = dict(islice(self._periods(rules).items(), _MOST_BUDGETS))
+        now = time.time_ns()
+        windows = self._windows(rules, now)
+        periods = {place: one for place, (one, _) in windows.items()}
         units = {one.id: one.unit for one in budgets}
         unseen = {place: one for place, one in periods.items() if not one.per}
         most_scopes = _MOST_SCOPES if self._dimensions else 0
@@ -136,19 +142,22 @@ class LedgerStates:
         if self._standing is not None:
             limits = {one.id: Limits(one) for one in budgets}
             balances = self._ask(self._standing, balances, limits)
-        return [_state(one, read_scope(one.account.scope)) for one in fullest(balances)]
+        return [
+            _state(one, windows[one.account.budget_id, one.account.period][1], now)
+            for one in fullest(balances)
+        ]
 
-    def _periods(self, rules: RuleSet) -> dict[tuple[str, str], Budget]:
-        """Return the budgets by their ids and the periods in force."""
-        now = time.time_ns()
+    def _windows(self, rules: RuleSet, now: int) -> dict[tuple[str, str], tuple[Budget, Window]]:
+        """Return budgets, and windows, by the budgets' ids and the periods in force."""
         assigned = Assignments(rules)
-        return {
-            (one.id, key): one
+        found = {
+            (one.id, key): (one, window)
             for one in rules.budgets[:_MOST_BUDGETS]
             if one.window.every not in (TRACE, IDLE) and (one.plan is None or self._dimensions)
             for window in assigned.windows(one)
             for key in periods(window, now)[0]
         }
+        return dict(islice(found.items(), _MOST_BUDGETS))
 
     @staticmethod
     def _ask(
@@ -166,16 +175,19 @@ class LedgerStates:
         return list(standing.balances(accounts))
 
 
-def _state(balance: Balance, scope: tuple[tuple[str, str | None], ...]) -> BudgetState:
+def _state(balance: Balance, window: Window, now: int) -> BudgetState:
     """Put a balance into what people count in: the one place here that knows the ledger's units."""
     account = balance.account
     each = parts_of(account.unit)
+    end = None if window.every == ROLLING else ends_at(window, now)
     return BudgetState(
         budget_id=account.budget_id,
-        scope=scope,
+        scope=read_scope(account.scope),
         unit=people_unit(account.unit),
         limit=account.limit / each,
         spent=balance.posted / each,
         held=(balance.held + balance.unresolved) / each,
         unresolved=balance.unresolved / each,
+        period_seconds=length_seconds(window, now),
+        ends_at_unix_ns=None if end is None else int(end.timestamp()) * 10**9,
     )

@@ -259,6 +259,15 @@ METRIC_BUDGET_UNRESOLVED: Final = Metric(
     "1",
     "What of the held is counted though nobody knows whether it was spent.",
 )
+METRIC_BUDGET_PERIOD: Final = Metric(
+    "tollspan.budget.period", "observable gauge", "s", "How long a budget's window in force is."
+)
+METRIC_BUDGET_RESETS_IN: Final = Metric(
+    "tollspan.budget.resets_in",
+    "observable gauge",
+    "s",
+    "Time until a budget's window in force ends.",
+)
 METRIC_LEASE_GRANTED: Final = Metric(
     "tollspan.lease.granted",
     "observable counter",
@@ -362,6 +371,8 @@ METRICS: Final = (
     METRIC_BUDGET_HELD,
     METRIC_BUDGET_UNRESOLVED,
     METRIC_BUDGET_REMAINING,
+    METRIC_BUDGET_PERIOD,
+    METRIC_BUDGET_RESETS_IN,
     METRIC_LEASE_GRANTED,
     METRIC_LEASE_REMAINING,
     METRIC_LEASE_REQUESTS,

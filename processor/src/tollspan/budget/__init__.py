@@ -203,6 +203,7 @@ from .windows import (
     begins_at,
     end_of,
     ends_at,
+    length_seconds,
     period,
     periods,
 )
@@ -420,6 +421,7 @@ __all__ = [
     "key_of",
     "lasts_ns",
     "lease_words",
+    "length_seconds",
     "look_answer",
     "matchings",
     "most_output",

@@ -146,6 +146,29 @@ def end_of(window: Window, key: str, unix_ns: int) -> datetime | None:
     return datetime.fromtimestamp(end // _NS, UTC)
 
 
+def length_seconds(window: Window, unix_ns: int) -> int | None:
+    """Return how long the period of a moment is, in seconds, however long its days are.
+
+    None for a lifetime, for traces and for idle windows: no clock ends them.
+    """
+    if window.every in ("lifetime", TRACE, IDLE):
+        return None
+    if window.every == ROLLING:
+        return window.seconds
+    if window.every == "hour":
+        return _HOUR
+    zone = _zone(window.timezone)
+    today = _day(datetime.fromtimestamp(unix_ns // _NS, zone), unix_ns // _NS, zone)
+    if window.anchor is not None:
+        first, following = _anchored(window, window.anchor, today)
+    else:
+        following = _calendar(window.every, today)[1]
+        months = _MONTHS.get(window.every)
+        days = timedelta(days=_WEEK if window.every == "week" else 1)
+        first = following - days if months is None else _month_on(following, -months)
+    return _midnight(following, zone) - _midnight(first, zone)
+
+
 def begins_at(day: date, timezone: str) -> int:
     """Return when a day of a time zone begins, nanoseconds since the epoch.
 
