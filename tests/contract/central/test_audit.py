@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.contract.ledger.making import new_id
 from tollspan.ledger.central import EVERY_TENANT, PRICES_CHANGED, CentralLedger
 from tollspan.usage import Adjustment, Charge
@@ -82,3 +84,22 @@ def test_what_may_be_told_again_is_noted_once(ledger: CentralLedger) -> None:
     ledger.audit.note_once("acme", "t", "authority.credited", "c2")
     ledger.audit.note_once("other", "t", "authority.credited", "c1")
     assert [one.subject for one in ledger.audit.entries("acme")] == ["c1", "c2"]
+
+
+@pytest.mark.parametrize("author", ["server", "key 1f2e3d4c"])
+def test_no_host_passes_for_the_server_or_for_a_key(ledger: CentralLedger, author: str) -> None:
+    ledger.events.store("acme", [adjustment(author)])
+    (entry,) = ledger.audit.entries("acme", action="budget")
+    assert entry.actor == f"somebody named {author}"
+
+
+def test_details_are_found_by_subject_of_a_tenant_since_a_time(ledger: CentralLedger) -> None:
+    for tenant, subject in (("acme", "a"), ("acme", "b"), ("other", "c")):
+        ledger.audit.note(tenant, "t", "authority.credited", subject, count=1)
+    ledger.audit.note("acme", "t", "authority.opened", "d")
+    found = ledger.audit.details(
+        "acme", "authority.credited", ["a", "c", "d", "e"], since_unix_ns=0
+    )
+    assert found == {"a": {"count": 1}}
+    late = time.time_ns() + 1_000_000_000
+    assert ledger.audit.details("acme", "authority.credited", ["a"], since_unix_ns=late) == {}

@@ -36,8 +36,11 @@ from tollspan.budget import (
     LookAnswer,
     LookQuestion,
     Refusal,
+    RefusedWords,
     ResolveQuestion,
+    SettleAnswer,
     Settlement,
+    SettlementsRefusedError,
     Touch,
     TouchAnswer,
     Unresolved,
@@ -66,6 +69,8 @@ _MOST_BYTES: Final = 16 << 20
 _PATIENT_SECONDS: Final = 5.0
 """How long questions may take for which no call waits."""
 _MOST_SETTLED_AT_ONCE: Final = 500
+_KEY: Final = "key"
+"""The one question that is not about leases."""
 _HEADERS: Final = {"Content-Type": "application/json"}
 _DEFAULTS: Final = LeaseSettings()
 _T = TypeVar("_T")
@@ -76,6 +81,14 @@ class _Told(msgspec.Struct):
 
     type: str = ""
     message: str = ""
+
+
+class _Key(msgspec.Struct):
+    scopes: tuple[str, ...] = ()
+
+
+class _NotFoundError(LedgerUnavailableError):
+    """The server has no such question."""
 
 
 class _Problem(msgspec.Struct):
@@ -103,7 +116,7 @@ class HttpAuthority:
         timeout_seconds: float = _DEFAULTS.wait_seconds,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = url.rstrip("/") + "/v1/leases/"
+        self._url = url.rstrip("/") + "/v1/"
         self._key = key
         self._seconds = timeout_seconds
         self.place = shown(url.rstrip("/"))
@@ -147,11 +160,39 @@ class HttpAuthority:
         """Charge finished calls, each once; one round trip for five hundred of them.
 
         Raises:
+            SettlementsRefusedError: All were charged but some, which this key may not settle.
             LedgerUnavailableError: Not all of them were charged; tell all again.
         """
+        refused: list[RefusedWords] = []
         for start in range(0, len(settlements), _MOST_SETTLED_AT_ONCE):
             some = settlements[start : start + _MOST_SETTLED_AT_ONCE]
-            self._ask("settle", msgspec.Raw, settle_question(some), is_patient=True)
+            answer = self._ask("settle", SettleAnswer, settle_question(some), is_patient=True)
+            told = {one.call_id for one in some}
+            refused += [one for one in answer.refused if one.call_id in told]
+        if refused:
+            raise SettlementsRefusedError(
+                f"{self.place} refuses {refused[0].call_id}: {refused[0].why[:300]}",
+                [one.call_id for one in refused],
+            )
+
+    def check_may_credit(self) -> None:
+        """See that the key may lower what is counted; a server that does not say lets any.
+
+        Raises:
+            ConfigError: It may not.
+            LedgerError: No answer in time.
+        """
+        try:
+            scopes = self._ask(_KEY, _Key, None, is_patient=True).scopes
+        except _NotFoundError:
+            return
+        missing = [one for one in ("ingest", "admin") if one not in scopes]
+        if missing:
+            raise ConfigError(
+                f"{self.place} lowers what is counted for an admin alone: the key of "
+                f"TOLLSPAN_API_KEY may {', '.join(scopes)}, but not {' and '.join(missing)}. Set "
+                "it to one of `tollspan keys create --scopes ingest,admin` for this command"
+            )
 
     def expire(self) -> int:
         """End the leases that are over, and take for spent what is beyond the horizon.
@@ -355,14 +396,17 @@ class HttpAuthority:
             client = HttpClient(self._key, timeout_seconds=seconds, most_bytes=_MOST_BYTES)
         try:
             if body is None:
-                answer = client.get(self._url + name, {})
+                answer = client.get(self._address(name), {})
             else:
-                answer = client.post(self._url + name, _HEADERS, body)
+                answer = client.post(self._address(name), _HEADERS, body)
         except BaseException:
             client.close()
             raise
         idle.append(client)
         return answer
+
+    def _address(self, name: str) -> str:
+        return self._url + (_KEY if name == _KEY else f"leases/{name}")
 
     def _refused(self, answer: Answer) -> LedgerError:
         try:
@@ -373,7 +417,7 @@ class HttpAuthority:
             return LeaseLostError(told.message)
         text = f"{self.place} answers {answer.status}: {told.message[:300]}"
         if answer.status == 404:
-            text = (
+            return _NotFoundError(
                 f"{self.place} has no /v1/leases, so it can't hold budgets: it is too old, or no "
                 "ingest server"
             )

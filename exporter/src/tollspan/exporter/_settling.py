@@ -19,10 +19,12 @@ from tollspan.budget import (
     Folder,
     Hold,
     Settlement,
+    SettlementsRefusedError,
     SharedAuthority,
     Unresolved,
+    lowers,
 )
-from tollspan.ledger import LedgerReader, SQLiteLedger
+from tollspan.ledger import POSTING_REFUSED, POSTINGS_TOLD, LedgerReader, SQLiteLedger
 from tollspan.safety import Guard
 from tollspan.usage import Adjustment, DecisionEvent, Fact, LedgerError, UsageEvent
 
@@ -34,6 +36,8 @@ _BATCH_SECONDS: Final = 0.05
 _LOOK_EVERY_SECONDS: Final = 1.0
 _EXPIRE_EVERY_SECONDS: Final = 10.0
 _MOST_AT_ONCE: Final = 500
+_TURN_SECONDS: Final = 2.0
+"""How long an operator's posting waits until nobody else of the host settles."""
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _LOG_EVERY_SECONDS: Final = 60.0
 _logger = logging.getLogger("tollspan.exporter")
@@ -72,6 +76,8 @@ class SettlingBooks:
         self._fold_after_seconds = fold_after_seconds
         self._guard = Guard("exporter.settling")
         self._leftovers: Leftovers | None = None
+        self.refused: tuple[str, ...] = ()
+        """What the authority would not take of this client when it was told last, by id."""
         self.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
@@ -156,6 +162,7 @@ class SettlingBooks:
             if not is_alone:
                 return 0
             done = 0
+            self.refused = ()
             ends_at = time.monotonic() + most_seconds
             inode = self._ledger.inode()
             while time.monotonic() < ends_at:
@@ -163,10 +170,11 @@ class SettlingBooks:
                 if not batch:
                     break
                 settlements = _settlements(batch, with_totals=with_totals)
-                if settlements:
-                    self._authority.settle(settlements)
+                self._tell(settlements)
                 self._ledger.note_settled(self.name, batch[-1][0], inode)
                 done += len(settlements)
+            if with_totals and not self.refused:
+                self._ledger.sight(POSTINGS_TOLD, self.name)
             now = time.monotonic()
             if now < ends_at and now - self._expired_at >= _EXPIRE_EVERY_SECONDS:
                 self._expired_at = now
@@ -174,6 +182,50 @@ class SettlingBooks:
                 if self._leftovers is not None:
                     self._leftovers.look()
             return done
+
+    def adjust(self, adjustment: Adjustment) -> None:
+        """Store an operator's posting, and settle it: in force when this returns.
+
+        What lowers what is counted is told before others of this host tell it: their keys may not.
+
+        Raises:
+            LedgerError: Nothing was stored, or the authority can't answer; then it is told later.
+        """
+        ends_at = time.monotonic() + _TURN_SECONDS
+        while not self._adjusted(adjustment, must=time.monotonic() >= ends_at):
+            time.sleep(_BATCH_SECONDS)
+        refused = self.refused
+        self.settle()
+        self.refused = refused or self.refused
+
+    def _adjusted(self, adjustment: Adjustment, *, must: bool) -> bool:
+        """Store it while nobody else of this host settles, and tell it; False when that is so."""
+        with self._ledger.alone("settling") as is_alone:
+            if not (is_alone or must):
+                return False
+            self.refused = ()
+            self._ledger.adjust(adjustment)
+            if lowers(adjustment.charges):
+                self._tell(_settlements([(0, adjustment)], with_totals=False))
+            return True
+
+    def _tell(self, settlements: Sequence[Settlement]) -> None:
+        """Settle some; what is refused is refused for good, and others don't wait for it.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
+        if not settlements:
+            return
+        try:
+            self._authority.settle(settlements)
+        except SettlementsRefusedError as error:
+            self.refused += error.refused
+            self._ledger.sight(POSTING_REFUSED, self.name)
+            _logger.warning(
+                "tollspan: %s postings of operators are not in force: %s; run `tollspan authority "
+                "fill` with the key of an admin", len(error.refused), error,
+            )  # fmt: skip
 
     def waiting(self) -> int:
         """Count the events of this host that were not settled yet.

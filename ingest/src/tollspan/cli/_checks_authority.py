@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tollspan.budget import OWN_AUTHORITIES
 from tollspan.launch import Settings
 from tollspan.ledger import LEDGER_FILE, OpenHold, ServerReport
-from tollspan.usage import ConfigError, LedgerError, format_amount
+from tollspan.usage import ConfigError, LedgerError, format_amount, rfc3339
 
 from ._authority import state_words
 from ._checks import Check, Patient, good, many, problem, warning
@@ -74,6 +74,7 @@ def _shared(patient: Patient, shared: SharedAccounts, named_by: str) -> Iterator
     yield _clocks(report, patient.settings.lease.drift_seconds)
     try:
         yield _unsettled(shared.unsettled())
+        yield _refused(shared)
         yield _unresolved(shared.unresolved())
     except LedgerError as error:
         yield problem(
@@ -140,6 +141,21 @@ def _unsettled(count: int) -> Check:
         "authority.settling",
         f"{text}: until then what they used counts as held, or as unresolved",
         "programs settle them while they run; so does `tollspan authority fill`",
+    )
+
+
+def _refused(shared: SharedAccounts) -> Check:
+    """Say whether postings of this host wait for a key that may make them."""
+    refused, told = shared.refused()
+    if refused is None or (told is not None and told.last_unix_ns >= refused.last_unix_ns):
+        return good("authority.postings", "it took every posting of this host's operators")
+    return warning(
+        "authority.postings",
+        f"it refused {many(refused.count, 'posting')} that this host's operators made, last "
+        f"{rfc3339(refused.last_unix_ns)[:19]}Z: they lower what is counted, and this host's key "
+        "has not the scope admin",
+        "`tollspan authority fill` with TOLLSPAN_API_KEY set to a key with the scopes ingest and "
+        "admin, for this command alone",
     )
 
 

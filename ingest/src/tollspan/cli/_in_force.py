@@ -12,14 +12,17 @@ from typing import Final, Protocol
 
 import msgspec
 
-from tollspan.budget import OWN_AUTHORITIES, Account, Balance, Touch
-from tollspan.exporter import SettlingBooks, authority_at
+from tollspan.budget import OWN_AUTHORITIES, Account, Balance, Touch, lowers
+from tollspan.exporter import HttpAuthority, SettlingBooks, authority_at
 from tollspan.launch import Settings, settings_in_force
 from tollspan.ledger import (
     LEDGER_FILE,
+    POSTING_REFUSED,
+    POSTINGS_TOLD,
     LedgerReader,
     OpenHold,
     ServedAuthority,
+    Sighting,
     SQLiteLedger,
     name_of,
 )
@@ -27,6 +30,7 @@ from tollspan.usage import Adjustment, ConfigError, LedgerError
 
 PATIENT_SECONDS: Final = 5.0
 """How long a command waits at least for who has the accounts."""
+_MOST_NAMED: Final = 5
 
 
 class Accounts(Protocol):
@@ -148,10 +152,18 @@ class SharedAccounts:
         self.authority.expire()
 
     def store(self, adjustment: Adjustment) -> None:
-        """Store an operator's posting in this host's ledger, and settle it at once."""
+        """Store an operator's posting in this host's ledger, and settle it at once.
+
+        Raises:
+            ConfigError: It is not for this key to make, and was not stored.
+            LedgerError: It was stored, and is not in force yet.
+        """
+        if isinstance(self.authority, HttpAuthority) and lowers(adjustment.charges):
+            self.authority.check_may_credit()
         with contextlib.closing(SQLiteLedger(self._settings.ledger_home)) as ledger:
-            ledger.adjust(adjustment)
-            self._books(ledger).settle()
+            books = self._books(ledger)
+            books.adjust(adjustment)
+        _say_refused(books)
 
     def fill(self) -> int:
         """Tell all that this host's events charge, told before or not; return how many there are.
@@ -164,7 +176,10 @@ class SharedAccounts:
         with contextlib.closing(SQLiteLedger(self._settings.ledger_home)) as ledger:
             ledger.open()
             ledger.note_settled(name_of(self.address), 0, ledger.inode())
-            return self._books(ledger).settle(with_totals=True)
+            books = self._books(ledger)
+            done = books.settle(with_totals=True)
+        _say_refused(books)
+        return done
 
     def unsettled(self) -> int:
         """Count this host's events that were not settled with it yet; 0 without a ledger.
@@ -178,8 +193,34 @@ class SharedAccounts:
         reader = LedgerReader(path)
         return max(0, reader.highest_number() - reader.settled(name_of(self.address)))
 
+    def refused(self) -> tuple[Sighting | None, Sighting | None]:
+        """Return what was seen of its refusing postings of this host, and of all told again since.
+
+        Raises:
+            LedgerError: The ledger can't be read.
+        """
+        path = self._settings.ledger_home / LEDGER_FILE
+        seen = LedgerReader(path).sightings() if path.exists() else ()
+        own = {one.kind: one for one in seen if one.name == name_of(self.address)}
+        return own.get(POSTING_REFUSED), own.get(POSTINGS_TOLD)
+
     def _books(self, ledger: SQLiteLedger) -> SettlingBooks:
         return SettlingBooks(ledger, self.authority, name=name_of(self.address))
+
+
+def _say_refused(books: SettlingBooks) -> None:
+    """Say that something is not in force which the authority does not take of this key.
+
+    Raises:
+        LedgerError: Something is not.
+    """
+    if books.refused:
+        raise LedgerError(
+            f"the rest was told, but {len(books.refused)} postings of operators "
+            f"({', '.join(books.refused[:_MOST_NAMED])}) are not in force: the server takes them "
+            "of an admin's key alone. Set TOLLSPAN_API_KEY to one with the scopes ingest and admin,"
+            " and run `tollspan authority fill`"
+        )
 
 
 @contextlib.contextmanager

@@ -11,7 +11,16 @@ from .authorities import name_of, open_authority
 from .file_notes import FileNotes
 from .inspecting import ServedAuthority, ServerReport, ServerRisk
 from .postgres import PostgresAuthority
-from .reading import DIMENSIONS, LedgerReader, OpenHold, ReportRow, Sighting, is_dimension
+from .reading import (
+    DIMENSIONS,
+    POSTING_REFUSED,
+    POSTINGS_TOLD,
+    LedgerReader,
+    OpenHold,
+    ReportRow,
+    Sighting,
+    is_dimension,
+)
 from .redis import RedisAuthority
 from .shared_sqlite import SharedFile, SQLiteAuthority
 from .sqlite import LEDGER_FILE, SQLiteLedger
@@ -24,6 +33,8 @@ __all__ = [
     "FOLDED_UNSENT",
     "LEDGER_FILE",
     "NETWORK_FILE_SYSTEMS",
+    "POSTINGS_TOLD",
+    "POSTING_REFUSED",
     "DeadLetter",
     "EventTail",
     "FileNotes",

@@ -117,6 +117,10 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     last_unix_ns: int
 
 
+POSTING_REFUSED = "posting_refused"
+"""The sighting of an operator's postings that a shared authority does not take of this host."""
+POSTINGS_TOLD = "postings_told"
+"""The sighting of all having been told again since, with nothing refused."""
 SETTLED = "settled:"
 """How the names of `meta` begin that keep up to where events were settled with an authority."""
 

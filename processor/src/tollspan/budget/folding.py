@@ -14,6 +14,7 @@ import msgspec
 
 from tollspan.usage import LedgerCorruptError
 
+from .account_rows import key_of
 from .closing_times import Closing, closing_of
 from .values import Account
 
@@ -205,27 +206,7 @@ class Folder:
 
     def order(self, look: FoldLook) -> FoldOrder:
         """Work out what is to be done with what an authority shows."""
-        now = look.now_unix_ns
-        progress = _read(look.state).begun(now)
-        marks: list[tuple[FoldRow, int]] = []
-        folds: list[tuple[FoldRow, Account | None]] = []
-        for row in look.rows:
-            closing = closing_of(row.account.period)
-            if not _is_closed(row, closing, now):
-                continue
-            count = progress.hours if _is_short(row, closing) else progress.days
-            if not 0 < row.mark <= count:
-                marks.append((row, count))
-            elif self._is_over(row, closing, count - row.mark, now):
-                folds.append((row, _into(row, closing)))
-        state = msgspec.structs.replace(progress, at_unix_ns=now, is_done=look.cursor == "")
-        return FoldOrder(
-            was=look.state,
-            state=msgspec.json.encode(state).decode(),
-            cursor=look.cursor,
-            marks=tuple(marks),
-            folds=tuple(folds),
-        )
+        return _order(look, self._after_seconds)
 
     def _wait(self, seconds: float) -> None:
         self._due_at = self._clock() + seconds
@@ -242,17 +223,67 @@ class Folder:
             return _FAILED_SECONDS * (0.5 + self._chance())
         return None
 
-    def _is_over(self, row: FoldRow, closing: Closing, count: int, now_unix_ns: int) -> bool:
-        """Say whether an account goes that has its mark since so many runs, or days of runs."""
-        if _is_short(row, closing):
-            seconds, least = _SHORT_SECONDS, _SHORT_HOURS
-        elif closing.kind == "block":
-            seconds, least = 0, _BLOCK_DAYS
-        else:
-            seconds = max(self._after_seconds, FOLD_AFTER_SECONDS, closing.lasts_seconds)
-            least = seconds // _DAY + 2  # the first and the last may be minutes long
-        closed_at = closing.at_unix_ns or 0
-        return count >= least and (not row.posted or now_unix_ns >= closed_at + seconds * _NS)
+
+def allowed_order(order: FoldOrder, now_unix_ns: int) -> FoldOrder:
+    """Work an order anew out of the rows that it names, for one that was sent by anybody.
+
+    What it says itself may empty an account whose period runs. Of its folds, those stay that a
+    folder would have made here and now; the rest get the marks that a folder would give them.
+
+    Args:
+        order: What was sent. Whether its rows are as it says, the authority sees.
+        now_unix_ns: The authority's time.
+
+    Raises:
+        LedgerCorruptError: It is about a state that is none.
+    """
+    rows = {key_of(row.account): row for row, _ in (*order.folds, *order.marks)}
+    look = FoldLook(
+        state=order.was, now_unix_ns=now_unix_ns, rows=tuple(rows.values()), cursor=order.cursor
+    )
+    found = _order(look, FOLD_AFTER_SECONDS)
+    wanted = {row for row, _ in order.folds}
+    folds = tuple([one for one in found.folds if one[0] in wanted])
+    return msgspec.structs.replace(found, folds=folds)
+
+
+def _order(look: FoldLook, after_seconds: int) -> FoldOrder:
+    now = look.now_unix_ns
+    progress = _read(look.state).begun(now)
+    marks: list[tuple[FoldRow, int]] = []
+    folds: list[tuple[FoldRow, Account | None]] = []
+    for row in look.rows:
+        closing = closing_of(row.account.period)
+        if not _is_closed(row, closing, now):
+            continue
+        count = progress.hours if _is_short(row, closing) else progress.days
+        if not 0 < row.mark <= count:
+            marks.append((row, count))
+        elif _is_over(row, closing, count - row.mark, now, after_seconds):
+            folds.append((row, _into(row, closing)))
+    state = msgspec.structs.replace(progress, at_unix_ns=now, is_done=look.cursor == "")
+    return FoldOrder(
+        was=look.state,
+        state=msgspec.json.encode(state).decode(),
+        cursor=look.cursor,
+        marks=tuple(marks),
+        folds=tuple(folds),
+    )
+
+
+def _is_over(
+    row: FoldRow, closing: Closing, count: int, now_unix_ns: int, after_seconds: int
+) -> bool:
+    """Say whether an account goes that has its mark since so many runs, or days of runs."""
+    if _is_short(row, closing):
+        seconds, least = _SHORT_SECONDS, _SHORT_HOURS
+    elif closing.kind == "block":
+        seconds, least = 0, _BLOCK_DAYS
+    else:
+        seconds = max(after_seconds, FOLD_AFTER_SECONDS, closing.lasts_seconds)
+        least = seconds // _DAY + 2  # the first and the last may be minutes long
+    closed_at = closing.at_unix_ns or 0
+    return count >= least and (not row.posted or now_unix_ns >= closed_at + seconds * _NS)
 
 
 def fold_target(account: Account, touched_unix_ns: int, now_unix_ns: int) -> Account | None:

@@ -19,7 +19,8 @@ from .values import Account, Balance
 MOST_AT_ONCE: Final = 1_000
 """Wants, parts, settlements, accounts or rows of one question."""
 MOST_AMOUNT: Final = (1 << 63) - 1
-_MOST_CHARGES: Final = 256
+MOST_CHARGES: Final = 256
+"""What one call, or one posting of an operator, puts into accounts."""
 _Name = Annotated[str, msgspec.Meta(max_length=512, pattern=r"^[^\x00]*$")]
 _Scope = Annotated[str, msgspec.Meta(max_length=16_384, pattern=r"^[^\x00]*$")]
 _Amount = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,18})$")]
@@ -185,7 +186,15 @@ class SettlementWords(_Words, frozen=True, kw_only=True):
 
     call_id: Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[^\x00]*$")]
     lease_id: _Name | None = None
-    charges: Annotated[tuple[ChargeWords, ...], msgspec.Meta(max_length=_MOST_CHARGES)]
+    charges: Annotated[tuple[ChargeWords, ...], msgspec.Meta(max_length=MOST_CHARGES)]
+
+    def value(self) -> Settlement:
+        """Return what is to be charged."""
+        return Settlement(
+            call_id=self.call_id,
+            lease_id=self.lease_id,
+            charges=tuple([_charge(charge) for charge in self.charges]),
+        )
 
 
 class SettleQuestion(_Words, frozen=True, kw_only=True):
@@ -195,16 +204,20 @@ class SettleQuestion(_Words, frozen=True, kw_only=True):
 
     def values(self) -> tuple[Settlement, ...]:
         """Return what is to be charged."""
-        return tuple(
-            [
-                Settlement(
-                    call_id=one.call_id,
-                    lease_id=one.lease_id,
-                    charges=tuple([_charge(charge) for charge in one.charges]),
-                )
-                for one in self.settlements
-            ]
-        )
+        return tuple([one.value() for one in self.settlements])
+
+
+class RefusedWords(_Words, frozen=True, kw_only=True):
+    """A settlement that was not made, and why; to tell it again by the same key is of no use."""
+
+    call_id: str
+    why: str
+
+
+class SettleAnswer(_Words, frozen=True, kw_only=True):
+    """All was charged but what is `refused`."""
+
+    refused: tuple[RefusedWords, ...] = ()
 
 
 class TouchQuestion(_Words, frozen=True, kw_only=True):

@@ -130,6 +130,23 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     charges: tuple[Charge, ...]
 
 
+def lowers(charges: Sequence[Charge]) -> bool:
+    """Say whether charges lower what is counted: no call does that, only an operator's hand."""
+    return any(one.posted < 0 or one.unresolved < 0 for one in charges)
+
+
+class SettlementsRefusedError(LedgerError):
+    """An authority has charged all that it was told but some, which it never will for this key.
+
+    Attributes:
+        refused: The ids of their calls, or postings.
+    """
+
+    def __init__(self, text: str, refused: Sequence[str]) -> None:
+        super().__init__(text)
+        self.refused = tuple(refused)
+
+
 class LeaseLostError(LedgerError):
     """The authority no longer knows a lease: it expired, or the authority lost its state."""
 
@@ -221,6 +238,7 @@ class SharedAuthority(Lessor, Foldable, Protocol):
         took for spent, so that nothing counts twice. One round trip for all of them.
 
         Raises:
+            SettlementsRefusedError: It has charged the others; those it does not let this client.
             LedgerError: The authority can't answer; tell it again.
         """
         ...

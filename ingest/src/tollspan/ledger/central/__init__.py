@@ -20,7 +20,14 @@ from .asking import (
     UsageRow,
     is_usage_dimension,
 )
-from .audit import EVERY_TENANT, PRICES_CHANGED, Audit, AuditEntry, charges_noted
+from .audit import (
+    EVERY_TENANT,
+    MOST_CHARGES_NOTED,
+    PRICES_CHANGED,
+    Audit,
+    AuditEntry,
+    charges_noted,
+)
 from .claims import Claims
 from .day_groups import DayGroup, KeptDay, TakeApart
 from .deliveries import (
@@ -66,6 +73,7 @@ __all__ = [
     "GRAINS_NS",
     "GROUPED",
     "LATE",
+    "MOST_CHARGES_NOTED",
     "MOST_SENDERS",
     "MOST_SPENT",
     "MOST_WEBHOOKS",

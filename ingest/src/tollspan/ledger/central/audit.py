@@ -29,8 +29,8 @@ EVERY_TENANT: Final = "*"
 PRICES_CHANGED: Final = "prices.changed"
 """The server prices by another book; it concerns every tenant."""
 
-
-_MOST_CHARGES: Final = 20
+MOST_CHARGES_NOTED: Final = 20
+"""So many of a posting's charges are in its entry."""
 _LONGEST_REASON: Final = 500
 _LONGEST_NAME: Final = 200
 
@@ -102,15 +102,18 @@ def charges_noted(charges: Sequence[Charge]) -> dict[str, object]:
                 "period": one.period,
                 "unit": "nanousd" if one.unit == "usd" else one.unit,
                 "posted": str(one.posted),
+                **({"unresolved": str(one.unresolved)} if one.unresolved else {}),
             }
-            for one in charges[:_MOST_CHARGES]
+            for one in charges[:MOST_CHARGES_NOTED]
         ],
     }
 
 
 def _name(said: str) -> str:
-    """Return a name that any database takes."""
+    """Return a name that any database takes, and that the server gives to nobody."""
     shown = "".join(one if one.isprintable() else "?" for one in said[:_LONGEST_NAME])
+    if shown == "server" or shown.startswith("key "):
+        return f"somebody named {shown}"
     return shown or "somebody"
 
 
@@ -168,6 +171,22 @@ class Audit:
         """
         with self._database.reading() as connection:
             return connection.scalar(_of_action(tenant, action).limit(1)) is not None
+
+    def details(
+        self, tenant: str, action: str, subjects: Sequence[str], *, since_unix_ns: int
+    ) -> dict[str, dict[str, object]]:
+        """Return what was noted of such changes of a tenant's things since then: by subject.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer.
+        """
+        query = _of_action(tenant, action, AUDIT.c.subject).add_columns(AUDIT.c.details)
+        query = query.where(AUDIT.c.at_ns >= since_unix_ns, AUDIT.c.subject.in_(subjects))
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return {
+            subject: msgspec.json.decode(text, type=dict[str, object]) for subject, text in rows
+        }
 
     def entries(
         self,

@@ -32,12 +32,14 @@ from tollspan.budget import (
     LookAnswer,
     LookQuestion,
     ResolveQuestion,
+    SettleAnswer,
     SettleQuestion,
     SharedAuthority,
     TooLargeError,
     TouchAnswer,
     TouchQuestion,
     UnresolvedAnswer,
+    allowed_order,
     balance_words,
     grant_answer,
     look_answer,
@@ -49,30 +51,32 @@ from tollspan.server.schemas import json_answer, json_question
 from tollspan.server.settings import ServerSettings
 from tollspan.usage import LedgerError
 
-from .noting import Noted, credits_noted, resolving_noted
+from .crediting import settle
+from .noting import Noted, resolving_noted
 from .reading import answer, each_once, problem_of, read_question
 from .standing import Authorities
 
 _Q = TypeVar("_Q")
 _FAILURES: Final = (400, 401, 403, 408, 409, 413, 415, 503)
 _Since = Annotated[int, Query(ge=0, le=(1 << 63) - 1, description="Unix nanoseconds")]
-Does = Callable[[SharedAuthority, _Q], msgspec.Struct]
+Does = Callable[[Authorities, Principal, _Q], msgspec.Struct]
 
 
 def routes(authorities: Authorities, settings: ServerSettings) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1/leases", tags=["leases"])
     asking = _Asking(router, authorities, settings)
-    asking.add("grant", GrantQuestion, GrantAnswer, _grant)
-    asking.add("give-back", GiveBackQuestion, LifeAnswer, _give_back)
-    asking.add("settle", SettleQuestion, DoneAnswer, _settle, noted=credits_noted)
-    asking.add("touch", TouchQuestion, TouchAnswer, _touch)
-    asking.add("balances", BalancesQuestion, BalancesAnswer, _balances)
-    asking.add("first", FirstQuestion, FirstAnswer, _first)
-    asking.add("look", LookQuestion, LookAnswer, _look)
-    asking.add("fold", FoldQuestion, FoldAnswer, _fold)
+    asking.add("grant", GrantQuestion, GrantAnswer, _of_tenant(_grant))
+    asking.add("give-back", GiveBackQuestion, LifeAnswer, _of_tenant(_give_back))
+    asking.add("settle", SettleQuestion, SettleAnswer, settle)
+    asking.add("touch", TouchQuestion, TouchAnswer, _of_tenant(_touch))
+    asking.add("balances", BalancesQuestion, BalancesAnswer, _of_tenant(_balances))
+    asking.add("first", FirstQuestion, FirstAnswer, _of_tenant(_first))
+    asking.add("look", LookQuestion, LookAnswer, _of_tenant(_look))
+    asking.add("fold", FoldQuestion, FoldAnswer, _of_tenant(_fold))
+    resolve = _of_tenant(_resolve)
     asking.add(
-        "resolve", ResolveQuestion, DoneAnswer, _resolve, scope="admin", noted=resolving_noted
+        "resolve", ResolveQuestion, DoneAnswer, resolve, scope="admin", noted=resolving_noted
     )
     _add_epochs(router, authorities)
     _add_ends(router, authorities)
@@ -107,7 +111,7 @@ class _Asking:
             asked = await read_question(request, self._most_bytes, question)
 
             def answered() -> msgspec.Struct:
-                found = does(self._authorities.of(who.tenant), asked)
+                found = does(self._authorities, who, asked)
                 for one in noted(asked):
                     self._authorities.note_once(
                         who.tenant, who.actor, one.action, one.subject, **one.details
@@ -139,6 +143,15 @@ def _answered(ask: Callable[[], msgspec.Struct]) -> Response:
         raise problem_of(error) from None
 
 
+def _of_tenant(does: Callable[[SharedAuthority, _Q], msgspec.Struct]) -> Does[_Q]:
+    """Have a question answered by the authority of whoever asks."""
+
+    def answered(authorities: Authorities, who: Principal, asked: _Q) -> msgspec.Struct:
+        return does(authorities.of(who.tenant), asked)
+
+    return answered
+
+
 def _grant(authority: SharedAuthority, asked: GrantQuestion) -> GrantAnswer:
     wants = asked.values()
     each_once([one.account for one in wants], "wants")
@@ -149,11 +162,6 @@ def _give_back(authority: SharedAuthority, asked: GiveBackQuestion) -> LifeAnswe
     parts = asked.values()
     each_once([one.account for one in parts], "parts")
     return LifeAnswer(life_seconds=authority.give_back(asked.lease.value(), parts))
-
-
-def _settle(authority: SharedAuthority, asked: SettleQuestion) -> DoneAnswer:
-    authority.settle(asked.values())
-    return DoneAnswer()
 
 
 def _touch(authority: SharedAuthority, asked: TouchQuestion) -> TouchAnswer:
@@ -174,7 +182,8 @@ def _look(authority: SharedAuthority, asked: LookQuestion) -> LookAnswer:
 
 
 def _fold(authority: SharedAuthority, asked: FoldQuestion) -> FoldAnswer:
-    return FoldAnswer(is_done=authority.fold(asked.value()))
+    order = allowed_order(asked.value(), authority.look(0).now_unix_ns)
+    return FoldAnswer(is_done=authority.fold(order))
 
 
 def _resolve(authority: SharedAuthority, asked: ResolveQuestion) -> DoneAnswer:
@@ -242,6 +251,7 @@ DESCRIBED: Final = (
     LookAnswer,
     LookQuestion,
     ResolveQuestion,
+    SettleAnswer,
     SettleQuestion,
     TouchAnswer,
     TouchQuestion,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Sequence
 
 from tollspan.budget import ListingAuthority
 from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger
+from tollspan.server.complaints import Complaint
+from tollspan.usage import LedgerError
 
+_log = logging.getLogger(__name__)
 _ACTION = "authority.opened"
 
 
@@ -27,6 +32,7 @@ class Authorities:
         self._authorities = authorities
         self._looked: set[str] = set()
         self._lock = threading.Lock()
+        self._complaint = Complaint(_log, "a posting was refused")
 
     @property
     def place(self) -> str:
@@ -66,6 +72,20 @@ class Authorities:
             LedgerUnavailableError: It is not written; what was done stays, and may be told again.
         """
         self._ledger.audit.note_once(tenant, actor, action, subject, **details)
+
+    def noted(
+        self, tenant: str, action: str, subjects: Sequence[str], *, since_unix_ns: int
+    ) -> dict[str, dict[str, object]]:
+        """Return what the audit log has of such changes since then: subject to details.
+
+        Raises:
+            LedgerUnavailableError: It can't be read.
+        """
+        return self._ledger.audit.details(tenant, action, subjects, since_unix_ns=since_unix_ns)
+
+    def complain_of_credits(self, why: str) -> None:
+        """Say in the log that somebody asked to have less counted who may not, once a minute."""
+        self._complaint.make(LedgerError(why))
 
     def close(self) -> None:
         """Close all connections."""
