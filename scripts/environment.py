@@ -33,8 +33,13 @@ This Python can't make a virtual environment: its venv or ensurepip module is mi
 
 
 def clean_environ() -> dict[str, str]:
-    """Return the environment for child processes, without what would make `.venv` leak."""
-    hidden = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"}
+    """Return the environment for child processes, without what would make `.venv` leak.
+
+    Nor with what keeps Python from writing down what it compiled: tests start hundreds of programs,
+    and an ingest server that compiles all that it imports takes 4.3 s of CPU to start, not 1.4.
+    """
+    leaking = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX"}
+    hidden = {*leaking, "PYTHONDONTWRITEBYTECODE"}
     return {key: value for key, value in os.environ.items() if key not in hidden}
 
 

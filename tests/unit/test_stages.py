@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import stages
-from environment import ROOT
+from environment import ROOT, clean_environ
 
 
 @pytest.mark.parametrize("limit", ["warm", "fresh"])
@@ -50,6 +50,15 @@ def test_tests_that_measure_time_run_when_nothing_else_does() -> None:
     }
     assert marked == set(stages.ALONE_TIERS)
     assert set(alone[0].command) >= {f"tests/{tier}" for tier in stages.ALONE_TIERS}
+
+
+def test_what_python_compiles_is_kept_whatever_the_machine_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("SOMETHING_ELSE", "1")
+    assert "PYTHONDONTWRITEBYTECODE" not in clean_environ()
+    assert clean_environ()["SOMETHING_ELSE"] == "1"
 
 
 def test_core_leaves_out_services_and_long_runs() -> None:
