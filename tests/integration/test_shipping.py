@@ -165,6 +165,35 @@ def test_what_is_refused_for_good_is_kept_and_the_rest_goes_on_and_it_can_be_sen
     assert list(outbox.dead_letters(shipper.destination)) == []
 
 
+def test_what_was_of_the_future_for_a_server_is_sent_again_until_its_time_has_come(
+    ingest: FakeIngest, ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = fill(ledger, 9)
+    own = {name: number for number, name in enumerate(ids)}
+    now = 0
+
+    def ahead(fact: Fact) -> str | None:
+        return "in_the_future" if own.get(event_id(fact), 0) > now else None
+
+    ingest.refuses = ahead
+    shipper = shipper_to(ingest, ledger, most_events=4)
+    assert shipper.ship() == 1
+    asked = len(ingest.batches)
+    assert shipper.ship() == 0
+    assert len(ingest.batches) == asked  # it is not asked again and again
+    more = fill(ledger, 1)
+    assert shipper.ship() == 1  # what others wait for nobody keeps from being sent
+    assert all(one.is_not_yet for one in ledger.outbox.dead_letters(shipper.destination))
+    now = 5
+    assert shipper_to(ingest, ledger, most_events=4).ship() == 5  # the next process tries at once
+    now = 8
+    monkeypatch.setattr("tollspan.exporter._shipping._NOT_YET_SECONDS", 0.0)
+    later = shipper_to(ingest, ledger, most_events=4)
+    assert later.ship() == 3
+    assert set(ingest.stored) == {*ids, *more}
+    assert list(ledger.outbox.dead_letters(later.destination)) == []
+
+
 def test_a_batch_that_is_too_large_is_sent_in_smaller_ones(
     ingest: FakeIngest, ledger: SQLiteLedger
 ) -> None:

@@ -38,6 +38,7 @@ _LONGEST_ANSWER: Final = 4 << 20
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _LOG_EVERY_SECONDS: Final = 60.0
+_NOT_YET_SECONDS: Final = 10.0
 _TENANT_FILE: Final = "tenant"
 _logger = logging.getLogger("tollspan.exporter")
 
@@ -149,6 +150,7 @@ class Shipper:
         self._thread: threading.Thread | None = None
         self._stop_at = math.inf
         self._logged_at = -_LOG_EVERY_SECONDS
+        self._not_yet_until = 0.0
 
     @property
     def destination(self) -> str:
@@ -206,9 +208,14 @@ class Shipper:
         return done
 
     def _waiting(self) -> _Waiting | None:
-        """Return what is to be sent next: what was refused and is wanted again, then the rest."""
+        """Return what is to be sent next: what was refused and is wanted again, then the rest.
+
+        What was refused as of the future waits for nobody: a clock here or there was wrong.
+        """
         inode = self._outbox.inode()
         wanted = self._outbox.wanted(self.destination, self._most)
+        if not wanted and time.monotonic() >= self._not_yet_until:
+            wanted = self._outbox.not_yet(self.destination, self._most)
         if wanted:
             return _Waiting(wanted, None, inode)
         numbered = self._outbox.next_facts(self.destination, self._most)
@@ -262,9 +269,12 @@ class Shipper:
             if verdict.status == "rejected"
         )
         for one in dead[:1]:
-            self._say(f"it refuses an event for good ({one.reason}: {one.message})")
+            how = "until its time has come there" if one.is_not_yet else "for good"
+            self._say(f"it refuses an event {how} ({one.reason}: {one.message})")
         refused = {one.event_id for one in dead}
         is_replay = waiting.numbers is None
+        if is_replay and len(dead) == len(ids):
+            self._not_yet_until = time.monotonic() + _NOT_YET_SECONDS
         self._outbox.note(
             Shipment(
                 destination=self.destination,

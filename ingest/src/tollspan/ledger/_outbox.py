@@ -26,6 +26,12 @@ _KEEP = (
     " reason = excluded.reason, message = excluded.message, at_unix_ns = excluded.at_unix_ns,"
     " is_wanted = 0"
 )
+_NOT_YET: Final = "in_the_future"
+"""Why an event is refused that begins later than a server's clock says: that passes."""
+_SOONEST = (
+    "id IN (SELECT event_id FROM dead_letters JOIN events ON events.id = event_id"
+    " WHERE destination = ? AND reason = ? ORDER BY time_unix_ns LIMIT ?)"
+)
 _DEAD = "SELECT destination, event_id, reason, message, at_unix_ns, is_wanted FROM dead_letters"
 
 
@@ -47,6 +53,11 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     at_unix_ns: int
     is_wanted: bool = False
+
+    @property
+    def is_not_yet(self) -> bool:
+        """Whether the server may take it later, as only its time has not come there."""
+        return self.reason == _NOT_YET
 
 
 class Shipment(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +130,10 @@ class Outbox:
         """Return dead letters that are to be sent again."""
         condition = "id IN (SELECT event_id FROM dead_letters WHERE destination = ? AND is_wanted)"
         return [fact for _, fact in islice(self._reader.facts(condition, (destination,)), most)]
+
+    def not_yet(self, destination: str, most: int) -> list[Fact]:
+        """Return dead letters whose time had not come there, of those that begin soonest."""
+        return [fact for _, fact in self._reader.facts(_SOONEST, (destination, _NOT_YET, most))]
 
     def dead_letters(self, destination: str) -> Iterator[DeadLetter]:
         """Yield what was refused there, oldest first."""
