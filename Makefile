@@ -1,6 +1,6 @@
 # tollspan: `make` alone lists the targets. Everything is installed into .venv, nothing elsewhere.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core lint bench prices prove clean
+.PHONY: help demo fleet-demo test test-core lint bench prices prove clean
 
 # Looked up only when a target needs it, and then once, so that `make help` and `make clean` work without any Python.
 find_python = p=$$(scripts/find-python.sh) && $$p
@@ -12,6 +12,10 @@ help: ## this list
 demo: ## set up, then watch a real program run into a budget
 	@$(find_python) scripts/environment.py demo
 	@$(bin)/python scripts/demo.py
+
+fleet-demo: ## set up, then watch a whole fleet spend one budget (KEEP=1: and stay to look around)
+	@$(find_python) scripts/environment.py dev
+	@$(bin)/python scripts/fleet_demo.py $(if $(KEEP),--keep)
 
 test: ## set up, then every check and every test: what CI runs
 	@$(find_python) scripts/stages.py all

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import go_programs
 from tests.collector.running import CONFIGURATIONS, Collector
 
 NAMES = sorted(
@@ -31,7 +30,6 @@ def validate(collector: Collector, *more: str) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.timeout(go_programs.BUILD_TIMEOUT_SECONDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_collector_takes_every_configuration(tmp_path: Path, name: str) -> None:
     done = validate(Collector(tmp_path, name))

@@ -25,14 +25,18 @@ class ServeCommand:
         home: Its folder; made if it is not there.
         options: More words of its command line.
         database: What it is told by `--db`; None for SQLite in its home.
+        log: Where its log goes; None for this process's own.
     """
 
-    def __init__(self, home: Path, *options: str, database: str | None = None) -> None:
+    def __init__(
+        self, home: Path, *options: str, database: str | None = None, log: Path | None = None
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._env = harness.environment(home, "http://127.0.0.1:9")
         self._options = options
         self._database = () if database is None else ("--db", database)
+        self._log = log
         self._process: subprocess.Popen[str] | None = None
         home.mkdir(exist_ok=True)
 
@@ -44,10 +48,11 @@ class ServeCommand:
 
     def start(self) -> str:
         """Start it; return what it says once it listens."""
-        self._process = subprocess.Popen(
-            [COMMAND, "serve", "--port", str(self.port), *self._database, *self._options],
-            env=self._env, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        with self._log.open("a") if self._log else contextlib.nullcontext() as log:
+            self._process = subprocess.Popen(
+                [COMMAND, "serve", "--port", str(self.port), *self._database, *self._options],
+                env=self._env, stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
