@@ -118,6 +118,14 @@ def test_a_lease_gives_nothing_back_that_it_has_not(clients: Clients) -> None:
     assert sums(clients.host, ORG) == (94, 0, 0)
 
 
+def test_what_has_very_many_charges_is_settled_whole_and_once(clients: Clients) -> None:
+    many = [account(f"budget-{number}", limit=100) for number in range(700)]
+    said = settlement(None, *((one, 1, 0) for one in many))
+    for _ in range(2):
+        clients.host.settle([said, settlement(None, (ORG, 1, 0), call_id="beside")])
+    assert [one.posted for one in clients.host.balances([ORG, *many])] == [91] + [1] * 700
+
+
 def raised(amount: int) -> Adjustment:
     named = msgspec.structs.replace(settlement(None, (ORG, amount, 0)).charges[0], unresolved=0)
     at = event(new_id()).call.started_at_unix_ns

@@ -135,6 +135,18 @@ def changed(one: UsageEvent, **fields: object) -> bytes:
         pytest.param({"call__attribution__tenant": "other"}, "wrong_tenant", id="tenant"),
         pytest.param({"call__started_at_unix_ns": str(10**30)}, "in_the_future", id="far future"),
         pytest.param({"call__started_at_unix_ns": "-5"}, "too_old", id="before the epoch"),
+        pytest.param({"charges": [{"budget_id": "b"}] * 257}, "invalid", id="many charges"),
+        pytest.param(
+            {"charges": [{"budget_id": "b", "posted": str(1 << 63)}]}, "invalid", id="large charge"
+        ),
+        pytest.param(
+            {"charges": [{"budget_id": "b", "unresolved": str(-(1 << 63))}]},
+            "invalid",
+            id="large open charge",
+        ),
+        pytest.param(
+            {"charges": [{"budget_id": "b", "drawn": "-1"}]}, "invalid", id="drawn below 0"
+        ),
         pytest.param({"outcome__status": "fine"}, "invalid", id="unknown outcome"),
     ],
 )
@@ -291,3 +303,11 @@ def test_times_at_the_ends_of_the_calendar_are_no_trouble(server: RunningServer)
 def test_it_says_that_it_lives_without_a_key(server: RunningServer) -> None:
     for path in ("/healthz", "/readyz"):
         assert server.ask("GET", path, key="").json == {"status": "ok"}
+
+
+def test_a_total_charges_the_accounts_of_all_its_calls(server: RunningServer) -> None:
+    charges = [{"budget_id": f"b{number}", "posted": "1"} for number in range(400)]
+    total = usage_event()
+    folded = {"seconds": 60, "calls": 400}
+    sent = changed(total, charges=charges, folded=folded)
+    assert post(server, sent) == [{"id": event_id(total), "status": "accepted"}]

@@ -14,6 +14,7 @@ import msgspec
 from tollspan.budget import (
     BUSY,
     MOST_AT_ONCE,
+    MOST_CHARGES,
     Account,
     Balance,
     BalancesAnswer,
@@ -164,8 +165,9 @@ class HttpAuthority:
             LedgerUnavailableError: Not all of them were charged; tell all again.
         """
         refused: list[RefusedWords] = []
-        for start in range(0, len(settlements), _MOST_SETTLED_AT_ONCE):
-            some = settlements[start : start + _MOST_SETTLED_AT_ONCE]
+        parts = [part for one in settlements for part in _parts(one)]
+        for start in range(0, len(parts), _MOST_SETTLED_AT_ONCE):
+            some = parts[start : start + _MOST_SETTLED_AT_ONCE]
             answer = self._ask("settle", SettleAnswer, settle_question(some), is_patient=True)
             told = {one.call_id for one in some}
             refused += [one for one in answer.refused if one.call_id in told]
@@ -424,6 +426,20 @@ class HttpAuthority:
         if answer.status in (401, 403):
             text += " (the key is TOLLSPAN_API_KEY)"
         return LedgerError(text) if answer.status == 409 else LedgerUnavailableError(text)
+
+
+def _parts(one: Settlement) -> Sequence[Settlement]:
+    """Take apart what has more charges than one question may; told again, it has the same parts."""
+    if len(one.charges) <= MOST_CHARGES:
+        return (one,)
+    return [
+        msgspec.structs.replace(
+            one,
+            call_id=f"{one.call_id}~{start}" if start else one.call_id,
+            charges=one.charges[start : start + MOST_CHARGES],
+        )
+        for start in range(0, len(one.charges), MOST_CHARGES)
+    ]
 
 
 def authority_at(url: str, settings: LeaseSettings, *, key: str | None) -> ServedAuthority:

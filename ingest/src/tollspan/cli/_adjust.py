@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tollspan.budget import (
+    MOST_CHARGES,
     Account,
     Balance,
     RuleSet,
@@ -75,7 +76,9 @@ def resolve(parsed: argparse.Namespace) -> int:
                 f"nothing of {parsed.id} is unresolved; see `tollspan budgets --unresolved`"
             )
         charges = tuple([_resolved(one.account, one.amount, parsed) for one in found])
-        accounts.store(adjustment("resolve", parsed.reason, charges, lease_id=parsed.id))
+        for first in range(0, len(charges), MOST_CHARGES):
+            some = charges[first : first + MOST_CHARGES]
+            accounts.store(adjustment("resolve", parsed.reason, some, lease_id=parsed.id))
     spent = [
         f"{to_decimal(one.posted, one.unit)} {unit_word(one.unit)} in {one.budget_id}"
         for one in charges

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
 import msgspec
 
+from tollspan.budget import MOST_AMOUNT, MOST_CHARGES
 from tollspan.usage import (
     LOCAL_TENANT,
     OWNERS,
@@ -17,6 +18,7 @@ from tollspan.usage import (
     TOKEN_BUCKETS,
     Adjustment,
     AttributionError,
+    Charge,
     Fact,
     Usage,
     UsageEvent,
@@ -35,6 +37,7 @@ MOST_COUNT: Final = 10**13
 _LONGEST_NAME: Final = 512
 _LONGEST_ID: Final = 128
 _tokens_of: Final = attrgetter(*TOKEN_BUCKETS)
+_amounts_of: Final = attrgetter("posted", "unresolved", "overrun")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _OF_SERVER: Final = re.compile(
     rf"({re.escape(REVERSAL_SUFFIX)}|{re.escape(REPRICING_SUFFIX)}[0-9]+)\Z"
@@ -78,8 +81,7 @@ def refusal_of(
 def _check(fact: Fact) -> None:
     _check_id(event_id(fact))
     if isinstance(fact, Adjustment):
-        for charge in fact.charges:
-            _check_amounts("charges", (charge.posted, charge.unresolved, charge.overrun))
+        _check_charges(fact.charges, MOST_NANOUSD, most=MOST_CHARGES)
         return
     attribution, request = fact.call.attribution, fact.call.request
     for name in OWNERS:
@@ -119,6 +121,9 @@ def _check_usage_event(event: UsageEvent) -> None:
         raise _WrongError("cost.amount_nanousd: expected an amount, as it is priced")
     if event.usage is not None:
         _check_usage(event.usage)
+    if event.charges:  # a total's are those of many calls
+        many = len(event.charges) if event.folded is not None else MOST_CHARGES
+        _check_charges(event.charges, MOST_AMOUNT, most=many)
 
 
 def _check_usage(usage: Usage) -> None:
@@ -136,10 +141,14 @@ def _check_counts(counts: Iterable[tuple[str, int]]) -> None:
             raise _WrongError(f"usage.{name[:64]}: expected 0 to {MOST_COUNT:,}")
 
 
-def _check_amounts(name: str, amounts: Iterable[int]) -> None:
-    for amount in amounts:
-        if abs(amount) > MOST_NANOUSD:
-            raise _WrongError(f"{name}: expected amounts up to {MOST_NANOUSD:,}")
+def _check_charges(charges: Sequence[Charge], most_amount: int, *, most: int) -> None:
+    if len(charges) > most:
+        raise _WrongError(f"charges: expected up to {most}")
+    for one in charges:
+        if not all(abs(amount) <= most_amount for amount in _amounts_of(one)):
+            raise _WrongError(f"charges: expected amounts up to {most_amount:,}")
+        if one.drawn is not None and not 0 <= one.drawn <= MOST_AMOUNT:
+            raise _WrongError(f"charges: expected `drawn` from 0 to {MOST_AMOUNT:,}")
 
 
 def _check_text(name: str, text: str, longest: int) -> None:

@@ -69,6 +69,7 @@ from .lease_wire import (
     unresolved_answer,
 )
 from .lease_words import (
+    MOST_AMOUNT,
     MOST_AT_ONCE,
     MOST_CHARGES,
     AccountWords,
@@ -240,6 +241,7 @@ __all__ = [
     "LIFETIME",
     "LIMIT_SHARE",
     "LOOP_KEYS",
+    "MOST_AMOUNT",
     "MOST_AT_ONCE",
     "MOST_CHARGES",
     "MOST_PROBLEMS",
