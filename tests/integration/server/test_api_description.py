@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,24 @@ def test_it_is_openapi_31_and_every_reference_in_it_leads_somewhere(
     schemas = description["components"]["schemas"]
     found = {one.removeprefix("#/components/schemas/") for one in references(description)}
     assert found - set(schemas) == set()
+
+
+def test_what_the_door_answers_is_described_of_every_route(
+    tmp_path: Path, description: dict[str, Any]
+) -> None:
+    where = f"sqlite:{tmp_path / 'server.db'}"
+    with running_server(where, requests_per_second=0.001, strangers_per_second=0.001) as busy:
+        assert busy.ask("GET", "/v1/key").status == 200  # the one that it may
+        for path, operations in description["paths"].items():
+            for method, operation in operations.items():
+                answer = busy.ask(method.upper(), path.replace("{webhook_id}", "wh_0"))
+                if path == "/healthz":
+                    assert answer.status == 200
+                    continue
+                assert answer.status == 429
+                assert int(answer.headers["Retry-After"]) > 0
+                assert {"429", "503"} <= set(operation["responses"])
+                assert answer.headers["Content-Type"] in operation["responses"]["429"]["content"]
 
 
 class Asker:

@@ -18,9 +18,9 @@ from tollspan.pricing import PriceBook
 from . import auditing, authority, calls, events, metrics, otlp, page, reports, webhooks
 from .housekeeping import Housekeeper
 from .metrics import ServerMetrics, ServerState, Watch
-from .pressure import Door, DoorFigures
+from .pressure import ALIVE, Door, DoorFigures
 from .principals import Authenticator
-from .problems import answer_problems, documented
+from .problems import answer_problems, refused_at_the_door
 from .receiving import Receiver
 from .rules import RulesInForce
 from .rules import routes as rules_routes
@@ -130,12 +130,12 @@ class _Described(FastAPI):
 
 
 def _add_health(app: FastAPI, ledger: CentralLedger, housekeeper: Housekeeper | None) -> None:
-    @app.get("/healthz", tags=["health"])
+    @app.get(ALIVE, tags=["health"])
     def healthz() -> dict[str, str]:
         """Say that the server runs."""
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"], responses=documented(503))
+    @app.get("/readyz", tags=["health"])
     def readyz(response: Response) -> dict[str, str]:
         """Say that the server can store what it is sent, and how its housekeeping does."""
         response.headers["Cache-Control"] = "no-store"
@@ -155,7 +155,10 @@ def _description(app: FastAPI) -> dict[str, Any]:
     components.update(described((*authority.DESCRIBED, *calls.DESCRIBED)))
     for name in ("HTTPValidationError", "ValidationError"):  # what is invalid is a `Problem`
         components.pop(name, None)
-    for path in schema["paths"].values():
-        for operation in path.values():
+    anywhere = refused_at_the_door()
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
             operation["responses"].pop(_UNKNOWN_TO_US, None)
+            if path != ALIVE:
+                operation["responses"] = {**anywhere, **operation["responses"]}
     return schema

@@ -57,7 +57,7 @@ def routes(ledger: CentralLedger) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1", tags=["audit"])
 
-    @router.get("/audit", responses=documented(400, 401, 403, 503))
+    @router.get("/audit", responses=documented(400, 401, 403))
     def get_audit(
         who: Annotated[Principal, Depends(require("admin", of_a_tenant=False))],
         asked: Annotated[AuditParameters, Query()],

@@ -120,7 +120,7 @@ def routes(
         "/events",
         responses={
             200: json_answer(EventsAnswer, "a verdict for each event, in the batch's order"),
-            **documented(400, 401, 403, 408, 413, 415, 503),
+            **documented(400, 401, 403, 408, 413, 415),
         },
         openapi_extra={"requestBody": _REQUEST_BODY},
     )
@@ -147,7 +147,7 @@ def routes(
     @router.get(
         "/events",
         responses={200: {"description": "a page of events", "content": {_JSON: {"schema": _PAGE}}},
-                   **documented(400, 401, 403, 503)},
+                   **documented(400, 401, 403)},
     )  # fmt: skip
     def get_events(
         who: Annotated[Principal, Depends(require("read"))],

@@ -33,6 +33,10 @@ _TYPES: Final[Mapping[int, str]] = {
     429: "rate_limited",
     503: "unavailable",
 }
+_AT_THE_DOOR: Final[Mapping[int, str]] = {
+    429: "rate limited: the key, or the address, asks too often",
+    503: "unavailable: the server has too much to do, or its database is away",
+}
 _INVALID: Final = 400
 _NO_METHOD: Final = 405
 _UNAVAILABLE: Final = 503
@@ -92,6 +96,20 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"model": Problem, "description": _TYPES[status].replace("_", " ")}
         for status in statuses
+    }
+
+
+def refused_at_the_door() -> dict[str, dict[str, Any]]:
+    """Say for the API's description how any request may fail, whatever it asks."""
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    after = {"description": "in seconds", "schema": {"type": "integer", "minimum": 0}}
+    return {
+        str(status): {
+            "description": description,
+            "headers": {"Retry-After": after},
+            "content": {"application/json": problem},
+        }
+        for status, description in _AT_THE_DOOR.items()
     }
 
 

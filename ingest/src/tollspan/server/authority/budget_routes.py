@@ -69,7 +69,7 @@ def budget_routes(authorities: Authorities, rules: RulesInForce) -> APIRouter:
         "/budgets",
         responses={
             200: json_answer(BudgetsAnswer, "a page of budgets"),
-            **documented(400, 401, 403, 409, 503),
+            **documented(400, 401, 403, 409),
         },
     )
     def get_budgets(

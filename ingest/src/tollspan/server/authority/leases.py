@@ -57,7 +57,7 @@ from .reading import answer, each_once, problem_of, read_question
 from .standing import Authorities
 
 _Q = TypeVar("_Q")
-_FAILURES: Final = (400, 401, 403, 408, 409, 413, 415, 503)
+_FAILURES: Final = (400, 401, 403, 408, 409, 413, 415)
 _Since = Annotated[int, Query(ge=0, le=(1 << 63) - 1, description="Unix nanoseconds")]
 Does = Callable[[Authorities, Principal, _Q], msgspec.Struct]
 
@@ -192,7 +192,7 @@ def _resolve(authority: SharedAuthority, asked: ResolveQuestion) -> DoneAnswer:
 
 
 def _add_epochs(router: APIRouter, authorities: Authorities) -> None:
-    described = {200: json_answer(EpochAnswer, "the epoch"), **documented(401, 403, 503)}
+    described = {200: json_answer(EpochAnswer, "the epoch"), **documented(401, 403)}
 
     @router.get("/epoch", responses=described)
     def epoch(who: Annotated[Principal, Depends(require("ingest"))]) -> Response:
@@ -210,7 +210,7 @@ def _epoch(name: str | None) -> EpochAnswer:
 
 
 def _add_ends(router: APIRouter, authorities: Authorities) -> None:
-    failures: Sequence[int] = (400, 401, 403, 503)
+    failures: Sequence[int] = (400, 401, 403)
 
     @router.post(
         "/expire",

@@ -32,7 +32,7 @@ def routes(authorizer: Authorizer, ends: CallEnds) -> APIRouter:
         "/authorize",
         responses={
             200: json_answer(AuthorizeAnswer, "the decision, a denial too"),
-            **documented(400, 401, 403, 408, 409, 413, 415, 503),
+            **documented(400, 401, 403, 408, 409, 413, 415),
         },
         openapi_extra={"requestBody": json_question(AuthorizeQuestion)},
     )
@@ -52,7 +52,7 @@ def routes(authorizer: Authorizer, ends: CallEnds) -> APIRouter:
         "/settle",
         responses={
             200: json_answer(CallEndAnswer, "what the call cost"),
-            **documented(400, 401, 403, 404, 408, 409, 413, 415, 503),
+            **documented(400, 401, 403, 404, 408, 409, 413, 415),
         },
         openapi_extra={"requestBody": json_question(CallEndQuestion)},
     )

@@ -47,7 +47,7 @@ def routes(metrics: ServerMetrics, *, is_open: bool) -> APIRouter:
         return router
 
     @router.get(
-        "/metrics", response_class=Response, responses={**described, **documented(401, 403, 429)}
+        "/metrics", response_class=Response, responses={**described, **documented(401, 403)}
     )
     async def get_metrics(
         request: Request,

@@ -4,7 +4,7 @@ All of it is this process's own: several replicas have each their bounds.
 """
 
 from .connections import limited_protocol
-from .door import Door, DoorFigures
+from .door import ALIVE, Door, DoorFigures
 from .files import allow_files
 
-__all__ = ["Door", "DoorFigures", "allow_files", "limited_protocol"]
+__all__ = ["ALIVE", "Door", "DoorFigures", "allow_files", "limited_protocol"]

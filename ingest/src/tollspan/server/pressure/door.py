@@ -24,7 +24,8 @@ from .turns import NoTurnError, Turns
 
 Refuse = Callable[[Request, ProblemError], Response]
 API: Final = "/v1/"
-_ALIVE: Final = "/healthz"
+ALIVE: Final = "/healthz"
+"""What is answered whatever else there is to do."""
 _LARGE: Final = (f"{API}events", f"{API}traces", f"{API}rules", f"{API}leases/")
 _MOST_SMALL_BYTES: Final = 256 << 10
 _MOST_OF_STRANGERS_BYTES: Final = 16 << 10
@@ -92,7 +93,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or say why not."""
-        if scope["type"] != "http" or scope["path"] == _ALIVE:
+        if scope["type"] != "http" or scope["path"] == ALIVE:
             await self._app(scope, receive, send)
             return
         try:

@@ -83,7 +83,7 @@ def focus_routes(ledger: CentralLedger, book: PriceBook) -> APIRouter:
                 "description": "CSV with a header",
                 "content": {"text/csv": {"schema": {"type": "string"}}},
             },
-            **documented(400, 401, 403, 503),
+            **documented(400, 401, 403),
         },
     )
     def get_focus(

@@ -113,7 +113,7 @@ def usage_routes(ledger: CentralLedger) -> APIRouter:
         "/usage",
         responses={200: {"description": "sums, group by group",
                          "content": {_JSON: {"schema": _PAGE}}},
-                   **documented(400, 401, 403, 503)},
+                   **documented(400, 401, 403)},
     )  # fmt: skip
     def get_usage(
         who: Annotated[Principal, Depends(require("read"))],

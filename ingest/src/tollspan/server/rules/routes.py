@@ -61,7 +61,7 @@ def routes(ledger: CentralLedger, rules: RulesInForce, settings: ServerSettings)
         responses={
             **DOCUMENT_ANSWERS,
             204: {"description": "the tenant has no rules"},
-            **documented(400, 401, 403, 406, 503),
+            **documented(400, 401, 403, 406),
         },
     )
     def get_rules(request: Request, who: _Reader) -> Response:
@@ -72,7 +72,7 @@ def routes(ledger: CentralLedger, rules: RulesInForce, settings: ServerSettings)
         "",
         responses={
             201: {"model": VersionAnswer, "description": "they are in force"},
-            **documented(400, 401, 403, 404, 408, 412, 413, 415, 503),
+            **documented(400, 401, 403, 404, 408, 412, 413, 415),
         },
         response_model=VersionAnswer,
         response_description="they were in force already",
@@ -91,7 +91,7 @@ def routes(ledger: CentralLedger, rules: RulesInForce, settings: ServerSettings)
         "/roll-back",
         responses={
             201: {"model": VersionAnswer, "description": "they are in force, as a new version"},
-            **documented(400, 401, 403, 404, 408, 412, 413, 503),
+            **documented(400, 401, 403, 404, 408, 412, 413),
         },
         response_model=VersionAnswer,
         response_description="they were in force already",
@@ -104,7 +104,7 @@ def routes(ledger: CentralLedger, rules: RulesInForce, settings: ServerSettings)
 
 
 def _add_history(router: APIRouter, ledger: CentralLedger) -> None:
-    @router.get("/history", responses=documented(400, 401, 403, 503))
+    @router.get("/history", responses=documented(400, 401, 403))
     def history(
         who: Annotated[Principal, Depends(require("read", "admin"))],
         asked: Annotated[HistoryParameters, Query()],
@@ -120,7 +120,7 @@ def _add_history(router: APIRouter, ledger: CentralLedger) -> None:
 
     @router.get(
         "/history/{version}",
-        responses={**DOCUMENT_ANSWERS, **documented(400, 401, 403, 404, 406, 503)},
+        responses={**DOCUMENT_ANSWERS, **documented(400, 401, 403, 404, 406)},
     )
     def version(
         request: Request,

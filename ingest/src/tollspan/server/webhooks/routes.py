@@ -27,7 +27,7 @@ _LONGEST_URL: Final = 2_048
 _MOST_AT_ONCE: Final = 500
 _KEEP_SECONDS: Final = 86_400
 _WEEK_SECONDS: Final = 7 * 86_400
-_FAILURES: Final[dict[int | str, dict[str, Any]]] = documented(400, 401, 403, 404, 408, 413, 503)
+_FAILURES: Final[dict[int | str, dict[str, Any]]] = documented(400, 401, 403, 404, 408, 413)
 Admin = Annotated[Principal, Depends(require("admin"))]
 WebhookId = Annotated[str, Path(pattern=r"^wh_[0-9a-f]{16}$")]
 DeliveryId = Annotated[str, Field(pattern=r"^whd_[0-9a-f]{32}$")]
@@ -136,12 +136,12 @@ def _add_targets(router: APIRouter, ledger: CentralLedger, settings: ServerSetti
     def check(url: str) -> None:
         place_of(url, may_be_private=settings.private_webhooks)
 
-    @router.get("", responses=documented(400, 401, 403, 503))
+    @router.get("", responses=documented(400, 401, 403))
     def list_webhooks(who: Admin) -> WebhooksAnswer:
         """List the targets."""
         return WebhooksAnswer(webhooks=[_webhook(one) for one in targets.all(who.tenant)])
 
-    @router.post("", status_code=201, responses=documented(400, 401, 403, 408, 413, 503))
+    @router.post("", status_code=201, responses=documented(400, 401, 403, 408, 413))
     def create_webhook(who: Admin, said: NewWebhook) -> SecretAnswer:
         """Make a target; its secret is shown this once."""
         check(said.url)
@@ -169,12 +169,12 @@ def _add_targets(router: APIRouter, ledger: CentralLedger, settings: ServerSetti
 
 
 def _add_one_target(router: APIRouter, targets: Webhooks) -> None:
-    @router.get("/{webhook_id}", responses=documented(400, 401, 403, 404, 503))
+    @router.get("/{webhook_id}", responses=documented(400, 401, 403, 404))
     def get_webhook(who: Admin, webhook_id: WebhookId) -> WebhookAnswer:
         """Show a target."""
         return _webhook(_found(targets.find(who.tenant, webhook_id)))
 
-    @router.delete("/{webhook_id}", status_code=204, responses=documented(400, 401, 403, 404, 503))
+    @router.delete("/{webhook_id}", status_code=204, responses=documented(400, 401, 403, 404))
     def delete_webhook(who: Admin, webhook_id: WebhookId) -> None:
         """Delete a target, and what it was told."""
         if not targets.delete(who.tenant, webhook_id, actor=who.actor):
@@ -194,7 +194,7 @@ def _add_one_target(router: APIRouter, targets: Webhooks) -> None:
 
 
 def _add_deliveries(router: APIRouter, ledger: CentralLedger) -> None:
-    @router.get("/{webhook_id}/deliveries", responses=documented(400, 401, 403, 404, 503))
+    @router.get("/{webhook_id}/deliveries", responses=documented(400, 401, 403, 404))
     def list_deliveries(
         who: Admin,
         webhook_id: WebhookId,
