@@ -89,7 +89,7 @@ def measured_with(one: Environment) -> str:
     """Say with what figures were measured, in sentences of a page."""
     return (
         f"{one.date}. Python {one.python}, SQLite {one.sqlite}, {one.system}, {one.cores} cores. "
-        f"The load of a minute was {one.load:.1f}."
+        f"The load average over 15 minutes was {one.load:.1f}."
     )
 
 

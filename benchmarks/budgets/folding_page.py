@@ -32,7 +32,7 @@ def _page(found: list[Folding], where: Environment) -> str:
 Written by `python -m benchmarks folding`; do not edit.
 
 {where.date}. Python {where.python}, SQLite {where.sqlite}, {where.system}, {where.cores} cores.
-The load of a minute was {where.load:.1f}.
+The load average over 15 minutes was {where.load:.1f}.
 
 {SESSIONS_A_DAY:,} new sessions come each day, {CALLS} calls each, under a budget for each session
 and one for all. Days are virtual; after each, [accounts of closed periods](../concepts/accounts.md)
