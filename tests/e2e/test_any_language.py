@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.services import program
 
 _RULES = "version: 1\nbudgets: [{id: customer, per: [customer], limit: 0.001 USD, window: month}]\n"
 _LIMIT = 1_000_000
+_HOLD_SECONDS = 7_200
 
 
 def put_rules(server: ServeCommand, key: str) -> None:
@@ -45,7 +47,8 @@ def standing(server: ServeCommand, key: str) -> dict[str, tuple[int, int, int]]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeCommand]:
-    with serving(tmp_path_factory.mktemp("any") / "server") as made:
+    home = tmp_path_factory.mktemp("any") / "server"
+    with serving(home, "--hold-seconds", str(_HOLD_SECONDS)) as made:
         yield made
 
 
@@ -55,6 +58,17 @@ def key(server: ServeCommand) -> str:
     made = server.make_key("ingest", "read", "admin")
     put_rules(server, made)
     return made
+
+
+def test_a_call_may_take_as_long_as_the_operator_says(server: ServeCommand, key: str) -> None:
+    asked_at = datetime.now(UTC)
+    question = b"""{"call_id": "slow-1", "provider": "openai", "model": "gpt-4o-mini",
+        "max_input_tokens": 9, "max_output_tokens": 9, "attribution": {"customer": "slow"}}"""
+    answer = ask(server, key, "POST", "/v1/authorize", question).json()
+    ends_at = datetime.fromisoformat(answer["expires_at"])
+    assert _HOLD_SECONDS <= (ends_at - asked_at).total_seconds() < _HOLD_SECONDS + 60
+    cancel = b'{"call_id": "slow-1", "cancel": true}'
+    assert ask(server, key, "POST", "/v1/settle", cancel).json()["status"] == "cancelled"
 
 
 @pytest.mark.service

@@ -52,6 +52,11 @@ def add_bounds(command: Parser) -> None:
         help="how long what a process was granted is its own, unless it asks again (default: 30)",
     )  # fmt: skip
     command.add_argument(
+        "--hold-seconds", type=_arguments.positive, metavar="N",
+        help="how long a call that asked over HTTP may take, before what it holds is unresolved "
+        "(default: 600)",
+    )  # fmt: skip
+    command.add_argument(
         "--horizon-seconds", type=_arguments.positive, metavar="N",
         help="after how long what an ended lease leaves open counts as spent (default: 86400)",
     )  # fmt: skip
@@ -70,6 +75,7 @@ def bounds(parsed: argparse.Namespace) -> dict[str, Any]:
         "oldest_seconds": None if days is None else days * _SECONDS_PER_DAY,
         "ahead_seconds": parsed.ahead_seconds,
         "lease_life_seconds": parsed.lease_seconds,
+        "hold_seconds": parsed.hold_seconds,
         "lease_horizon_seconds": parsed.horizon_seconds,
     }
     return {name: value for name, value in said.items() if value is not None}
