@@ -45,7 +45,7 @@ def main(*, is_kept: bool) -> int:
     print(f"three programs under opentelemetry-instrument: {', '.join(PROGRAMS)} ...", flush=True)
     fleet = Fleet(
         FOLDER,
-        limit="0.012" if is_quick else "0.04",
+        limit="0.012" if is_quick else "0.08",
         latency_seconds=0.0 if is_quick else 0.1,
     )
     with fleet, ending_in_order():
@@ -71,19 +71,20 @@ def ending_in_order() -> Generator[None]:
 
 def spend(load: Load) -> None:
     """Have the programs called until the budget refuses each of them, and show how that goes."""
-    title("Three programs, one budget: what their clients see, and what the server counts")
+    title("Three programs, one budget: what their clients see, and what the server counts, USD")
+    print("".join([" " * 7, *(f"{name:<17}" for name in PROGRAMS), "the budget"]))
+    print(
+        "".join([" " * 7, "calls  refused   " * len(PROGRAMS), "     spent       held      limit"])
+    )
     began = time.monotonic()
     with load.running():
         while not load.is_over and time.monotonic() - began < LOAD_SECONDS:
             time.sleep(1)
             budget = load.look()
-            said = (
-                f"{name} {one.answered} answered, {one.refused} refused"
-                for name, one in load.tallies.items()
-            )
-            print(f"{time.monotonic() - began:4.0f} s  {'; '.join(said)}")
-            amounts = (f"{name} {usd(int(budget[name]))}" for name in ("posted", "held", "limit"))
-            print(f"        {', '.join(amounts)}", flush=True)
+            tallies = (f"{one.answered:5}{one.refused:9}   " for one in load.tallies.values())
+            amounts = (f"{int(budget[name]) / 10**9:11.6f}" for name in ("posted", "held", "limit"))
+            seconds = f"{time.monotonic() - began:4.0f} s "
+            print("".join([seconds, *tallies, *amounts]), flush=True)
 
 
 def await_agreement(load: Load) -> Books:
@@ -104,8 +105,14 @@ def show(books: Books) -> None:
         print(f"{name:<12}{line.calls:>6}{line.refused:>9}{usd(line.nanousd):>14}")
     print(f"{'together':<12}{books.served[0]:>6}{books.refused:>9}{usd(books.served[1]):>14}")
     title("One budget over all of them, USD")
-    print(f"limit {usd(books.limit)}, spent {usd(books.posted)}, held {usd(books.held)}")
-    print(f"never more than {usd(books.most_counted)} spent and held at any time")
+    amounts = {
+        "limit": books.limit,
+        "spent": books.posted,
+        "held now": books.held,
+        "spent and held, at most": books.most_counted,
+    }
+    for name, nanousd in amounts.items():
+        print(f"{name:<26}{usd(nanousd)}")
     title("The same calls in everybody's books, USD")
     rows = {
         "bills of the providers": (books.requests, books.billed),

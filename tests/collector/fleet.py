@@ -105,7 +105,7 @@ class Fleet:
         latency_seconds: How long the providers take for an answer.
     """
 
-    def __init__(self, folder: Path, *, limit: str = "0.04", latency_seconds: float = 0.05) -> None:
+    def __init__(self, folder: Path, *, limit: str = "0.08", latency_seconds: float = 0.05) -> None:
         self.folder = folder
         self._limit = limit
         self.openai = FakeOpenAI(Reply(output_tokens=350, latency_seconds=latency_seconds))
@@ -161,8 +161,8 @@ class Fleet:
     def _put_rules(self) -> None:
         """Put the example's rules, with this fleet's limit and addresses."""
         text = (EXAMPLES / "tollspan.yaml").read_text("utf-8")
-        assert text.count("limit: 0.04 USD") == 1
-        text = text.replace("limit: 0.04 USD", f"limit: {self._limit} USD")
+        assert text.count("limit: 0.08 USD") == 1
+        text = text.replace("limit: 0.08 USD", f"limit: {self._limit} USD")
         fakes = {"openai": self.openai, "anthropic": self.anthropic}
         hosts = {fake.root_url.removeprefix("http://"): name for name, fake in fakes.items()}
         answer = requests.put(

@@ -75,7 +75,7 @@ def test_every_program_runs_into_the_one_budget_and_all_books_agree() -> None:
         billed = amount(said, "bills of the providers")
         assert billed == amount(said, "ingest server, /v1/usage")
         assert billed == amount(said, "ledgers of the hosts")
-        limit, most = amount(said, "limit"), amount(said, "never more than")
+        limit, most = amount(said, "limit"), amount(said, "spent and held, at most")
         assert float(billed) <= float(most) <= float(limit)
 
         places = dict(re.findall(r"^(\S[\w ]+?) +(http\S+)$", said, re.MULTILINE))
