@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -58,15 +59,28 @@ class Prometheus(Process):
 
     def query(self, expression: str) -> list[Sample]:
         """Return what an expression says now: a vector, or a number as one without labels."""
-        asked = {"query": expression}
-        answer = requests.get(f"{self.url}/api/v1/query", params=asked, timeout=30)
-        assert answer.status_code == 200, f"{expression}\n{answer.text}"
-        data = answer.json()["data"]
+        data = self._asked("query", {"query": expression})
         if data["resultType"] == "scalar":
             return [Sample(labels={}, value=float(data["result"][1]))]
         return [
             Sample(labels=row["metric"], value=float(row["value"][1])) for row in data["result"]
         ]
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return what fires, or will if it goes on."""
+        found: list[dict[str, Any]] = self._asked("alerts", {})["alerts"]
+        return found
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return all rules, with how their last evaluation went."""
+        groups = self._asked("rules", {})["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    def _asked(self, what: str, said: Mapping[str, str]) -> dict[str, Any]:
+        answer = requests.get(f"{self.url}/api/v1/{what}", params=said, timeout=30)
+        assert answer.status_code == 200, f"{said}\n{answer.text}"
+        data: dict[str, Any] = answer.json()["data"]
+        return data
 
     def value(self, expression: str) -> float | None:
         """Return the one value of an expression; None where there is none."""
