@@ -18,9 +18,9 @@ from tollspan.pricing import PriceBook
 from tollspan.server import ServerSettings
 from tollspan.server.authority import Authorities
 from tollspan.server.calls.authorizing import Authorizer
-from tollspan.server.calls.gates import TenantGates
 from tollspan.server.calls.questions import AuthorizeQuestion, CallEndQuestion, UsageWords
 from tollspan.server.calls.settling import CallEnds
+from tollspan.server.gates import TenantGates
 from tollspan.server.rules import RulesInForce
 
 _RULES = "version: 1\nbudgets: [{id: all, limit: 0.01 USD, window: month}]\n"

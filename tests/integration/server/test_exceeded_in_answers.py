@@ -73,7 +73,7 @@ class Host:
 
     def sends(self, *touched: Account, to: RunningServer | None = None) -> list[dict[str, Any]]:
         """Send the event of a call that touched accounts; return what is used up."""
-        made = event(new_id(), *(charge(one, posted=1) for one in touched), cost=1)
+        made = event(new_id(), *(charge(one, posted=1) for one in touched), cost=0)
         made = msgspec.structs.replace(
             made, call=msgspec.structs.replace(made.call, started_at_unix_ns=time.time_ns())
         )
@@ -158,7 +158,7 @@ def test_a_host_flags_what_its_server_tells(replicas: list[RunningServer], tmp_p
     host = Host(replicas[0])
     host.spends((ORG, _LIMIT))
     with closing(SQLiteLedger(tmp_path)) as ledger:
-        made = event(new_id(), charge(ORG, posted=1), cost=1)
+        made = event(new_id(), charge(ORG, posted=1), cost=0)
         ledger.post(
             msgspec.structs.replace(
                 made, call=msgspec.structs.replace(made.call, started_at_unix_ns=time.time_ns())

@@ -150,6 +150,13 @@ BEGIN
     RETURN jsonb_build_object('is', 'done');
 END $$;
 
+CREATE FUNCTION tollspan.known_leases_v1(q jsonb) RETURNS jsonb
+STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object('is', 'done', 'ids', coalesce(jsonb_agg(l.id), '[]'))
+    FROM tollspan.leases AS l
+    WHERE l.id = ANY (array(SELECT jsonb_array_elements_text(q->'ids')))
+$$;
+
 CREATE FUNCTION tollspan.balances_v1(q jsonb) RETURNS jsonb
 STABLE LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$

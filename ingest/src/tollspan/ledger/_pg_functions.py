@@ -389,6 +389,7 @@ ENTRANCES: Final = (
     "expire",
     "unresolved",
     "resolve",
+    "known_leases",
     "accounts",
     "balances",
     "is_first",

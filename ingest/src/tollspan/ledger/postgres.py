@@ -12,7 +12,7 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import copy
 from decimal import Decimal
 from typing import Final
@@ -248,6 +248,14 @@ class PostgresAuthority:
                 for account, name in zip(accounts, keys, strict=True)
             ]
         )
+
+    def known_leases(self, lease_ids: Collection[str]) -> frozenset[str]:
+        """Return which of these leases it granted.
+
+        Raises:
+            LedgerUnavailableError: No answer in time.
+        """
+        return frozenset(self._ask("known_leases", {"ids": sorted(lease_ids)})["ids"])
 
     def accounts(self, cursor: str, most: int) -> AccountPage:
         """Show accounts, in the order of a digest of their names.

@@ -8,7 +8,7 @@ they keep, are in `redis_scripts/`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -230,6 +230,13 @@ class RedisAuthority:
         """Return how accounts stand."""
         answer = self._run("balances", [words_of.name(account) for account in accounts])
         return words_of.balances(accounts, answer.words)
+
+    def known_leases(self, lease_ids: Collection[str]) -> frozenset[str]:
+        """Return which of these leases it granted; a question for each."""
+        ask = self._driven().command
+        return frozenset(
+            [one for one in lease_ids if ask("EXISTS", self._key("lease", one), may_repeat=True)]
+        )
 
     def accounts(self, cursor: str, most: int) -> AccountPage:
         """Show accounts; of a Redis with much else in it, fewer at once."""

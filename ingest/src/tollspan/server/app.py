@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
@@ -15,7 +15,8 @@ from tollspan.ledger import TenantAuthorities
 from tollspan.ledger.central import CentralLedger
 from tollspan.pricing import PriceBook
 
-from . import auditing, authority, calls, events, metrics, otlp, page, reports, webhooks
+from . import auditing, authority, calls, charging, events, metrics, otlp, page, reports, webhooks
+from .gates import TenantGates
 from .housekeeping import Housekeeper
 from .metrics import ServerMetrics, ServerState, Watch
 from .pressure import ALIVE, Door, DoorFigures
@@ -54,21 +55,16 @@ def create_app(
     exceeding = authority.Exceeding(holders, in_force, ledger.spent_accounts)
     figures = ServerMetrics()
     tally = Tally(ledger, figures)
-    receiver = Receiver(ledger, settings, tally)
     book = book or PriceBook.load()
-    desk, keeper = calls.call_desk(ledger, holders, in_force, settings, book, tally)
+    gates = TenantGates(
+        holders, in_force, book, hold_seconds=settings.hold_seconds,
+        store=tally.storing(ledger.events.store),
+    )  # fmt: skip
+    assessor, charger = charging.charges(ledger, holders, gates, exceeding)
+    receiver = Receiver(ledger, settings, tally, assessor=assessor)
+    desk, keeper = calls.call_desk(ledger, holders, gates, settings, book, tally)
 
-    @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncGenerator[None]:
-        tally.start()
-        sender.start()
-        keeper.start()
-        yield
-        await run_in_threadpool(keeper.close)
-        await run_in_threadpool(sender.close)
-        await run_in_threadpool(tally.close)
-
-    app = _new_app(running)
+    app = _new_app(_running(tally, sender, keeper, charger))
     door = DoorFigures()
     app.state.authenticator = authenticator = Authenticator(ledger.tenants)
     app.add_middleware(
@@ -81,7 +77,7 @@ def create_app(
     app.include_router(events.routes(ledger, receiver, settings, in_force, exceeding))
     app.include_router(rules_routes(ledger, in_force, settings))
     app.include_router(reports.routes(ledger, book))
-    app.include_router(otlp.routes(ledger, settings, tally, book))
+    app.include_router(otlp.routes(ledger, settings, tally, assessor, book))
     app.include_router(webhooks.routes(ledger, settings))
     app.include_router(auditing.routes(ledger))
     app.include_router(page.routes(ledger, tally.flush, holders, in_force, book=book))
@@ -96,6 +92,28 @@ def create_app(
         ServerState(door, ledger.deliveries.backlog, sender.figures.attempts.copy, tidied)
     )
     return app
+
+
+class _Beside(Protocol):
+    """A thread that runs while the server does."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _running(*beside: _Beside) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return what starts threads with the server, and ends them with it, the last one first."""
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncGenerator[None]:
+        for one in beside:
+            one.start()
+        yield
+        for one in reversed(beside):
+            await run_in_threadpool(one.close)
+
+    return running
 
 
 def _new_app(running: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:

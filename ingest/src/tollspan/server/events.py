@@ -24,7 +24,7 @@ from tollspan.usage import (
     rfc3339,
 )
 
-from .authority import Exceeding
+from .authority import Exceeding, charges_in
 from .event_answers import EventsAnswer
 from .limits import read_body
 from .principals import Principal, require
@@ -139,7 +139,7 @@ def routes(
             read = receiver.read(who, body, is_batch=is_batch)
             verdicts = receiver.take(who, read, outbox_of(request.headers))
             facts = [one for one in read if not isinstance(one, EventVerdict)]
-            exceeded = exceeding.after(who.tenant, facts)
+            exceeded = exceeding.after(who.tenant, charges_in(facts))
             return EventsAnswer(results=tuple(verdicts), rules=etag, exceeded=exceeded)
 
         return _json(msgspec.json.encode(await run_in_threadpool(received)))

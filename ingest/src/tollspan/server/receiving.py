@@ -10,6 +10,7 @@ from typing import Final
 from tollspan.ledger.central import CentralLedger, Stored
 from tollspan.usage import EventVerdict, Fact, WireError, decode_cloud_event, event_id, split_batch
 
+from .charging import Assessor
 from .checking import refusal_of
 from .principals import Principal
 from .problems import ProblemError
@@ -30,6 +31,7 @@ class Receiver:
         settings: What is taken.
         tally: Is told what came.
         clock: Tells the time in nanoseconds since the epoch.
+        assessor: Says what events charge that hosts don't settle; None where budgets are no matter.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class Receiver:
         settings: ServerSettings,
         tally: Tally,
         clock: Callable[[], int] = time.time_ns,
+        assessor: Assessor | None = None,
     ) -> None:
+        self._assessor = assessor
         self._ledger = ledger
         self._settings = settings
         self._tally = tally
@@ -75,13 +79,23 @@ class Receiver:
             outbox: What is left where they come from, as the host says.
         """
         facts = [one for one in read if not isinstance(one, EventVerdict)]
-        stored = iter(self._ledger.events.store(who.tenant, facts) if facts else ())
+        stored = iter(self._stored(who.tenant, facts) if facts else ())
         verdicts = [
             one if isinstance(one, EventVerdict) else _verdict(event_id(one), next(stored))
             for one in read
         ]
         self._note(who, read, verdicts, outbox)
         return verdicts
+
+    def _stored(self, tenant: str, facts: Sequence[Fact]) -> list[Stored]:
+        """Store events, with what those that are new charge."""
+        if self._assessor is None:
+            return self._ledger.events.store(tenant, facts)
+        due = self._assessor.of_events(tenant, facts)
+        stored = self._ledger.events.store(tenant, facts, due)
+        if due:
+            self._assessor.wake()
+        return stored
 
     def _note(
         self,

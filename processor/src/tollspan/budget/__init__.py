@@ -10,6 +10,7 @@ from .bounds import Bounds
 from .call_leases import CallLeases, call_lease, release_of
 from .checking import MOST_PROBLEMS, Problem, find_problems
 from .closing import Closer, Pricer, Rates
+from .counting import charges_of
 from .deferring import DEFERRED, NOTHING_USED, DeferredHold, JobCloser
 from .document import (
     BUDGET_KEYS,
@@ -414,6 +415,7 @@ __all__ = [
     "balance_words",
     "begins_at",
     "call_lease",
+    "charges_of",
     "current_key",
     "end_of",
     "end_of_key",

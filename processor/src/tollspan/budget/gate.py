@@ -310,15 +310,28 @@ class BudgetGate:
         gate._go_by(self._planner)  # noqa: SLF001 - a copy of this
         return gate
 
-    def spent(self, call: Call) -> Decision:
-        """Name the accounts of what was used without asking: it is posted, over the limit too."""
+    def spent(self, call: Call, *, may_ask: bool = False) -> Decision:
+        """Name the accounts of what was used without asking: it is posted, over the limit too.
+
+        Args:
+            call: The call.
+            may_ask: It may wait for the authority, to know which periods of idle windows run.
+        """
         plan = self._planner.every_call
         if not plan.since_unix_ns <= call.started_at_unix_ns < plan.until_unix_ns:
             plan = self._planner.plan(call)
         if plan.is_idle:
-            plan = self._periods.assumed(call, plan)
+            plan = self._asked(call, plan) if may_ask else self._periods.assumed(call, plan)
         note = note_of(Bound(amount_nanousd=0), "allow", plan.rule_ids, mode=self._mode)
         return Decision(note=note, hold=never_held(call, plan))
+
+    def _asked(self, call: Call, plan: Plan) -> Plan:
+        """Name the periods of a plan; by what is known here where the authority can't be asked."""
+        try:
+            return self._periods.settled(call, plan)
+        except PeriodUnknownError as unknown:
+            self._periods.learn(unknown)
+            return self._periods.settled(call, plan, unknown.places)
 
     def budget(self, rule_id: str) -> Budget | None:
         """Return the budget in force of that id."""

@@ -1,7 +1,8 @@
-"""Shows all accounts of an authority, a page at a time, to whoever looks at budgets."""
+"""What an authority shows to a server: its accounts, a page at a time, and whose money it holds."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import msgspec
@@ -27,6 +28,16 @@ class ListingAuthority(SharedAuthority, Protocol):
 
     def lasting(self, life_seconds: float) -> ListingAuthority:
         """Return the same authority, for leases that live so long."""
+        ...
+
+    def known_leases(self, lease_ids: Collection[str]) -> frozenset[str]:
+        """Return which of these leases it granted, open or over: who has them settles here.
+
+        They are known for as long as settled calls are.
+
+        Raises:
+            LedgerError: The authority can't answer.
+        """
         ...
 
     def accounts(self, cursor: str, most: int) -> AccountPage:

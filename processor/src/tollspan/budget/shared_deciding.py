@@ -6,7 +6,7 @@ Each question changes the state in one step, under one lock, which belongs to wh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from decimal import Decimal
@@ -330,6 +330,11 @@ class StateAuthority:
         """Return how accounts stand."""
         with self._lock:
             return tuple([self._state.balance(account) for account in accounts])
+
+    def known_leases(self, lease_ids: Collection[str]) -> frozenset[str]:
+        """Return which of these leases it granted."""
+        with self._lock:
+            return frozenset([one for one in lease_ids if self._state.lease(one) is not None])
 
     def accounts(self, cursor: str, most: int) -> AccountPage:
         """Show accounts."""

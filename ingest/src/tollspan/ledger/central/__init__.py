@@ -28,6 +28,7 @@ from .audit import (
     AuditEntry,
     charges_noted,
 )
+from .charges import DueCharge, DueCharges
 from .claims import Claims
 from .day_groups import DayGroup, KeptDay, TakeApart
 from .deliveries import (
@@ -93,6 +94,8 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "Doubt",
+    "DueCharge",
+    "DueCharges",
     "Errand",
     "EventQuery",
     "HeldCall",
@@ -167,6 +170,7 @@ class CentralLedger:
         deliveries: What they are told.
         held_calls: Calls that asked over HTTP before they were made.
         spent_accounts: Accounts that hosts are told are used up.
+        charges_due: What events charge that no host charges, until the authority has it.
 
     Args:
         where: `sqlite:PATH` or `postgresql://…`.
@@ -198,6 +202,7 @@ class CentralLedger:
         self.deliveries = Deliveries(database, clock)
         self.held_calls = HeldCalls(database, clock)
         self.spent_accounts = SpentAccounts(database, clock)
+        self.charges_due = DueCharges(database, clock)
 
     def watch(self, told: Watcher) -> None:
         """Tell of every transaction: `reading` or `writing`, how it ended, how many seconds.

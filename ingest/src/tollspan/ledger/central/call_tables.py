@@ -1,10 +1,10 @@
-"""The tables of calls that ask over HTTP, and of accounts that hosts are told are used up."""
+"""The tables of calls that ask over HTTP, of what others charge, and of used-up accounts."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
 
 from .tables import METADATA
 
@@ -33,3 +33,14 @@ SPENT_ACCOUNTS: Final = Table(
     Column("noted_ns", BigInteger, nullable=False),
 )
 """Accounts that were found used up; `about` is a digest of their names."""
+CHARGES_DUE: Final = Table(
+    "charges_due",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("due_ns", BigInteger, nullable=False),
+    Column("is_begun", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""What events charge that no host charges, until the authority has it."""
+Index("charges_due_by_time", CHARGES_DUE.c.due_ns)

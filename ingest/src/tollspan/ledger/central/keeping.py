@@ -169,26 +169,41 @@ def _sightings_of(
     return [_decode(bytes(row[0])) for row in islice(rows, 2 * _MOST_FOUND)]
 
 
+class TakenBack(msgspec.Struct, frozen=True, kw_only=True):
+    """What takes an event back.
+
+    Attributes:
+        reversal: It; of a call that was priced anew, of what counts it since.
+        marks: The event's.
+        original: The event as it was first stored; None where that is kept no more.
+    """
+
+    reversal: Reversal
+    marks: tuple[str, ...]
+    original: UsageEvent | None
+
+
 def taken_back(
     connection: Connection, tenant: str, sighting: Sighting, by: str, now_ns: int
-) -> tuple[Reversal, tuple[str, ...]] | None:
-    """Return what takes an event back, and the event's marks; None where it is kept no more.
-
-    Of a call that was priced anew, what is taken back is what counts it since.
-    """
-    found = _counting(connection, tenant, (sighting.event_time_ns, sighting.event_id))
+) -> TakenBack | None:
+    """Return what takes an event back; None where it is kept no more."""
+    place = (sighting.event_time_ns, sighting.event_id)
+    original, found = _counting(connection, tenant, place)
     event = None if found is None else counted_call(found.fact)
     if found is None or event is None:
         return None
     number = found.fact.number if isinstance(found.fact, Repricing) else 0
     reversal = Reversal(event=event, at_unix_ns=now_ns, reason=SUPERSEDED, by=by, number=number)
-    return reversal, found.marks
+    return TakenBack(reversal=reversal, marks=found.marks, original=original)
 
 
-def _counting(connection: Connection, tenant: str, place: Place) -> StoredEvent | None:
-    """Return what counts an event's call: itself, or what it was priced anew by."""
+def _counting(
+    connection: Connection, tenant: str, place: Place
+) -> tuple[UsageEvent | None, StoredEvent | None]:
+    """Return an event, and what counts its call: itself, or what it was priced anew by."""
     columns = EVENTS.c
     at, own = place
+    original: UsageEvent | None = None
     while True:
         rows = connection.execute(
             select(columns.id, columns.body, columns.received_ns, columns.marks).where(
@@ -198,11 +213,14 @@ def _counting(connection: Connection, tenant: str, place: Place) -> StoredEvent 
             )
         ).mappings()
         found = {row["id"]: stored_event(row) for row in rows}
+        if own == place[1] and own in found:
+            first = found[own].fact
+            original = first if isinstance(first, UsageEvent) else None
         reversal = found.get(own + REVERSAL_SUFFIX)
         if reversal is None or not isinstance(reversal.fact, Reversal):
-            return found.get(own)
+            return original, found.get(own)
         if reversal.fact.reason != REPRICED or reversal.fact.by is None:
-            return None
+            return original, None
         own = reversal.fact.by
 
 

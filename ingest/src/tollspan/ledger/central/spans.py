@@ -11,6 +11,7 @@ from tollspan.usage import Entry, Fact, UsageEvent
 
 from .bulk import insert_rows
 from .candidates import Candidates
+from .charges import OWN_EVENT_NS, DueCharge, put_charges, take_back_charges
 from .horizon import NEVER_CLOSED_NS, horizon_of
 from .keeping import (
     find_own_by_key,
@@ -58,7 +59,8 @@ class SpanStore:
 
         Args:
             tenant: Whose they are.
-            told: Calls as spans tell of them, in any order, sent for the first time or again.
+            told: Calls as spans tell of them, in any order, sent for the first time or again. What
+                the events of new ones charge is charged.
 
         Raises:
             LedgerUnavailableError: The database does not answer: nothing was stored, send it again.
@@ -113,7 +115,7 @@ def supersede(
     batch = _Batch(connection, tenant, now_ns)
     suspected = batch.take_own([own_sighting(call) for call in calls])
     batch.keep()
-    return Superseded(taken=batch.taken, suspected=suspected)
+    return Superseded(taken=batch.taken, originals=batch.originals, suspected=suspected)
 
 
 class _Batch:
@@ -126,7 +128,9 @@ class _Batch:
         self._known = Candidates()
         self._names: dict[str, Names] = {}
         self._events: dict[str, tuple[UsageEvent, tuple[str, ...]]] = {}
+        self._gated: set[str] = set()
         self.taken: Taken = []
+        self.originals: list[UsageEvent] = []
         self._changed: dict[tuple[str, str], Sighting] = {}
 
     def take_all(self, told: Sequence[ToldCall]) -> list[Stored]:
@@ -170,7 +174,26 @@ class _Batch:
             insert_rows(self._connection, EVENTS, rows)
             is_postgresql = self._connection.dialect.name == "postgresql"
             roll_up(self._connection, self._tenant, kept, is_postgresql=is_postgresql)
+        self._charge()
         self.keep()
+
+    def _charge(self) -> None:
+        """Write what is to be charged, and what was charged and is taken back."""
+        take_back_charges(self._connection, self._tenant, self.originals, self._now_ns)
+        due = [
+            (
+                DueCharge(
+                    tenant=self._tenant,
+                    name=own,
+                    place=(event.call.started_at_unix_ns, own),
+                    charges=event.charges,
+                ),
+                self._now_ns + (OWN_EVENT_NS if own in self._gated else 0),
+            )
+            for own, (event, _) in self._events.items()
+            if event.charges
+        ]
+        put_charges(self._connection, due)
 
     def keep(self) -> None:
         """Write who told of which call."""
@@ -189,6 +212,8 @@ class _Batch:
         if self._now_ns - seen.event_time_ns > LATE_NS:
             marks += (LATE,)
         self._events[seen.event_id] = (told.event, marks)
+        if told.call_id is not None:
+            self._gated.add(seen.event_id)
         return Stored(status="accepted", of=seen.event_id, marks=marks)
 
     def _judge(self, seen: Sighting, owner: str | None) -> Verdict:
@@ -208,10 +233,15 @@ class _Batch:
         """Take back what another event counts."""
         for one in verdict.reversed:
             if self._events.pop(one.event_id, None) is None:
-                taken = taken_back(self._connection, self._tenant, one, verdict.of, self._now_ns)
-                self.taken += [] if taken is None else [taken]
+                self._take_back(one, verdict.of)
             for moved in self._known.join(one.event_id, verdict.counted):
                 self._changed[moved.trace_id, moved.span_id] = moved
+
+    def _take_back(self, one: Sighting, by: str) -> None:
+        taken = taken_back(self._connection, self._tenant, one, by, self._now_ns)
+        if taken is not None:
+            self.taken.append((taken.reversal, taken.marks))
+            self.originals += [] if taken.original is None else [taken.original]
 
 
 def _place(sighting: Sighting) -> tuple[int, int, int]:

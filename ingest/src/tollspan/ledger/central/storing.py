@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
-from tollspan.usage import Entry, Fact, LedgerError, Reversal, event_time
+from tollspan.usage import Entry, Fact, LedgerError, Reversal, UsageEvent, event_time
 
 from .audit import note_adjustments
 from .bulk import insert_new, insert_rows
+from .charges import DueCharge, put_charges, take_back_charges
 from .deliveries import put_down
 from .horizon import NEVER_CLOSED_NS, horizon_of
 from .keeping import hold_tenant
@@ -64,10 +65,13 @@ class Superseded(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         taken: What takes events back, each with the marks that it has.
+        originals: The events that it takes back as they were first stored, which may have been
+            priced anew since: these have charged budgets.
         suspected: Ids of the new events that may be of calls that are counted already.
     """
 
     taken: Taken = []
+    originals: list[UsageEvent] = []
     suspected: frozenset[str] = frozenset()
 
 
@@ -103,12 +107,15 @@ class EventStore:
         self._partitions = Partitions(database)
         self._supersede = supersede or _supersedes_nothing
 
-    def store(self, tenant: str, facts: Sequence[Fact]) -> list[Stored]:
+    def store(
+        self, tenant: str, facts: Sequence[Fact], due: Mapping[str, DueCharge] = {}
+    ) -> list[Stored]:
         """Store what is new; all is durable when this returns, or nothing was stored.
 
         Args:
             tenant: Whose they are.
             facts: Events that were checked, in any order.
+            due: By the ids of events, what those that are new charge.
 
         Raises:
             LedgerUnavailableError: The database does not answer: nothing was stored, send it again.
@@ -120,9 +127,11 @@ class EventStore:
             _Arrival(fact, names_of(tenant, fact), at)
             for fact, at in zip(facts, times, strict=True)
         ]
-        return patiently(lambda: self._store(tenant, arrivals), self._partitions, times)
+        return patiently(lambda: self._store(tenant, arrivals, due), self._partitions, times)
 
-    def _store(self, tenant: str, arrivals: Sequence[_Arrival]) -> list[Stored]:
+    def _store(
+        self, tenant: str, arrivals: Sequence[_Arrival], due: Mapping[str, DueCharge]
+    ) -> list[Stored]:
         now = self._clock()
         for one in arrivals:
             one.became = None
@@ -134,6 +143,8 @@ class EventStore:
             self._claim(connection, [(one, one.names.span) for one in new])
             if new:
                 self._write(connection, tenant, new, now)
+                ids = [one.names.event_id for one in new]
+                put_charges(connection, [(due[one], now) for one in ids if one in due])
         return [one.became for one in arrivals if one.became is not None]
 
     def _write(
@@ -150,6 +161,7 @@ class EventStore:
             one.became = Stored(status="accepted", of=own, marks=suspected + late)
             kept.append((one.fact, one.became.marks))
         kept += superseded.taken
+        take_back_charges(connection, tenant, superseded.originals, now)
         rows = [row_of(tenant, entry, now, marks) for entry, marks in kept]
         insert_rows(connection, EVENTS, rows)
         is_postgresql = self._database.is_postgresql

@@ -3,7 +3,7 @@
 from .budget_routes import budget_routes
 from .budget_words import BudgetsAnswer, amount_on_the_wire, unit_on_the_wire
 from .budgets import BudgetPage, BudgetQuestion, BudgetRow, look_at_budgets
-from .exceeding import Exceeding
+from .exceeding import Exceeding, charges_in
 from .leases import DESCRIBED as LEASES_DESCRIBED
 from .leases import routes
 from .reading import JSON, problem_of, read_question
@@ -22,6 +22,7 @@ __all__ = [
     "Exceeding",
     "amount_on_the_wire",
     "budget_routes",
+    "charges_in",
     "look_at_budgets",
     "problem_of",
     "read_question",

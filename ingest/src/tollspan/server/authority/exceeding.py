@@ -32,7 +32,7 @@ from tollspan.budget import (
 from tollspan.ledger.central import MOST_SPENT, SpentAccount, SpentAccounts
 from tollspan.server.event_answers import ExceededWords
 from tollspan.server.rules import NO_RULES, RulesInForce, TenantRules
-from tollspan.usage import DecisionEvent, Fact, TollspanError
+from tollspan.usage import Charge, DecisionEvent, Fact, TollspanError
 
 from .standing import Authorities
 
@@ -88,8 +88,8 @@ class Exceeding:
         self._tenants: OrderedDict[str, _Known] = OrderedDict()
         self._logged_at = -_LOG_EVERY_SECONDS
 
-    def after(self, tenant: str, facts: Iterable[Fact]) -> tuple[ExceededWords, ...] | None:
-        """Return a tenant's accounts that are used up, once events were stored.
+    def after(self, tenant: str, charges: Iterable[Charge]) -> tuple[ExceededWords, ...] | None:
+        """Return a tenant's accounts that are used up, once calls have charged some.
 
         Returns:
             None where the tenant has no rules here, or where nobody can say: what was stored is not
@@ -97,7 +97,7 @@ class Exceeding:
         """
         try:
             rules = self._rules.of(tenant)
-            return None if rules is NO_RULES else self._told(tenant, rules, facts)
+            return None if rules is NO_RULES else self._told(tenant, rules, charges)
         except TollspanError as error:
             now = time.monotonic()
             if now - self._logged_at >= _LOG_EVERY_SECONDS:
@@ -106,11 +106,11 @@ class Exceeding:
             return None
 
     def _told(
-        self, tenant: str, rules: TenantRules, facts: Iterable[Fact]
+        self, tenant: str, rules: TenantRules, charges: Iterable[Charge]
     ) -> tuple[ExceededWords, ...]:
         known = self._known(tenant, rules)
         now = self._clock()
-        asked = _charged(facts)
+        asked = _charged(charges)
         is_due = time.monotonic() >= known.until
         if is_due:
             found = self._store.all(tenant)
@@ -197,14 +197,19 @@ class Exceeding:
             )
 
 
-def _charged(facts: Iterable[Fact]) -> dict[AccountKey, Account]:
-    """Return the accounts that events have charged, so many at most."""
-    found: dict[AccountKey, Account] = {}
+def charges_in(facts: Iterable[Fact]) -> Iterator[Charge]:
+    """Yield what events have charged."""
     for fact in facts:
-        for charge in () if isinstance(fact, DecisionEvent) else fact.charges:
-            key = (charge.budget_id, charge.scope, charge.period, charge.unit)
-            if key not in found and len(found) < _MOST_TOUCHED and _is_name(key):
-                found[key] = account_of(key)
+        yield from () if isinstance(fact, DecisionEvent) else fact.charges
+
+
+def _charged(charges: Iterable[Charge]) -> dict[AccountKey, Account]:
+    """Return the accounts that were charged, so many at most."""
+    found: dict[AccountKey, Account] = {}
+    for charge in charges:
+        key = (charge.budget_id, charge.scope, charge.period, charge.unit)
+        if key not in found and len(found) < _MOST_TOUCHED and _is_name(key):
+            found[key] = account_of(key)
     return found
 
 

@@ -10,12 +10,11 @@ from fastapi import APIRouter
 from tollspan.ledger.central import CentralLedger
 from tollspan.pricing import PriceBook
 from tollspan.server.authority import Authorities
-from tollspan.server.rules import RulesInForce
+from tollspan.server.gates import TenantGates
 from tollspan.server.settings import ServerSettings
 from tollspan.server.tally import Tally
 
 from .authorizing import Authorizer
-from .gates import TenantGates
 from .keeping import CallKeeper
 from .routes import DESCRIBED, routes
 from .settling import CallEnds
@@ -26,7 +25,7 @@ __all__ = ["DESCRIBED", "CallKeeper", "call_desk"]
 def call_desk(
     ledger: CentralLedger,
     authorities: Authorities,
-    rules: RulesInForce,
+    gates: TenantGates,
     settings: ServerSettings,
     book: PriceBook,
     tally: Tally,
@@ -36,13 +35,12 @@ def call_desk(
     Args:
         ledger: The books.
         authorities: Hold the tenants' money.
-        rules: In force for them.
+        gates: Theirs.
         settings: The server's.
         book: By which calls are bounded and priced.
         tally: Is told of their events.
     """
     store = tally.storing(ledger.events.store)
-    gates = TenantGates(authorities, rules, book, hold_seconds=settings.hold_seconds, store=store)
     authorizer = Authorizer(ledger, gates, hold_seconds=settings.hold_seconds, store=store)
     ends = CallEnds(ledger, authorities, gates, book, settings, store=store)
     return routes(authorizer, ends), CallKeeper(ledger, ends, gates)

@@ -10,12 +10,12 @@ import msgspec
 
 from tollspan.budget import Balance, Decision, DeferredHold, call_lease
 from tollspan.ledger.central import CentralLedger, HeldCall
+from tollspan.server.gates import TenantGate, TenantGates
 from tollspan.server.problems import ProblemError
 from tollspan.server.tally import Store
 from tollspan.usage import Call, LedgerError, new_call_id, refusal
 
 from .answers import AuthorizeAnswer, authorize_answer
-from .gates import TenantGate, TenantGates
 from .questions import DOOR, AuthorizeQuestion
 
 _NS: Final = 1_000_000_000

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Final
 
 from tollspan.ledger.central import CentralLedger
+from tollspan.server.gates import TenantGates
 from tollspan.usage import TollspanError
 
-from .gates import TenantGates
 from .settling import CallEnds
 
 _log = logging.getLogger(__name__)

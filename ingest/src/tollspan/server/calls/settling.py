@@ -26,13 +26,13 @@ from tollspan.budget import (
 from tollspan.ledger.central import CentralLedger, HeldCall
 from tollspan.server.authority import Authorities
 from tollspan.server.checking import refusal_of
+from tollspan.server.gates import TenantGates
 from tollspan.server.problems import ProblemError
 from tollspan.server.settings import ServerSettings
 from tollspan.server.tally import Store
 from tollspan.usage import TollspanError, UsageEvent
 
 from .answers import CallEndAnswer, settle_answer
-from .gates import TenantGates
 from .questions import CallEndQuestion
 
 _log = logging.getLogger(__name__)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
-from tollspan.ledger.central import CentralLedger, ToldCall
+from tollspan.ledger.central import CentralLedger, Stored, ToldCall
+from tollspan.server.charging import Assessor
 from tollspan.server.checking import refusal_of
 from tollspan.server.principals import Principal
 from tollspan.server.problems import ProblemError
@@ -47,6 +48,7 @@ class SpanReceiver:
         settings: What is taken.
         rates: What calls cost.
         tally: Is told what came.
+        assessor: Says what calls charge.
         clock: Tells the time in nanoseconds since the epoch.
     """
 
@@ -56,12 +58,14 @@ class SpanReceiver:
         settings: ServerSettings,
         rates: Rates,
         tally: Tally,
+        assessor: Assessor,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._rates = rates
         self._tally = tally
+        self._assessor = assessor
         self._clock = clock
 
     def receive(self, who: Principal, media_type: str, body: bytes) -> Taken:
@@ -87,7 +91,7 @@ class SpanReceiver:
                 continue
             if found is not None:
                 told.append(found)
-        stored = self._ledger.spans.store(who.tenant, told) if told else []
+        stored = self._stored(who.tenant, told) if told else []
         new = [
             one.event
             for one, became in zip(told, stored, strict=True)
@@ -101,6 +105,13 @@ class SpanReceiver:
             rejected=Counter(_reason(one) for one in wrong),
         )  # fmt: skip
         return Taken(rejected=len(wrong), message=_message(wrong))
+
+    def _stored(self, tenant: str, told: Sequence[ToldCall]) -> list[Stored]:
+        assessed = self._assessor.with_charges(tenant, told)
+        stored = self._ledger.spans.store(tenant, assessed)
+        if any(one.event.charges for one in assessed):
+            self._assessor.wake()
+        return stored
 
     def _call(self, tenant: str, span: SentSpan) -> ToldCall | None:
         """Return a span's call; None for none.

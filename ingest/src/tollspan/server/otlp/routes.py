@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tollspan.ledger.central import CentralLedger
 from tollspan.pricing import PriceBook
+from tollspan.server.charging import Assessor
 from tollspan.server.limits import read_body
 from tollspan.server.principals import Principal, require
 from tollspan.server.problems import ProblemError, unavailable
@@ -87,7 +88,11 @@ def refusal(request: Request, error: ProblemError) -> Response:
 
 
 def routes(
-    ledger: CentralLedger, settings: ServerSettings, tally: Tally, book: PriceBook | None = None
+    ledger: CentralLedger,
+    settings: ServerSettings,
+    tally: Tally,
+    assessor: Assessor,
+    book: PriceBook | None = None,
 ) -> APIRouter:
     """Return the route.
 
@@ -95,9 +100,10 @@ def routes(
         ledger: Where calls go.
         settings: What is taken.
         tally: Is told what came.
+        assessor: Says what calls charge.
         book: By which calls are priced; None for the prices that ship with tollspan.
     """
-    receiver = SpanReceiver(ledger, settings, book or PriceBook.load(), tally)
+    receiver = SpanReceiver(ledger, settings, book or PriceBook.load(), tally, assessor)
     router = APIRouter(tags=["traces"], route_class=_OtlpRoute)
 
     @router.post(

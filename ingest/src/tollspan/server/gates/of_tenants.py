@@ -11,11 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from tollspan.budget import Bounds, BudgetGate, CallLeases, Decision
+from tollspan.budget import Bounds, BudgetGate, CallLeases, Decision, NoAuthority
 from tollspan.server.authority import Authorities
 from tollspan.server.rules import RulesInForce
 from tollspan.server.tally import Store
-from tollspan.usage import Call
+from tollspan.usage import Call, LedgerError
 
 from .warning import CallWarner
 
@@ -107,6 +107,26 @@ class TenantGates:
             self._gates[tenant] = made
             self._forget_some()
         return made
+
+    def spending(self, tenant: str) -> BudgetGate | None:
+        """Return what names the accounts of calls that were made without asking.
+
+        While nobody can be asked it names them too, those of idle windows as well as it can.
+
+        Returns:
+            None where the tenant has no budget.
+
+        Raises:
+            ConfigError: The rules can't be read.
+            LedgerUnavailableError: The books can't be used.
+        """
+        rules = self._rules.of(tenant).rules
+        if not rules.budgets:
+            return None
+        try:
+            return self.of(tenant).gate
+        except LedgerError as error:
+            return BudgetGate(rules, self._bounds, NoAuthority(error), clock=self._clock)
 
     def enter(self, tenant: str, call: Call, decision: Decision) -> None:
         """Count a call among those under way, until it leaves or may take no longer."""

@@ -17,6 +17,9 @@ class CallWarner:
 
     What another server or host has told is not told again.
 
+    Attributes:
+        is_wanted: Some budget warns.
+
     Args:
         store: Stores them.
         tenant: Whose.
@@ -31,12 +34,12 @@ class CallWarner:
         self._tenant = tenant
         self._told: list[BudgetWarning] = []
         self._warner = Warner(lambda: rules, authority, authority, self._told.append)
-        self._is_wanted = any(one.warn_at or one.on_exceed == "warn" for one in rules.budgets)
+        self.is_wanted = any(one.warn_at or one.on_exceed == "warn" for one in rules.budgets)
         self._lock = threading.Lock()
 
     def look(self, event: UsageEvent) -> None:
         """Tell what a call brought about that was charged; where that fails, a later call does."""
-        if not self._is_wanted:
+        if not self.is_wanted:
             return
         with self._lock:
             self._told.clear()
