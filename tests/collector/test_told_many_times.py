@@ -129,11 +129,14 @@ class Told:
 
     def send_all_again(self) -> None:
         """Send every event and every span once more, in more than one way."""
+        sent = len(self.relay.bodies(EVENTS))
         for home in self._homes:
             self._tollspan(home, "ledger", "rebuild")
         self.ship()
+        assert len(self.relay.bodies(EVENTS)) >= sent + len(self._homes)
         for answer in (*self.relay.replay(EVENTS, 1), *self.relay.replay(TRACES, 2)):
             assert answer.status_code == 200, answer.text
+            assert "accepted" not in answer.text
 
     def _tollspan(self, home: Path, *words: str) -> None:
         done = harness.run([COMMAND, *words], harness.environment(home, "", **self._ours))
