@@ -63,6 +63,7 @@ def amount(said: str, before: str) -> str:
     return found[1]
 
 
+@pytest.mark.timeout(240)  # it is ten processes, on a machine that may be busy
 def test_every_program_runs_into_the_one_budget_and_all_books_agree() -> None:
     with demo("--keep") as process:
         said = printed_until_it_stays(process)
