@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.contract.central.making import usage_event
-from tollspan.ledger.central import CentralLedger
+from tollspan.ledger.central import AUTHORITY_OPENED, PRICES_CHANGED, CentralLedger
 from tollspan.server.housekeeping import WORK, Housekeeper
 from tollspan.server.settings import ServerSettings
 from tollspan.usage import LedgerUnavailableError
@@ -122,3 +123,32 @@ def test_trouble_is_told_and_ends(
     works.stop()
     assert "the disk is full" in caplog.text
     assert "works again" in caplog.text
+
+
+@pytest.mark.parametrize(("months", "left"), [(None, 6), (24, 6), (2, 3), (1, 3)])
+def test_the_audit_log_is_kept_as_long_as_is_said(
+    where: str, months: int | None, left: int
+) -> None:
+    now = int(datetime(2027, 1, 15, tzinfo=UTC).timestamp()) * 10**9
+    ledger = CentralLedger(where, clock=lambda: now)
+    for action in ("key.created", AUTHORITY_OPENED, PRICES_CHANGED, "key.revoked", "rules.changed"):
+        ledger.audit.note("acme", "t", action, "old")
+    now = int(datetime(2027, 12, 20, tzinfo=UTC).timestamp()) * 10**9
+    ledger.audit.note("acme", "t", "key.created", "new")
+    now = int(datetime(2028, 1, 10, tzinfo=UTC).timestamp()) * 10**9
+    said = ServerSettings(database=ledger.name, keep_months=None, keep_audit_months=months)
+    assert Housekeeper(ledger, said, clock=lambda: now).tidy()
+    found = [(one.action, one.subject) for one in ledger.audit.entries("acme")]
+    assert len(found) == left
+    assert found[-1] == ("key.created", "new")
+    assert {AUTHORITY_OPENED, PRICES_CHANGED} < {action for action, _ in found}
+    assert ledger.audit.has("acme", AUTHORITY_OPENED)
+    ledger.close()
+
+
+def test_entries_of_the_audit_log_go_some_at_a_time(ledger: CentralLedger) -> None:
+    for number in range(5):
+        ledger.audit.note("acme", "t", "key.created", str(number))
+    later = time.time_ns() + 10**9
+    assert [ledger.audit.forget(later, most=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert ledger.audit.entries("acme") == []

@@ -232,6 +232,7 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_not_used(
     Session(path).close()
     found = SQLiteLedger(other.parent)
     found.open()
+    wait_until(lambda: found._writer._session is not None)  # it connects by itself
     connect = sqlite3.connect
 
     def connect_and_replace(*arguments: object, **named: object) -> sqlite3.Connection:

@@ -34,6 +34,7 @@ def serve(parsed: argparse.Namespace) -> int:
         host=parsed.host or DEFAULT_HOST,
         port=DEFAULT_PORT if parsed.port is None else parsed.port,
         keep_months=parsed.keep,
+        keep_audit_months=parsed.keep_audit,
         certificate=parsed.certificate,
         private_key=parsed.private_key,
         private_webhooks=parsed.private_webhooks,

@@ -40,6 +40,11 @@ def _add_serve(parser: Parser) -> None:
         "days stay; `all` keeps every event (default: 13)",
     )  # fmt: skip
     command.add_argument(
+        "--keep-audit", type=_arguments.months, metavar="MONTHS",
+        help="for how many whole months, besides the one that runs, entries of the audit log are "
+        "kept (default: all)",
+    )  # fmt: skip
+    command.add_argument(
         "--prices", type=Path, metavar="FILE",
         help="your own prices, by which traces and asked-for calls are priced "
         "(default: TOLLSPAN_PRICES)",

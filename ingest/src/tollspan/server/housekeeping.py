@@ -139,6 +139,9 @@ class Housekeeper:
         yield
         while self._ledger.forget_names(self._clock() - self._remembered_ns):
             yield
+        audited_from = self._keep_from(self._settings.keep_audit_months)
+        while audited_from is not None and self._ledger.audit.forget(audited_from.start_ns):
+            yield
         keep_from = self._keep_from(self._settings.keep_months)
         while keep_from is not None and self._ledger.retention.step(keep_from, self._take_apart):
             yield

@@ -28,6 +28,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         ahead_seconds: Events that begin later than this from now are refused: `in_the_future`.
         keep_months: How many whole months of events are kept besides the one that runs; of what is
             older, sums of days. None for all.
+        keep_audit_months: How many of the audit log are kept. None for all.
         most_events: In one batch.
         most_bytes: Of one request's body, as sent and as unpacked.
         most_rules_bytes: Of a rules' document.
@@ -64,6 +65,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     oldest_seconds: int = 35 * 86_400
     ahead_seconds: int = 300
     keep_months: int | None = 13
+    keep_audit_months: int | None = None
     most_events: int = 1_000
     most_bytes: int = 5 << 20
     most_rules_bytes: int = 1 << 20

@@ -21,6 +21,7 @@ from .asking import (
     is_usage_dimension,
 )
 from .audit import (
+    AUTHORITY_OPENED,
     EVERY_TENANT,
     MOST_CHARGES_NOTED,
     PRICES_CHANGED,
@@ -65,6 +66,7 @@ from .tenants import SCOPES, ApiKey, Scope, Tenant, Tenants
 from .webhooks import MOST_WEBHOOKS, Webhook, Webhooks
 
 __all__ = [
+    "AUTHORITY_OPENED",
     "CALL_KINDS",
     "DEAD_AFTER_SECONDS",
     "DELIVERY_STATES",

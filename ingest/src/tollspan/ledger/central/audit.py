@@ -14,6 +14,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    delete,
     insert,
     or_,
     select,
@@ -28,6 +29,11 @@ EVERY_TENANT: Final = "*"
 """Whose things are those of all."""
 PRICES_CHANGED: Final = "prices.changed"
 """The server prices by another book; it concerns every tenant."""
+AUTHORITY_OPENED: Final = "authority.opened"
+"""A tenant's authority was opened: one that ever was is not opened by itself again."""
+_KEPT: Final = (PRICES_CHANGED, AUTHORITY_OPENED)
+"""What the server itself goes by: few, and kept for ever."""
+_FORGOTTEN_AT_ONCE: Final = 1_000
 
 MOST_CHARGES_NOTED: Final = 20
 """So many of a posting's charges are in its entry."""
@@ -187,6 +193,21 @@ class Audit:
         return {
             subject: msgspec.json.decode(text, type=dict[str, object]) for subject, text in rows
         }
+
+    def forget(self, before_unix_ns: int, most: int = _FORGOTTEN_AT_ONCE) -> int:
+        """Forget the oldest entries from before a time, so many at most; 0 when there are none.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer.
+        """
+        columns = AUDIT.c
+        query = select(columns.number, columns.at_ns).where(columns.action.not_in(_KEPT))
+        with self._database.writing() as connection:
+            oldest = connection.execute(query.order_by(columns.number).limit(most)).all()
+            gone = [number for number, at_ns in oldest if at_ns < before_unix_ns]
+            if gone:
+                connection.execute(delete(AUDIT).where(columns.number.in_(gone)))
+        return len(gone)
 
     def entries(
         self,

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 
 from tollspan.budget import ListingAuthority
 from tollspan.ledger import TenantAuthorities
-from tollspan.ledger.central import CentralLedger
+from tollspan.ledger.central import AUTHORITY_OPENED, CentralLedger
 from tollspan.server.complaints import Complaint
 from tollspan.usage import LedgerError
 
 _log = logging.getLogger(__name__)
-_ACTION = "authority.opened"
 
 
 class Authorities:
@@ -60,7 +59,7 @@ class Authorities:
             LedgerError: It can't be opened.
         """
         epoch = self._authorities.of(tenant).open_epoch()
-        self._ledger.audit.note(tenant, actor, _ACTION, epoch, place=self.place)
+        self._ledger.audit.note(tenant, actor, AUTHORITY_OPENED, epoch, place=self.place)
         return epoch
 
     def note_once(
@@ -92,4 +91,4 @@ class Authorities:
         self._authorities.close()
 
     def _is_new(self, tenant: str) -> bool:
-        return self._authorities.forgets or not self._ledger.audit.has(tenant, _ACTION)
+        return self._authorities.forgets or not self._ledger.audit.has(tenant, AUTHORITY_OPENED)
