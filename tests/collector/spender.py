@@ -26,7 +26,7 @@ ASKED: dict[str, Any] = {
     "max_tokens": 100,
 }
 LARGE_MODEL, UNPRICED_MODEL = "gpt-4o", "a-model-that-nobody-prices"
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 0.4
 
 
 @on_usage

@@ -12,7 +12,7 @@ from tests.collector.running import CONFIGURATIONS, Collector
 NAMES = sorted(
     path.stem
     for path in CONFIGURATIONS.glob("*.yaml")
-    if path.stem not in {"builder", "calls", "jaeger"}
+    if path.stem not in {"builder", "calls", "compose", "jaeger"}
 )
 pytestmark = pytest.mark.service
 

@@ -72,7 +72,7 @@ class Watch:
             return not (waits if parts else self.unseen)
 
         try:
-            wait_until(is_seen, timeout_seconds=60, every_seconds=0.5)
+            wait_until(is_seen, timeout_seconds=60, every_seconds=1)
         except AssertionError as error:
             raise AssertionError(f"never seen: {json.dumps(self.unseen, indent=1)}") from error
 
