@@ -366,6 +366,15 @@ def test_the_end_of_a_process_sends_what_is_left_and_waits_for_a_silent_server_a
     assert time.monotonic() - began < 5
 
 
+def test_a_state_that_cannot_be_written_down_is_no_failure_of_ours(
+    ingest: FakeIngest, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(ledger, 3)
+    (ledger.home / "run" / "shipping.json").mkdir(parents=True)
+    assert shipper_to(ingest, ledger).ship() == 3
+    assert caplog.records == []
+
+
 def test_the_key_is_in_no_message(
     ingest: FakeIngest, ledger: SQLiteLedger, caplog: pytest.LogCaptureFixture
 ) -> None:

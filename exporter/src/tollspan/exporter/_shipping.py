@@ -346,7 +346,7 @@ class Shipper:
         sent_at = self._clock() if has_sent else before.sent_at_unix_ns
         new = _Kept(problem=problem, sent_at_unix_ns=sent_at)
         if new != before:
-            with self._guard:
+            with contextlib.suppress(OSError):  # a full disk, which the ledger shouts about
                 replace_file(self._state, msgspec.json.encode(new))
 
     def _kept(self) -> _Kept:
