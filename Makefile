@@ -1,6 +1,6 @@
 # tollspan: `make` alone lists the targets. Everything is installed into .venv, nothing elsewhere.
 .DEFAULT_GOAL := help
-.PHONY: help demo fleet-demo test test-core lint bench prices prove clean
+.PHONY: help demo fleet-demo test test-core lint bench prices prove chaos clean
 
 # Looked up only when a target needs it, and then once, so that `make help` and `make clean` work without any Python.
 find_python = p=$$(scripts/find-python.sh) && $$p
@@ -36,6 +36,10 @@ prices: ## compile the price book anew from its pinned sources
 
 prove: ## the long runs: minutes to hours
 	@$(find_python) scripts/stages.py prove
+
+chaos: ## ten minutes in which everything breaks: MINUTES=1 for less, SEED=7 for the same again
+	@$(find_python) scripts/environment.py dev
+	@$(bin)/python scripts/chaos.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove what the other targets made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache build dist

@@ -108,7 +108,7 @@ TESTS: Final = (
     _tests("oldest", tier=OLDEST, warm_minutes=4, fresh_minutes=6),
     _tests("simulation", warm_minutes=3, fresh_minutes=5),
     # On a fresh machine the Collector and Jaeger are built first.
-    _tests("collector", warm_minutes=4, fresh_minutes=20),
+    _tests("collector", warm_minutes=5, fresh_minutes=21),
     _tests("unit", warm_minutes=2.5, fresh_minutes=4),
     _tests("typing", warm_minutes=0.5, fresh_minutes=1.5),
     Stage(

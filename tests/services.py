@@ -27,6 +27,8 @@ import pytest
 
 import services
 
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+"""Options of a Redis that loses nothing when it crashes."""
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 _TRIES = 3
@@ -44,12 +46,14 @@ class Server(ABC):
     Attributes:
         port: Where; the same after every restart.
         folder: Its data and its log.
+        before: Words before its command, `["env", "TZ=UTC"]`; read at each start.
     """
 
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.port = free_port()
         self.options = list(options)
+        self.before: Sequence[str] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self._paused: list[int] = []
         self._has_run = False
@@ -103,7 +107,7 @@ class Server(ABC):
         user = self.user()
         with log.open("wb") as output:
             process = self._process = subprocess.Popen(
-                self.command(),
+                [*self.before, *self.command()],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -392,7 +396,8 @@ def _folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _running(server: _S) -> Iterator[_S]:
+def _running(server: _S, before: Sequence[str] = ()) -> Iterator[_S]:
+    server.before = before
     server.start()
     try:
         yield server
@@ -401,16 +406,16 @@ def _running(server: _S) -> Iterator[_S]:
 
 
 @contextlib.contextmanager
-def running_redis(*options: str) -> Iterator[RedisServer]:
+def running_redis(*options: str, before: Sequence[str] = ()) -> Iterator[RedisServer]:
     """Run a Redis of the caller's own."""
-    with _folder() as folder, _running(RedisServer(folder, options)) as server:
+    with _folder() as folder, _running(RedisServer(folder, options), before) as server:
         yield server
 
 
 @contextlib.contextmanager
-def running_postgres(*options: str) -> Iterator[PostgresServer]:
+def running_postgres(*options: str, before: Sequence[str] = ()) -> Iterator[PostgresServer]:
     """Run a PostgreSQL of the caller's own."""
-    with _folder() as folder, _running(PostgresServer(folder, options)) as server:
+    with _folder() as folder, _running(PostgresServer(folder, options), before) as server:
         yield server
 
 

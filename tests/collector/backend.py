@@ -51,6 +51,11 @@ class TraceBackend:
         return list(self._kept.spans)
 
     @property
+    def bodies(self) -> list[bytes]:
+        """Every request, as it was on the wire, in order of arrival."""
+        return list(self._kept.bodies)
+
+    @property
     def text(self) -> bytes:
         """All that came."""
         return b"".join(self._kept.bodies)

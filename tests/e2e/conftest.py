@@ -10,10 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import FakeOpenAI
-from tests.services import PostgresServer, RedisServer, Server, running_postgres, running_redis
+from tests.services import (
+    DURABLE,
+    PostgresServer,
+    RedisServer,
+    Server,
+    running_postgres,
+    running_redis,
+)
 from tollspan.cli import main
 
-_DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 _NUMBERS = itertools.count(1)
 
 
@@ -36,7 +42,7 @@ def fake() -> Iterator[FakeOpenAI]:
 @pytest.fixture(scope="session")
 def durable_redis() -> Iterator[RedisServer]:
     """Run a Redis that loses nothing when it crashes, for tests that make it crash."""
-    with running_redis(*_DURABLE) as server:
+    with running_redis(*DURABLE) as server:
         yield server
 
 

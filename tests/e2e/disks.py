@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +36,39 @@ def full_disk_of(pid: int) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def small_disk(folder: Path, mebibytes: int) -> Iterator[None]:
+    """Have a folder be a disk of its own, until the block ends; root alone may, on Linux."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = ("-o", f"size={mebibytes}m")
+    subprocess.run(["mount", "-t", "tmpfs", *size, "tollspan-test", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def may_have_small_disks() -> bool:
+    """Say whether `small_disk` can be had here."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        asked = ["mount", "-t", "tmpfs", "tollspan-test", folder]
+        if subprocess.run(asked, capture_output=True, check=False).returncode != 0:
+            return False  # a container may forbid it to root, too
+        subprocess.run(["umount", "--lazy", folder], check=True)
+    return True
+
+
+def fill(folder: Path) -> Path:
+    """Take all the room that is left on a folder's disk; return the file that has it."""
+    path = folder / "takes-all-the-room"
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 16))
+    return path
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import set_tracer_provider
 
 from tests import harness
-from tests.e2e import spending
+from tests.e2e import clocks, spending
 from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI
 from tollspan.api import BudgetExceededError, attribution
@@ -73,6 +73,7 @@ class Work(msgspec.Struct, kw_only=True, frozen=True):
         pace_seconds: How long a thread rests between calls, until it is told to finish.
         ends_when_told: It ends with the calls that it makes then; else the budgets end it.
         traces_to: Where its spans are exported by OTLP, without `/v1/traces`; "" for nowhere.
+        clock: The file of the clock by which it goes; "" for the machine's.
         environ: Its settings.
     """
 
@@ -83,14 +84,16 @@ class Work(msgspec.Struct, kw_only=True, frozen=True):
     pace_seconds: float
     ends_when_told: bool
     traces_to: str
+    clock: str
     environ: dict[str, str]
 
 
 class Worker(msgspec.Struct):
-    """A process of the fleet, and the way to talk with it."""
+    """A process of the fleet, its number there, and the way to talk with it."""
 
     process: BaseProcess
     line: Connection
+    number: int
 
     def kill(self) -> None:
         """End it as a crash does."""
@@ -123,6 +126,11 @@ class Fleet:
         environ: Settings of all workers.
         owners: Settings of single workers beside these, in turn.
         pace_seconds, ends_when_told, traces_to: As in `Work`.
+        clocks: The files of the hosts' clocks, in the order of the homes; none: the machine's.
+        started: How many workers others have started with whom these may not share numbers.
+
+    Attributes:
+        killed: The numbers of the workers that were killed in their work.
     """
 
     def __init__(
@@ -137,8 +145,11 @@ class Fleet:
         pace_seconds: float = 0.0,
         ends_when_told: bool = False,
         traces_to: str = "",
+        clocks: Sequence[Path] = (),
+        started: int = 0,
     ) -> None:
         self.fake = fake
+        self.killed: set[int] = set()
         self.workers: list[Worker] = []
         self.report = Report()
         self._homes = homes
@@ -149,7 +160,8 @@ class Fleet:
         self._pace_seconds = pace_seconds
         self._ends_when_told = ends_when_told
         self._traces_to = traces_to
-        self._started = 0
+        self._clocks = clocks
+        self._started = started
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["openai", "tollspan.launch", spending.__name__])
 
@@ -165,6 +177,7 @@ class Fleet:
             pace_seconds=self._pace_seconds,
             ends_when_told=self._ends_when_told,
             traces_to=self._traces_to,
+            clock=str(self._clocks[number % len(self._clocks)]) if self._clocks else "",
             environ={
                 "TOLLSPAN_HOME": str(self._homes[number % len(self._homes)]),
                 **self._environ,
@@ -175,7 +188,7 @@ class Fleet:
         process = self._context.Process(target=_be_worker, args=(work, theirs))
         process.start()
         theirs.close()
-        worker = Worker(process, ours)
+        worker = Worker(process, ours, self._started)
         self.workers.append(worker)
         return worker
 
@@ -191,6 +204,7 @@ class Fleet:
     def replace(self, place: int) -> None:
         """Kill a worker, and start another in its place."""
         self.workers[place].kill()
+        self.killed.add(self.workers[place].number)
         self.start(place)
         self.workers[place] = self.workers.pop()
 
@@ -279,6 +293,8 @@ def numbers_with_events(homes: Sequence[Path]) -> set[int]:
 
 
 def _be_worker(work: Work, line: Connection) -> None:
+    if work.clock:
+        clocks.follow(work.clock)
     key = work.environ.get("TOLLSPAN_API_KEY")
     traces = _export_traces(work.traces_to, key) if work.traces_to else None
     install_or_raise(read_settings(work.environ))

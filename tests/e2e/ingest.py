@@ -26,14 +26,20 @@ class ServeCommand:
         options: More words of its command line.
         database: What it is told by `--db`; None for SQLite in its home.
         log: Where its log goes; None for this process's own.
+        environ: Settings besides.
     """
 
     def __init__(
-        self, home: Path, *options: str, database: str | None = None, log: Path | None = None
+        self,
+        home: Path,
+        *options: str,
+        database: str | None = None,
+        log: Path | None = None,
+        environ: Mapping[str, str] = {},
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._env = harness.environment(home, "http://127.0.0.1:9")
+        self._env = harness.environment(home, "http://127.0.0.1:9", **environ)
         self._options = options
         self._database = () if database is None else ("--db", database)
         self._log = log
@@ -94,14 +100,23 @@ class ServeCommand:
 
 
 @contextlib.contextmanager
-def serving(home: Path, *options: str, database: str | None = None) -> Iterator[ServeCommand]:
+def serving(
+    home: Path, *options: str, database: str | None = None, environ: Mapping[str, str] = {}
+) -> Iterator[ServeCommand]:
     """Run it until the block ends."""
-    server = ServeCommand(home, *options, database=database)
+    server = ServeCommand(home, *options, database=database, environ=environ)
     try:
         assert server.url in server.start()
         yield server
     finally:
         server.end(is_killed=True)
+
+
+def send_the_rest(home: Path, **settings: str) -> None:
+    """Send what a host has not sent yet, as the next program there does."""
+    env = harness.environment(home, "http://127.0.0.1:9", **settings)
+    done = harness.run([COMMAND, "outbox", "send"], env)
+    assert done.returncode == 0, done.stderr
 
 
 def rows(server: ServeCommand, key: str, group_by: str = "customer") -> dict[str, tuple[int, int]]:

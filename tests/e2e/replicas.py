@@ -13,7 +13,7 @@ from pathlib import Path
 from tests import harness
 from tests.balancing import Balancer
 from tests.e2e.fleet import Fleet, billed_by_number, running
-from tests.e2e.ingest import COMMAND, ServeCommand, rows, serving, total
+from tests.e2e.ingest import ServeCommand, rows, send_the_rest, serving, total
 from tests.e2e.test_law1_inequality import Dearest, dearest_call
 from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI
@@ -79,9 +79,7 @@ class Replicas:
     def ship_the_rest(self) -> None:
         """Send what the hosts have left."""
         for home in self.homes:
-            env = harness.environment(home, "http://127.0.0.1:9", **self.settings)
-            done = harness.run([COMMAND, "outbox", "send"], env)
-            assert done.returncode == 0, done.stderr
+            send_the_rest(home, **self.settings)
 
     def balance(self) -> Balance:
         """Return how the budget stands, once nothing is held in it."""

@@ -11,7 +11,7 @@ import requests
 from tests import harness
 from tests.e2e.disks import full_disk_of
 from tests.e2e.fleet import Fleet, billed_by_number, running
-from tests.e2e.ingest import COMMAND, rows, serving, total
+from tests.e2e.ingest import rows, send_the_rest, serving, total
 from tests.e2e.probing import Probe
 from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI, Reply
@@ -51,8 +51,7 @@ def test_a_full_disk_refuses_what_comes_and_loses_nothing_that_was_taken(tmp_pat
         assert all("disk" in one for one in probe.refusals), probe.refusals
         assert (set(probe.answers), probe.without_time) == ({200, 503}, 0)
         assert total(server, others) == (probe.calls, probe.cost_nanousd)
-        env = harness.environment(home, "http://127.0.0.1:9", **settings)
-        assert harness.run([COMMAND, "outbox", "send"], env).returncode == 0
+        send_the_rest(home, **settings)
         assert rows(server, key, "step") == {
             str(number): (1, cost) for number, cost in billed_by_number(fake).items()
         }

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests import harness
 from tests.e2e import fleet
 from tests.e2e.cutting import Way, way_to
 from tests.e2e.fleet import NUMBERS_OF_A_WORKER, Fleet
-from tests.e2e.ingest import COMMAND, ServeCommand, serving, total
+from tests.e2e.ingest import ServeCommand, send_the_rest, serving, total
 from tests.e2e.test_law1_inequality import dearest_call
 from tests.e2e.waiting import wait_until
 from tests.fakes import FakeOpenAI
@@ -124,7 +123,8 @@ def test_a_budget_of_many_hosts_holds_whoever_is_killed_or_cut_off_and_all_books
         lost = set(fleet.billed_by_number(fake)) - stored  # in flight when their worker was killed
         assert {number // NUMBERS_OF_A_WORKER for number in lost} <= {1, 3}
         for home in homes:
-            see_all_sent(home, server, key)
+            # By whatever way it was sent before.
+            send_the_rest(home, TOLLSPAN_ENDPOINT=server.url, TOLLSPAN_API_KEY=key)
         balance = fleet.settled(server.url, limit, key=key)
         billed = fleet.billed(fake, stored)
     assert balance.held == 0
@@ -133,12 +133,3 @@ def test_a_budget_of_many_hosts_holds_whoever_is_killed_or_cut_off_and_all_books
     assert balance.unresolved >= len(lost) * bound
     assert balance.unresolved > 0, "nobody was killed with a lease"
     assert limit - bound < balance.posted + balance.unresolved <= limit
-
-
-def see_all_sent(home: Path, server: ServeCommand, key: str) -> None:
-    """Send what a host has not sent yet, by whatever way it was sent before."""
-    env = harness.environment(
-        home, "http://127.0.0.1:9", TOLLSPAN_ENDPOINT=server.url, TOLLSPAN_API_KEY=key
-    )
-    done = harness.run([COMMAND, "outbox", "send"], env)
-    assert done.returncode == 0, done.stderr

@@ -12,17 +12,16 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import pytest
-import requests
 
 from tests import harness
 from tests.balancing import Balancer
+from tests.e2e import replaying
 from tests.e2e.fleet import NUMBERS_OF_A_WORKER, Fleet, billed_by_number, running
 from tests.e2e.ingest import ServeCommand, rows, serving, total
 from tests.e2e.waiting import wait_until
@@ -30,12 +29,9 @@ from tests.fakes import FakeOpenAI, Reply
 from tests.fakes.otlp_receiver import OtlpReceiver
 from tollspan.exporter import Shipper
 from tollspan.ledger import LEDGER_FILE, LedgerReader, SQLiteLedger, rebuild
-from tollspan.usage import EventVerdicts, encode_batch, encode_cloud_event
 
 HOSTS, WORKERS, THREADS = 3, 6, 2
 LATENCY_SECONDS = 0.2
-BATCH = "application/cloudevents-batch+json"
-OTLP = "application/x-protobuf"
 
 
 class Outage(NamedTuple):
@@ -107,17 +103,9 @@ class Scene:
         assert is_killed.wait(30), f"no batch came: {occasion}"
         self.server.start()
 
-    def send(self, path: str, kind: str, body: bytes) -> requests.Response:
-        """Send something to the server; it is taken."""
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": kind}
-        answer = requests.post(self.server.url + path, data=body, headers=headers, timeout=30)
-        assert answer.status_code == 200, answer.text
-        return answer
-
     def send_spans(self) -> None:
         """Send the server what the collector has."""
-        for body in list(self.collector.bodies):
-            self.send("/v1/traces", OTLP, body)
+        replaying.send_spans(self.server.url, self.key, self.collector.bodies)
 
     def ship(self, host: int) -> None:
         """Send what a host has left, as the next program there does."""
@@ -249,9 +237,7 @@ def replays(made: Scene) -> Iterator[None]:
     """Send everything again, in each of the ways in which that happens."""
     made.send_spans()
     yield
-    events = [encode_cloud_event(one) for home in made.homes for one in harness.usage_events(home)]
-    random.Random(8).shuffle(events)
-    _resend(made, events, at_once=170)
+    replaying.send_events(made.server.url, made.key, made.homes, at_once=170)
     yield
     for host in range(HOSTS):
         rebuild(made.homes[host] / LEDGER_FILE)  # which forgets what was sent
@@ -261,10 +247,3 @@ def replays(made: Scene) -> Iterator[None]:
     made.server.start()
     made.send_spans()
     yield
-
-
-def _resend(made: Scene, events: Sequence[bytes], *, at_once: int) -> None:
-    for start in range(0, len(events), at_once):
-        answer = made.send("/v1/events", BATCH, encode_batch(events[start : start + at_once]))
-        verdicts = msgspec.json.decode(answer.content, type=EventVerdicts).results
-        assert {one.status for one in verdicts} == {"duplicate"}

@@ -13,7 +13,7 @@ import pytest
 
 from tests.contract.authority.making import Holder, settlement, sums, want
 from tests.contract.ledger.making import account
-from tests.services import RedisServer, running_redis
+from tests.services import DURABLE, RedisServer, running_redis
 from tollspan.budget import LeaseLostError, SharedAuthority
 from tollspan.ledger import RedisAuthority
 from tollspan.usage import LedgerUnavailableError
@@ -24,7 +24,6 @@ WIDE = account("wide", limit=1_000_000)
 NARROW = account("narrow", limit=100)
 TIMEOUT = 0.2
 Answer = TypeVar("Answer")
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 @pytest.fixture
