@@ -232,6 +232,37 @@ def test_what_a_server_has_left_the_next_one_charges(tmp_path: Path) -> None:
         wait_until(lambda: posted() == "5")
 
 
+def of_calendars(tenant: Tenant) -> dict[tuple[str, str], int]:
+    """What is posted in budgets whose periods the lost authority did not name."""
+    return {name: posted for name, posted in tenant.posted().items() if name[0] != "sessions"}
+
+
+def test_an_authority_that_has_lost_all_is_told_again_before_it_opens(tmp_path: Path) -> None:
+    where = f"sqlite:{tmp_path / 'central.db'}"
+    money = f"sqlite:{tmp_path / 'money.db'}"
+    with running_server(where, authority=money) as server:
+        tenant = Tenant(server)
+        told = a_span(1)
+        tenant.tells(told, a_span(2))
+        tenant.has(org=2 * OF_SPAN)
+        made = an_event(cost=7_000)
+        traceparent = f"00-{told['traceId']}-{told['spanId']}-01"
+        tenant.sends(msgspec.structs.replace(made, traceparent=traceparent), an_event(cost=20))
+        tenant.has(org=OF_SPAN + 7_020, calls=3)
+        before = of_calendars(tenant)
+    for file in tmp_path.glob("money.db*"):
+        file.unlink()
+    with running_server(where, authority=money) as server:
+        tenant.server = server
+        assert tenant.posted() == {}
+        asked = {"provider": "openai", "model": "gpt-4o-mini", "max_output_tokens": 1}
+        assert tenant.ask("POST", "/v1/authorize", body=asked).json["decision"] == "deny"
+        assert tenant.ask("POST", "/v1/leases/epoch").status == 200
+        assert of_calendars(tenant) == before
+        assert tenant.ask("POST", "/v1/leases/epoch").status == 200
+        assert of_calendars(tenant) == before
+
+
 def test_an_authority_of_any_kind_knows_the_leases_that_it_granted(
     authorities: TenantAuthorities,
 ) -> None:

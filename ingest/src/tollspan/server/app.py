@@ -60,7 +60,7 @@ def create_app(
         holders, in_force, book, hold_seconds=settings.hold_seconds,
         store=tally.storing(ledger.events.store),
     )  # fmt: skip
-    assessor, charger = charging.charges(ledger, holders, gates, exceeding)
+    assessor, charger, filler = charging.charges(ledger, holders, gates, exceeding)
     receiver = Receiver(ledger, settings, tally, assessor=assessor)
     desk, keeper = calls.call_desk(ledger, holders, gates, settings, book, tally)
 
@@ -81,7 +81,7 @@ def create_app(
     app.include_router(webhooks.routes(ledger, settings))
     app.include_router(auditing.routes(ledger))
     app.include_router(page.routes(ledger, tally.flush, holders, in_force, book=book))
-    app.include_router(authority.routes(holders, settings))
+    app.include_router(authority.routes(holders, settings, filler.fill))
     app.include_router(authority.budget_routes(holders, in_force))
     app.include_router(desk)
     _add_health(app, ledger, housekeeper)

@@ -29,7 +29,7 @@ from .audit import (
     AuditEntry,
     charges_noted,
 )
-from .charges import DueCharge, DueCharges
+from .charges import DueCharge, DueCharges, charges_back
 from .claims import Claims
 from .day_groups import DayGroup, KeptDay, TakeApart
 from .deliveries import (
@@ -54,7 +54,16 @@ from .reading import FILTERS, EventQuery, EventReader
 from .receipts import GRAINS_NS, MOST_SENDERS, Receipts, Sender
 from .repricing import Repriced, RepricedRow, RepriceQuery, Repricer
 from .retention import Retention
-from .rows import CALL_KINDS, FROM_SPAN, LATE, SUSPECTED, Place, StoredEvent, counted_call
+from .rows import (
+    CALL_KINDS,
+    FROM_SPAN,
+    LATE,
+    SUPERSEDED,
+    SUSPECTED,
+    Place,
+    StoredEvent,
+    counted_call,
+)
 from .rules import RulesDocument, RulesHead, RulesStore, RulesVersion
 from .sameness import ToldCall
 from .sessions import Sessions
@@ -84,6 +93,7 @@ __all__ = [
     "NOTICE_KINDS",
     "PRICES_CHANGED",
     "SCOPES",
+    "SUPERSEDED",
     "SUSPECTED",
     "ApiKey",
     "AuditEntry",
@@ -140,6 +150,7 @@ __all__ = [
     "UsageSums",
     "Webhook",
     "Webhooks",
+    "charges_back",
     "charges_noted",
     "counted_call",
     "is_usage_dimension",

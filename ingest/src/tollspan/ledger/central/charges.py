@@ -98,23 +98,31 @@ class DueCharges:
         in_order = sorted(found, key=lambda row: row.due_ns)
         return [_decode(bytes(row.body)) for row in in_order]
 
-    def event(self, due: DueCharge) -> UsageEvent | None:
-        """Return the event that charges, with what it charges; None where it is kept no more.
+    def begin_all(self, tenant: str) -> None:
+        """Have all that is to be charged of a tenant taken for charged, where it is taken back.
+
+        Raises:
+            LedgerUnavailableError: The database does not answer.
+        """
+        of_tenant = update(CHARGES_DUE).where(CHARGES_DUE.c.tenant == tenant)
+        with self._database.writing() as connection:
+            connection.execute(of_tenant.values(is_begun=1))
+
+    def event(self, tenant: str, place: Place) -> UsageEvent | None:
+        """Return an event as it was stored; None where it is kept no more.
 
         Raises:
             LedgerUnavailableError: The database does not answer.
         """
         columns = EVENTS.c
-        at, own = due.place
+        at, own = place
         query = select(columns.body).where(
-            columns.tenant == due.tenant, columns.time_ns == at, columns.id == own
+            columns.tenant == tenant, columns.time_ns == at, columns.id == own
         )
         with self._database.reading() as connection:
             body = connection.scalar(query)
         event = None if body is None else decode_entry(bytes(body))
-        if not isinstance(event, UsageEvent):
-            return None
-        return msgspec.structs.replace(event, charges=due.charges)
+        return event if isinstance(event, UsageEvent) else None
 
     def done(self, charged: Sequence[DueCharge]) -> None:
         """Forget what was charged.
@@ -169,14 +177,19 @@ def take_back_charges(
             columns.tenant == tenant, columns.name == own, columns.is_begun == 0
         )
         if not connection.execute(unbegun).rowcount:
-            taken = DueCharge(
-                tenant=tenant,
-                name=own + REVERSAL_SUFFIX,
-                place=(event.call.started_at_unix_ns, own + REVERSAL_SUFFIX),
-                charges=tuple(map(_negative, event.charges)),
-            )
-            back.append((taken, now_ns))
+            back.append((charges_back(tenant, event), now_ns))
     put_charges(connection, back)
+
+
+def charges_back(tenant: str, event: UsageEvent) -> DueCharge:
+    """Return what takes back what an event charged."""
+    own = event.call.id + REVERSAL_SUFFIX
+    return DueCharge(
+        tenant=tenant,
+        name=own,
+        place=(event.call.started_at_unix_ns, own),
+        charges=tuple(map(_negative, event.charges)),
+    )
 
 
 def _negative(charge: Charge) -> Charge:

@@ -62,8 +62,16 @@ _Since = Annotated[int, Query(ge=0, le=(1 << 63) - 1, description="Unix nanoseco
 Does = Callable[[Authorities, Principal, _Q], msgspec.Struct]
 
 
-def routes(authorities: Authorities, settings: ServerSettings) -> APIRouter:
-    """Return the routes."""
+def routes(
+    authorities: Authorities, settings: ServerSettings, fill: Callable[[str], None]
+) -> APIRouter:
+    """Return the routes.
+
+    Args:
+        authorities: Are asked.
+        settings: What is taken.
+        fill: Tells a tenant's authority what it has lost, before it is opened again.
+    """
     router = APIRouter(prefix="/v1/leases", tags=["leases"])
     asking = _Asking(router, authorities, settings)
     asking.add("grant", GrantQuestion, GrantAnswer, _of_tenant(_grant))
@@ -78,7 +86,7 @@ def routes(authorities: Authorities, settings: ServerSettings) -> APIRouter:
     asking.add(
         "resolve", ResolveQuestion, DoneAnswer, resolve, scope="admin", noted=resolving_noted
     )
-    _add_epochs(router, authorities)
+    _add_epochs(router, authorities, fill)
     _add_ends(router, authorities)
     return router
 
@@ -191,7 +199,7 @@ def _resolve(authority: SharedAuthority, asked: ResolveQuestion) -> DoneAnswer:
     return DoneAnswer()
 
 
-def _add_epochs(router: APIRouter, authorities: Authorities) -> None:
+def _add_epochs(router: APIRouter, authorities: Authorities, fill: Callable[[str], None]) -> None:
     described = {200: json_answer(EpochAnswer, "the epoch"), **documented(401, 403)}
 
     @router.get("/epoch", responses=described)
@@ -201,8 +209,16 @@ def _add_epochs(router: APIRouter, authorities: Authorities) -> None:
 
     @router.post("/epoch", responses=described)
     def open_epoch(who: Annotated[Principal, Depends(require("admin"))]) -> Response:
-        """Open the authority in a new epoch: leases of older ones are over."""
-        return _answered(lambda: _epoch(authorities.open(who.tenant, actor=who.actor)))
+        """Open the authority in a new epoch: leases of older ones are over.
+
+        One that has lost what it knew is told before what the books say; while that takes, 503.
+        """
+
+        def opened() -> EpochAnswer:
+            fill(who.tenant)
+            return _epoch(authorities.open(who.tenant, actor=who.actor))
+
+        return _answered(opened)
 
 
 def _epoch(name: str | None) -> EpochAnswer:

@@ -52,6 +52,14 @@ class Authorities:
                 self._looked.add(tenant)
         return authority
 
+    def is_lost(self, tenant: str) -> bool:
+        """Say whether a tenant's authority is closed that was open before.
+
+        Raises:
+            LedgerError: It can't answer.
+        """
+        return self._authorities.of(tenant).epoch() is None and not self._is_new(tenant)
+
     def open(self, tenant: str, *, actor: str) -> str:
         """Open a tenant's authority in a new epoch; return its name.
 

@@ -10,16 +10,19 @@ from tollspan.server.authority import Authorities, Exceeding
 from tollspan.server.gates import TenantGates
 
 from .assessing import Assessor
+from .filling import Filler
 from .known_leases import KnownLeases
 from .posting import Charger
 
-__all__ = ["Assessor", "Charger", "charges"]
+__all__ = ["Assessor", "Charger", "Filler", "charges"]
 
 
 def charges(
     ledger: CentralLedger, authorities: Authorities, gates: TenantGates, exceeding: Exceeding
-) -> tuple[Assessor, Charger]:
-    """Return what says what calls charge, and what posts it: whoever serves starts and closes it.
+) -> tuple[Assessor, Charger, Filler]:
+    """Return what says what calls charge, what posts it, and what tells it all anew.
+
+    Whoever serves starts and closes the second.
 
     Args:
         ledger: Keeps what is to be charged.
@@ -29,4 +32,5 @@ def charges(
     """
     leases = KnownLeases(authorities)
     charger = Charger(ledger, authorities, gates, exceeding, leases)
-    return Assessor(gates, leases, charger.wake), charger
+    assessor = Assessor(gates, leases, charger.wake)
+    return assessor, charger, Filler(ledger, authorities, assessor, leases)

@@ -28,6 +28,12 @@ class KnownLeases:
         """Say whether a lease was found before; nobody is asked."""
         return lease_id is not None and (tenant, lease_id) in self._known
 
+    def forget(self, tenant: str) -> None:
+        """Forget a tenant's: its authority has lost what it knew."""
+        with self._lock:
+            for one in [one for one in self._known if one[0] == tenant]:
+                del self._known[one]
+
     def find(self, tenant: str, lease_ids: Collection[str]) -> frozenset[str]:
         """Return which of a tenant's leases were granted here, and remember them.
 

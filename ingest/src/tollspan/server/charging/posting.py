@@ -13,6 +13,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from tollspan.budget import Settlement
 from tollspan.ledger.central import CentralLedger, DueCharge
 from tollspan.server.authority import Authorities, Exceeding
@@ -114,9 +116,9 @@ class Charger:
         self._exceeding.after(tenant, [charge for one in charged for charge in one.charges])
         warner = self._gates.of(tenant).warner
         for one in charged if warner.is_wanted else ():
-            event = self._due.event(one)
+            event = self._due.event(tenant, one.place)
             if event is not None:
-                warner.look(event)
+                warner.look(msgspec.structs.replace(event, charges=one.charges))
 
     def _run(self) -> None:
         while not self._is_closing.is_set():
