@@ -28,7 +28,7 @@ from tollspan.budget import Refusal
 from tollspan.ledger import RedisAuthority
 from tollspan.usage import LedgerUnavailableError, new_call_id
 
-pytestmark = [pytest.mark.service, pytest.mark.alone]
+pytestmark = pytest.mark.service
 
 WIDE = account("wide", limit=1_000_000)
 NARROW = account("narrow", limit=100)

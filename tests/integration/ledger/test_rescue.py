@@ -21,8 +21,6 @@ from tollspan.ledger import _rescue as rescue_module
 from tollspan.ledger._rescue import Rescue
 from tollspan.usage import Event, LedgerError, LedgerUnavailableError, UsageEvent, encode_event
 
-pytestmark = pytest.mark.alone
-
 WIDE = account("wide", limit=1 << 50)
 
 
