@@ -39,6 +39,7 @@ FAILED: Final = of(
     has(semconv.TOLLSPAN_DECISION, "deny", is_not=True),
     has(semconv.ERROR_TYPE),
 )
+SLOWEST: Final = 0.99
 TOKENS: Final = of(semconv.METRIC_TOKENS, *CALLS)
 CACHE_READ: Final = of(semconv.METRIC_TOKENS, *CALLS, f'{BUCKET}=~".*cache_read"')
 INPUT: Final = of(semconv.METRIC_TOKENS, *CALLS, f'{BUCKET}=~"input_uncached|.*cache_.*|.*_in"')
@@ -145,10 +146,11 @@ def _latency(made: Dashboard) -> None:
         lines(
             "A call",
             *(
-                Query(quantile(share, duration, *CALLS), f"{share:.0%}")
-                for share in (0.5, 0.95, 0.99)
+                Query(quantile(share, duration, *CALLS), f"{share:.0%}", share == SLOWEST)
+                for share in (0.5, 0.95, SLOWEST)
             ),
             unit=SECONDS,
+            says="The dots are single calls, and lead to their traces.",
         ),
         lines(
             "A call, 95th percentile by model",

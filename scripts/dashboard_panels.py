@@ -55,10 +55,17 @@ _ALL: Final = models.VariableOption(selected=True, text="All", value="$__all")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One expression of a panel, and the name of each of its series or of its column."""
+    """One expression of a panel.
+
+    Attributes:
+        expression: Of Prometheus.
+        legend: The name of each of its series, or of its column.
+        has_exemplars: Whether traces are shown beside it.
+    """
 
     expression: str
     legend: str = ""
+    has_exemplars: bool = False
 
 
 def words(*attributes: str) -> str:
@@ -238,6 +245,8 @@ def _asked(
     for place, query in enumerate(queries):
         target = Dataquery().expr(query.expression).ref_id(_ref(place)).datasource(DATASOURCE)
         target = target.instant() if is_instant else target.range()
+        if query.has_exemplars:
+            target.exemplar(True)
         if query.legend:
             target.legend_format(query.legend)
         if is_table:

@@ -43,12 +43,21 @@ class Feed:
     """Everything that runs.
 
     Attributes:
+        home: Of the program's ledger.
         key: Of the ingest server, to send events with.
     """
 
     server: ServeCommand
     prometheus: Prometheus
+    home: Path
+    program: subprocess.Popen[bytes]
     key: str
+
+    def finish(self) -> int:
+        """Have the program end; return what its ledger has, in nano-USD."""
+        assert self.program.poll() is None, "the program has ended"
+        end(self.program)
+        return sum(event.cost.amount_nanousd or 0 for event in harness.usage_events(self.home))
 
     def be_refused(self) -> None:
         """Send the ingest server what is no event, and knock without a key until it minds."""
@@ -105,8 +114,14 @@ def fed(folder: Path) -> Iterator[Feed]:
         )
         hosts = {_host(one.root_url): "openai", _host(other.root_url): "anthropic"}
         harness.write_rules(folder / "app", text=RULES % _flow(hosts))
-        with started(agent, prometheus), running(environ, folder / "log"):
-            yield Feed(server=server, prometheus=prometheus, key=key)
+        with started(agent, prometheus), running(environ, folder / "log") as program:
+            yield Feed(
+                server=server,
+                prometheus=prometheus,
+                home=folder / "app",
+                program=program,
+                key=key,
+            )
 
 
 @contextlib.contextmanager
@@ -120,7 +135,7 @@ def no_backend() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running(environ: dict[str, str], log: Path) -> Iterator[None]:
+def running(environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the program under tollspan; end it in good order."""
     words = [sys.executable, str(Path(spender.__file__)), str(log)]
     command = [str(Path(sys.executable).parent / "tollspan"), "run", *words]
@@ -129,12 +144,16 @@ def running(environ: dict[str, str], log: Path) -> Iterator[None]:
         subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stderr=said) as program,
     ):
         try:
-            yield
-            assert program.poll() is None, "the program has ended"
+            yield program
         finally:
-            assert program.stdin is not None
-            program.stdin.close()
-            program.wait(30)
+            end(program)
+
+
+def end(program: subprocess.Popen[bytes]) -> None:
+    """Close its input, and wait until it has ended."""
+    assert program.stdin is not None
+    program.stdin.close()
+    program.wait(30)
 
 
 def _host(url: str) -> str:

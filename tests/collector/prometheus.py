@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ class Prometheus(Process):
         return [
             *(program("Prometheus"), "--config.file=prometheus.yaml", "--storage.tsdb.path=data"),
             f"--web.listen-address=127.0.0.1:{self.port}",
+            "--enable-feature=exemplar-storage",
         ]
 
     @property
@@ -70,6 +72,17 @@ class Prometheus(Process):
         """Return what fires, or will if it goes on."""
         found: list[dict[str, Any]] = self._asked("alerts", {})["alerts"]
         return found
+
+    def traces(self, series: str) -> set[str]:
+        """Return the ids of traces that exemplars of a series name."""
+        said = {"query": series, "start": "0", "end": str(time.time() + 60)}
+        answer = requests.get(f"{self.url}/api/v1/query_exemplars", params=said, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return {
+            exemplar["labels"]["trace_id"]
+            for found in answer.json()["data"]
+            for exemplar in found["exemplars"]
+        }
 
     def rules(self) -> list[dict[str, Any]]:
         """Return all rules, with how their last evaluation went."""

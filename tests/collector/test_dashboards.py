@@ -97,7 +97,10 @@ def test_every_query_of_every_panel_and_rule_finds_something(tmp_path: Path) -> 
         watch.wait("tollspan_shipping_failures", "tollspan.gate_unavailable", 'up{job="ingest"}')
         feed.server.start()
         watch.wait()
+        assert feed.prometheus.traces("gen_ai_client_operation_duration_seconds_bucket")
         wait_until(lambda: feed.prometheus.alerts() != [])
         said = [alert["annotations"] for alert in feed.prometheus.alerts()]
         assert "error expanding" not in json.dumps(said)
         assert [rule for rule in feed.prometheus.rules() if rule["health"] != "ok"] == []
+        spent = pytest.approx(feed.finish() / 1e9)
+        wait_until(lambda: feed.prometheus.value("sum(tollspan_cost_USD_total)") == spent)
