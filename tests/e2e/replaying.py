@@ -30,7 +30,8 @@ def send_events(url: str, key: str, homes: Sequence[Path], *, at_once: int) -> N
         body = encode_batch(events[start : start + at_once])
         answer = _send(f"{url}/v1/events", key, _BATCH, body)
         verdicts = msgspec.json.decode(answer.content, type=EventVerdicts).results
-        assert {one.status for one in verdicts} == {"duplicate"}
+        said = {one.status for one in verdicts}
+        assert said == {"duplicate"}, f"events that were sent before are {said}"
 
 
 def _send(address: str, key: str, kind: str, body: bytes) -> requests.Response:
