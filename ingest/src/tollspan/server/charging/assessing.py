@@ -53,10 +53,11 @@ class Assessor:
         gate = self._gate(tenant)
         if gate is None:
             return found
-        for fact in facts:
-            if not isinstance(fact, UsageEvent) or fact.folded is not None:
-                continue
-            if self._leases.remembers(tenant, fact.lease_id):
+        calls = [one for one in facts if isinstance(one, UsageEvent) and one.folded is None]
+        drawn = {one.lease_id for one in calls if one.lease_id is not None}
+        settled = self._leases.among(tenant, drawn) if drawn else drawn
+        for fact in calls:
+            if fact.lease_id in settled:
                 continue
             charges = _charges(gate, fact)
             if charges:
