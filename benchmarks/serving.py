@@ -49,10 +49,12 @@ def peak_mib(pid: int) -> float:
     raise RuntimeError("this system does not say how much memory a process has had")
 
 
-def make_key(where: str) -> str:
-    """Make the tenant and a key in new books; return the key."""
+def make_key(where: str, rules: str | None = None) -> str:
+    """Make the tenant, with rules or without, and a key in new books; return the key."""
     ledger = CentralLedger(where)
     ledger.tenants.create(TENANT, actor="benchmark")
+    if rules is not None:
+        ledger.rules.put(TENANT, rules, actor="benchmark")
     _, secret = ledger.tenants.create_key(TENANT, _SCOPES, actor="benchmark")
     ledger.close()
     return secret

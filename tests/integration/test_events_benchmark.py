@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from benchmarks import events, usage
 from benchmarks.multiplying import multiply
 from tollspan.ledger.central import CentralLedger, UsageQuery
 
 
-def test_a_quick_run_sends_every_event() -> None:
-    found = events.measure("SQLite", events.QUICK_EVENTS)
+@pytest.mark.parametrize("is_charged", [False, True])
+def test_a_quick_run_sends_every_event(*, is_charged: bool) -> None:
+    found = events.measure("SQLite", events.QUICK_EVENTS, is_charged=is_charged)
     assert found.events == events.QUICK_EVENTS
     assert found.cpu_seconds > 0
     assert found.peak_mib > 10
