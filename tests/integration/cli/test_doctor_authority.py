@@ -78,6 +78,7 @@ def test_an_open_redis_that_keeps_what_it_is_told_is_all_ok(
             "authority.server",
             "authority.clock",
             "authority.settling",
+            "authority.postings",
             "authority.unresolved",
         ),
         "ok",
