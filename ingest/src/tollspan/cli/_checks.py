@@ -46,7 +46,7 @@ CHECK_IDS = {
     "authority.server": "Of a shared authority: settings of its server that endanger money.",
     "authority.clock": "Of a shared authority: whether its clock and this host's agree.",
     "authority.settling": "Of a shared authority: events of this host that it was not told yet.",
-    "authority.postings": "Of a shared authority: postings of this host's operators that it refused.",
+    "authority.postings": "Of a shared authority: what operators of this host posted in vain.",
     "authority.unresolved": "Of a shared authority: what ended leases of any host leave open.",
     "clock": "Whether the clock is behind the newest event, or behind the price book.",
     "budgets.unresolved": "Money that is counted though nobody knows whether it was spent.",
