@@ -89,8 +89,8 @@ CHECKS: Final = (
     _check(
         "layers", "lint-imports", "--no-cache", "--no-logo", warm_minutes=0.25, fresh_minutes=0.5
     ),
-    _check("mypy", "mypy", warm_minutes=0.75, fresh_minutes=3),
-    _check("pyright", "pyright", warm_minutes=0.5, fresh_minutes=2.5),
+    _check("mypy", "mypy", warm_minutes=1.5, fresh_minutes=4),
+    _check("pyright", "pyright", warm_minutes=1.5, fresh_minutes=3),
 )
 # Installs what tests start; they start it themselves.
 SERVICES: Final = _check(
@@ -102,29 +102,30 @@ SERVICES: Final = _check(
 ALONE_TIERS: Final = ("integration", "e2e")
 OLDEST: Final = "integration/test_oldest_sdks.py"
 TESTS: Final = (
-    _tests("e2e", warm_minutes=15, fresh_minutes=16),
-    _tests("integration", but=OLDEST, warm_minutes=17, fresh_minutes=18),
-    _tests("contract", warm_minutes=6.5, fresh_minutes=7),
-    _tests("oldest", tier=OLDEST, warm_minutes=5, fresh_minutes=7),
-    _tests("simulation", warm_minutes=3, fresh_minutes=5),
+    _tests("e2e", warm_minutes=17, fresh_minutes=18),
+    _tests("integration", but=OLDEST, warm_minutes=19, fresh_minutes=20),
+    _tests("contract", warm_minutes=15, fresh_minutes=16),
+    _tests("oldest", tier=OLDEST, warm_minutes=6, fresh_minutes=8),
+    _tests("simulation", warm_minutes=8, fresh_minutes=9),
     # On a fresh machine the Collector and Jaeger are built first.
-    _tests("collector", warm_minutes=5, fresh_minutes=21),
-    _tests("unit", warm_minutes=2.5, fresh_minutes=4),
+    _tests("collector", warm_minutes=7, fresh_minutes=23),
+    _tests("unit", warm_minutes=4, fresh_minutes=5),
     _tests("typing", warm_minutes=0.5, fresh_minutes=1.5),
     Stage(
         name="alone",
         command=("python", "-m", "pytest", "-q", *(f"tests/{tier}" for tier in ALONE_TIERS)),
-        warm_minutes=8,
-        fresh_minutes=9,
+        warm_minutes=13,
+        fresh_minutes=14,
         tier=ALONE_TIERS[0],
         mark="alone",
         is_alone=True,
     ),
 )
 LANES: Final = 2
-# Of the limits; what a run takes is less: 25 and 35 minutes, last.
-TOTAL_WARM_MINUTES: Final = 40.0
-TOTAL_FRESH_MINUTES: Final = 68.0
+# Of the limits: machines differ, the same one too, by twice. What a run takes is less: 24 and 35
+# minutes on one that has nothing else to do.
+TOTAL_WARM_MINUTES: Final = 60.0
+TOTAL_FRESH_MINUTES: Final = 85.0
 # `make prove` is not in the table: it takes hours by design.
 PROVE: Final = _check(
     "prove",
