@@ -29,7 +29,7 @@ from .audit import (
     AuditEntry,
     charges_noted,
 )
-from .charges import DueCharge, DueCharges, charges_back
+from .charges import DueCharge, DueCharges, charges_back, due_charge
 from .claims import Claims
 from .day_groups import DayGroup, KeptDay, TakeApart
 from .deliveries import (
@@ -153,6 +153,7 @@ __all__ = [
     "charges_back",
     "charges_noted",
     "counted_call",
+    "due_charge",
     "is_usage_dimension",
     "put_down",
     "rules_changed",

@@ -181,6 +181,18 @@ def take_back_charges(
     put_charges(connection, back)
 
 
+def due_charge(tenant: str, event: UsageEvent, charges: tuple[Charge, ...]) -> DueCharge:
+    """Return what an event charges, by its own id."""
+    own = event.call.id
+    return DueCharge(
+        tenant=tenant,
+        name=own,
+        place=(event.call.started_at_unix_ns, own),
+        charges=charges,
+        lease_id=event.lease_id,
+    )
+
+
 def charges_back(tenant: str, event: UsageEvent) -> DueCharge:
     """Return what takes back what an event charged."""
     own = event.call.id + REVERSAL_SUFFIX

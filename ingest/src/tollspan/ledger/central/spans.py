@@ -11,7 +11,7 @@ from tollspan.usage import Entry, Fact, UsageEvent
 
 from .bulk import insert_rows
 from .candidates import Candidates
-from .charges import OWN_EVENT_NS, DueCharge, put_charges, take_back_charges
+from .charges import OWN_EVENT_NS, due_charge, put_charges, take_back_charges
 from .horizon import NEVER_CLOSED_NS, horizon_of
 from .keeping import (
     find_own_by_key,
@@ -182,12 +182,7 @@ class _Batch:
         take_back_charges(self._connection, self._tenant, self.originals, self._now_ns)
         due = [
             (
-                DueCharge(
-                    tenant=self._tenant,
-                    name=own,
-                    place=(event.call.started_at_unix_ns, own),
-                    charges=event.charges,
-                ),
+                due_charge(self._tenant, event, event.charges),
                 self._now_ns + (OWN_EVENT_NS if own in self._gated else 0),
             )
             for own, (event, _) in self._events.items()

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from tollspan.budget import BudgetGate, Closing, charges_of
-from tollspan.ledger.central import DueCharge, ToldCall
+from tollspan.ledger.central import DueCharge, ToldCall, due_charge
 from tollspan.server.gates import TenantGates
 from tollspan.usage import Charge, ConfigError, Fact, UsageEvent
 
@@ -18,10 +18,6 @@ from .known_leases import KnownLeases
 
 _LOG_EVERY_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
-
-
-def _nobody() -> None:
-    pass
 
 
 class Assessor:
@@ -33,9 +29,7 @@ class Assessor:
         wake: Is called once something is to be charged.
     """
 
-    def __init__(
-        self, gates: TenantGates, leases: KnownLeases, wake: Callable[[], None] = _nobody
-    ) -> None:
+    def __init__(self, gates: TenantGates, leases: KnownLeases, wake: Callable[[], None]) -> None:
         self._gates = gates
         self._leases = leases
         self.wake = wake
@@ -61,13 +55,7 @@ class Assessor:
                 continue
             charges = _charges(gate, fact)
             if charges:
-                found[fact.call.id] = DueCharge(
-                    tenant=tenant,
-                    name=fact.call.id,
-                    place=(fact.call.started_at_unix_ns, fact.call.id),
-                    charges=charges,
-                    lease_id=fact.lease_id,
-                )
+                found[fact.call.id] = due_charge(tenant, fact, charges)
         return found
 
     def with_charges(self, tenant: str, told: Sequence[ToldCall]) -> Sequence[ToldCall]:

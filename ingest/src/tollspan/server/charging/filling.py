@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from tollspan.budget import Settlement
 from tollspan.ledger.central import (
     FROM_SPAN,
     SUPERSEDED,
@@ -17,12 +16,14 @@ from tollspan.ledger.central import (
     Place,
     StoredEvent,
     charges_back,
+    due_charge,
 )
 from tollspan.server.authority import Authorities
 from tollspan.usage import LedgerUnavailableError, Reversal, TollspanError, UsageEvent
 
 from .assessing import Assessor
 from .known_leases import KnownLeases
+from .posting import settlements
 
 MEMORY_NS: Final = 34 * 86_400 * 10**9
 """How far back events are told again. Authorities remember settled calls for longer."""
@@ -115,9 +116,7 @@ class Filler:
         for some in self._pages(tenant, began_ns - MEMORY_NS):
             # What came since then is charged as always.
             due = self._due(tenant, [one for one in some if one.received_unix_ns < began_ns])
-            self._authorities.of(tenant).settle(
-                [Settlement(call_id=one.name, lease_id=None, charges=one.charges) for one in due]
-            )
+            self._authorities.of(tenant).settle(settlements(due))
             filling.told += len(some)
 
     def _pages(self, tenant: str, since: int) -> Iterator[Sequence[StoredEvent]]:
@@ -143,12 +142,7 @@ class Filler:
             if FROM_SPAN not in one.marks:
                 continue
             if isinstance(one.fact, UsageEvent):
-                at, own_id = one.fact.call.started_at_unix_ns, one.fact.call.id
-                due.append(
-                    DueCharge(
-                        tenant=tenant, name=own_id, place=(at, own_id), charges=one.fact.charges
-                    )
-                )
+                due.append(due_charge(tenant, one.fact, one.fact.charges))
             elif isinstance(one.fact, Reversal) and one.fact.reason == SUPERSEDED:
                 call = one.fact.event.call  # it may have been priced anew, and charges nothing then
                 original = self._charges.event(tenant, (call.started_at_unix_ns, call.id))

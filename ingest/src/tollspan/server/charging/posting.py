@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -31,6 +31,11 @@ _AT_ONCE: Final = 500
 _STOP_SECONDS: Final = 10.0
 _LOG_EVERY_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
+
+
+def settlements(due: Iterable[DueCharge]) -> list[Settlement]:
+    """Return what an authority is told: of no lease, each by its name once."""
+    return [Settlement(call_id=one.name, lease_id=None, charges=one.charges) for one in due]
 
 
 class Charger:
@@ -101,12 +106,7 @@ class Charger:
         known = self._leases.find(tenant, drawn)
         charged = [one for one in due if one.lease_id not in known]
         if charged:
-            self._authorities.of(tenant).settle(
-                [
-                    Settlement(call_id=one.name, lease_id=None, charges=one.charges)
-                    for one in charged
-                ]
-            )
+            self._authorities.of(tenant).settle(settlements(charged))
         self._due.done(due)
         if charged:
             self._tell(tenant, charged)
